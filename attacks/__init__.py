@@ -1,0 +1,1 @@
+"""What a server could learn: attacks that read a recorded view and the public model."""

@@ -1,0 +1,1 @@
+"""Arithmetic on arrays that stands between a client and everybody else."""

@@ -1,0 +1,1 @@
+"""Federated in-context learning with privacy that is measured from both sides."""

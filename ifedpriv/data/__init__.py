@@ -1,0 +1,1 @@
+"""Tasks, where their texts come from, and how they are spread over clients."""
