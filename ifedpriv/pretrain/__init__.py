@@ -1,0 +1,1 @@
+"""Trains the embedded model from scratch: tokenizer, corpus, two stages, one command."""
