@@ -1,0 +1,178 @@
+"""A run's configuration: frozen sections, read from YAML by 1.2 rules, every mistake one sentence with its path.
+
+YAML 1.2 matters for privacy: by 1.1 rules, which most readers follow, ``delta: 1e-6`` is text and ``off`` is
+a truth value. ``extends:`` names a file to start from, and ``--set a.b=c`` changes one value.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from defenses.specs import DefenseSpec
+from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
+from ifedpriv.errors import UserError
+from ifedpriv.federation.cohort import CohortSpec
+from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
+
+SCHEMA = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackboneSection(_Section):
+    """The frozen model: ``embedded``, a directory, or a hub name."""
+
+    path: str = "embedded"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "cpu"
+
+
+class EvaluationSection(_Section):
+    """What is measured beside the method. Test data never decides anything."""
+
+    shots: int = Field(8, ge=1)
+    local_icl: bool = True
+    local_injection: bool = True
+    instructed: bool = False
+    every_round: bool = True
+    validation_fraction: float = Field(0.2, ge=0, lt=1)
+    batch_size: int = Field(64, ge=1)
+
+
+class RunConfig(_Section):
+    """One experiment, whole. The defaults are the quickstart."""
+
+    schema_version: Literal[1] = SCHEMA
+    name: str = Field("quickstart", pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    seed: int = Field(0, ge=0)
+    simulation: bool = True
+    threads: int = Field(2, ge=1)
+    record_view: bool = True
+    data_root: str | None = None
+    backbone: BackboneSection = BackboneSection()
+    data: DataSpec = EmbeddedData(name="topic")
+    partition: PartitionSpec = DirichletPartition(clients=8, examples_per_client=32, min_examples=4)
+    method: Annotated[IfedIclSpec | FedLoraSpec, Field(discriminator="kind")] = IfedIclSpec()
+    cohort: CohortSpec = CohortSpec()
+    defense: DefenseSpec = DefenseSpec()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _guard_needs_held_out_examples(self) -> RunConfig:
+        if isinstance(self.method, IfedIclSpec) and self.method.guard and self.evaluation.validation_fraction == 0:
+            raise ValueError(
+                "method.guard is on and evaluation.validation_fraction is 0; hold examples out or switch the guard off"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML; reading it back gives an equal one."""
+        stream = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.dump(self.model_dump(mode="json"), stream)
+        return stream.getvalue()
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        path: a YAML file; None for the defaults.
+        overrides: ``a.b=c`` strings, applied in order; values are read as YAML.
+
+    Raises:
+        UserError: naming the field, the value and the remedy.
+    """
+    data = _read(path, ()) if path is not None else {}
+    for override in overrides:
+        _apply(data, override)
+    return parse_config(data, str(path) if path is not None else "the configuration")
+
+
+def parse_config(data: Mapping[str, Any], source: str) -> RunConfig:
+    """Validate a nested mapping; ``source`` names it in errors."""
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_sentence(error, source)) from error
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise UserError(f"extends runs in a circle through {path}", "let one of the files extend nothing")
+    if not path.is_file():
+        raise UserError(f"configuration {path} does not exist", "give the path of a YAML file, such as one in configs/")
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"configuration {path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    except YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"configuration {path}{line} is not YAML: {problem}", "mend the file there") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UserError(f"configuration {path} holds a {type(data).__name__}", "write key: value lines at its top level")
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    return _merge(_read(path.parent / str(base), (*seen, path)), data)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` wins; a section whose ``kind`` or ``source`` changes is replaced whole."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            other_kind = any(tag in value and old.get(tag, value[tag]) != value[tag] for tag in ("kind", "source"))
+            result[key] = value if other_kind else _merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise UserError(f"--set is {override!r}", "write it as section.field=value")
+    try:
+        value = YAML(typ="safe", pure=True).load(text) if text else ""
+    except YAMLError as error:
+        raise UserError(f"--set {name} is {text!r}, which is not YAML", "quote the value") from error
+    section = data
+    *parents, last = name.split(".")
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise UserError(f"--set {name} goes through {parent}, which is a value", "name a field that exists")
+    section[last] = value
+
+
+def _sentence(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
+    tags |= {"attribute", "contradictory"}
+    parts = [str(part) for part in first["loc"] if str(part) not in tags]
+    field = ".".join(parts) or source
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{field} is not a field of the configuration; remove it or mend its spelling"
+    if first["type"] == "value_error":
+        return message if parts == [] else f"{field}: {message}"
+    shown = repr(first.get("input"))
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return f"{field} is {shown}: {message[0].lower()}{message[1:]}"

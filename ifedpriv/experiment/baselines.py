@@ -1,0 +1,92 @@
+"""What the method is compared with, on the same clients, data and budget.
+
+Every function returns one list of answers for each client (or a single list), over the queries of the
+client's own group, so that intervals can tell queries from clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ifedpriv.data.task import Example
+from ifedpriv.experiment.prepare import Setup
+from ifedpriv.icl.calibrate import Calibrator
+from ifedpriv.icl.evaluate import Answers, answer
+from ifedpriv.icl.extract import extract
+from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.vectors import Coefficients
+from ifedpriv.methods.ifed_icl import calibration_plan
+from ifedpriv.methods.method import Client
+
+_SHOTS, _LOCAL = 21, 22
+
+
+def zero_shot(setup: Setup) -> Answers:
+    """The bare model, no demonstration."""
+    return _answers(setup, setup.all_queries)
+
+
+def global_injection(setup: Setup, injection: Injection) -> Answers:
+    """The federation's injection, no demonstration in the prompt."""
+    return _answers(setup, setup.all_queries, injection=injection)
+
+
+def local_icl(setup: Setup, client: Client) -> Answers:
+    """One client's own demonstrations in the prompt of every query of its group."""
+    return _answers(setup, setup.queries(client.group), context=demonstrations(setup, client))
+
+
+def demonstrations(setup: Setup, client: Client) -> str:
+    """A few-shot prefix of the client's own examples: as many as asked for, as it has, and as fit the context."""
+    rng = np.random.default_rng([setup.config.seed, _SHOTS, client.number])
+    shots = min(setup.config.evaluation.shots, len(client.train))
+    chosen = rng.choice(len(client.train), size=shots, replace=False)
+    task, backbone = setup.data.task, setup.backbone
+    longest = max(len(backbone.encode_prompt(task.prompt(q.text))) for q in setup.data.test) + 32
+    context = ""
+    for index in chosen:
+        longer = context + task.demonstration(client.train[index])
+        if len(backbone.encode_prompt(longer)) + longest > backbone.max_length:
+            break
+        context = longer
+    return context
+
+
+def local_injection(setup: Setup, client: Client) -> Answers:
+    """One client alone: its own vector and its own coefficients, with as many steps as in the federation."""
+    return _answers(setup, setup.queries(client.group), injection=train_alone(setup, client))
+
+
+def train_alone(setup: Setup, client: Client) -> Injection:
+    """The injection that a client makes without anybody else."""
+    spec = setup.method.spec
+    vector = extract(
+        setup.backbone,
+        setup.data.task,
+        client.train,
+        position=Position(spec.position),
+        batch_size=spec.batch_size,
+    )
+    c = spec.calibration
+    coefficients = Coefficients.uniform(setup.backbone.n_layers, c.start_lambda, c.start_beta)
+    calibrator = Calibrator(setup.backbone, setup.data.task, client.train)
+    for round_number in range(1, c.rounds + 1):
+        rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, round_number])
+        coefficients = calibrator.run(vector, coefficients, calibration_plan(c, round_number), rng).coefficients
+    return Injection(vector, coefficients)
+
+
+def _answers(
+    setup: Setup, queries: Sequence[Example], *, context: str = "", injection: Injection | None = None
+) -> Answers:
+    return answer(
+        setup.backbone,
+        setup.data.task,
+        queries,
+        context=context,
+        injection=injection,
+        batch_size=setup.config.evaluation.batch_size,
+    )

@@ -1,0 +1,114 @@
+"""From a configuration to the parts of an experiment: backbone, data, clients, method, defense."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from defenses.defense import Defense
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import RunConfig
+from ifedpriv.data.loaders import load_task_data
+from ifedpriv.data.partition import Partition, partition, test_for_group
+from ifedpriv.data.task import Example, TaskData
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.errors import InputError
+from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.method import Client
+from ifedpriv.methods.specs import IfedIclSpec
+
+
+class Clients:
+    """All clients of a simulation, by number."""
+
+    def __init__(self, clients: tuple[Client, ...], takes_part: Callable[[int, Client], bool]) -> None:
+        self._clients = clients
+        self._takes_part = takes_part
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __getitem__(self, number: int) -> Client:
+        return self._clients[number]
+
+    def numbers(self, round_number: int) -> tuple[int, ...]:
+        """Clients that have what a round asks for."""
+        return tuple(c.number for c in self._clients if self._takes_part(round_number, c))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """The parts of one experiment.
+
+    Attributes:
+        config: what they were made from.
+        backbone: the frozen model.
+        data: task and splits.
+        partition: who holds what, before examples are held out.
+        clients: the same as clients.
+        method: what they compute.
+        defense: what protects it.
+    """
+
+    config: RunConfig
+    backbone: Backbone
+    data: TaskData
+    partition: Partition
+    clients: Clients
+    method: IfedIcl
+    defense: Defense
+
+    def queries(self, group: str) -> list[Example]:
+        """Test examples as a group of clients would label them."""
+        return test_for_group(self.data.test, group, self.partition)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups that label differently; one if all agree."""
+        return tuple(sorted(set(self.partition.groups)))
+
+    @property
+    def all_queries(self) -> list[Example]:
+        """Every group's test examples, one group after the other."""
+        return [query for group in self.groups for query in self.queries(group)]
+
+
+def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskData | None = None) -> Setup:
+    """Build every part; parts that the caller has already are used as they are."""
+    torch.set_num_threads(config.threads)
+    backbone = backbone or load_backbone(config)
+    data = data or load_task_data(config.data, data_root(config))
+    if not isinstance(config.method, IfedIclSpec):
+        raise InputError(
+            f"method.kind is {config.method.kind!r}, which `run` does not drive", "use benchmarks/client_cost.py"
+        )
+    held = partition(data.train, data.task.n_classes, config.partition, config.seed)
+    method = IfedIcl(config.method, backbone, data.task)
+    clients = tuple(
+        _client(number, examples, group, config.evaluation.validation_fraction)
+        for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
+    )
+    return Setup(
+        config, backbone, data, held, Clients(clients, method.takes_part), method, Defense.from_spec(config.defense)
+    )
+
+
+def load_backbone(config: RunConfig) -> Backbone:
+    """The backbone that a configuration names."""
+    path = str(MODEL_PATH) if config.backbone.path == "embedded" else config.backbone.path
+    return Backbone.load(path, dtype=config.backbone.dtype, device=config.backbone.device)
+
+
+def data_root(config: RunConfig) -> Path | None:
+    """Where relative data paths start: the configuration's ``data_root``, else IFEDPRIV_DATA."""
+    root = config.data_root or os.environ.get("IFEDPRIV_DATA")
+    return Path(root) if root else None
+
+
+def _client(number: int, examples: tuple[Example, ...], group: str, fraction: float) -> Client:
+    held = min(int(fraction * len(examples)), len(examples) - 1)
+    return Client(number, examples[held:], examples[:held], group)

@@ -1,0 +1,51 @@
+"""Who takes part in a round, and who fails in it; a function of seed and round, so that a resumed run agrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+_DRAW, _FAIL = 11, 12
+
+
+class CohortSpec(BaseModel):
+    """Partial participation and simulated failures.
+
+    The vector round asks everybody: a client that never gives a vector is never represented. Later rounds draw
+    a share of the clients. A failing client computes nothing and sends nothing in that round.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    participation: float = Field(1.0, gt=0, le=1)
+    failure_rate: float = Field(0.0, ge=0, lt=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Draws participants and failures.
+
+    Attributes:
+        spec: how many take part and fail.
+        seed: fixes every draw.
+    """
+
+    spec: CohortSpec
+    seed: int
+
+    def invited(self, round_number: int, eligible: tuple[int, ...]) -> tuple[int, ...]:
+        """The clients asked in a round, ascending; at least one if any is eligible."""
+        if round_number == 0 or self.spec.participation == 1.0 or not eligible:
+            return eligible
+        rng = np.random.default_rng([self.seed, _DRAW, round_number])
+        size = max(1, round(self.spec.participation * len(eligible)))
+        return tuple(sorted(int(c) for c in rng.choice(eligible, size=size, replace=False)))
+
+    def fails(self, round_number: int, client: int) -> bool:
+        """Whether a client fails in a round."""
+        if self.spec.failure_rate == 0.0:
+            return False
+        rng = np.random.default_rng([self.seed, _FAIL, round_number, client])
+        return bool(rng.random() < self.spec.failure_rate)

@@ -1,0 +1,95 @@
+"""From examples to a context vector: each demonstration alone through the frozen model, then the mean.
+
+The mean is taken in float64, so that neither the batch size nor the order of examples shows in the result
+beyond what the model's own arithmetic gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.hooks import capture
+from ifedpriv.data.task import Example, Task
+from ifedpriv.errors import InputError
+from ifedpriv.icl.prompts import Position, bucketed, tokenize
+from ifedpriv.icl.vectors import ContextVector
+
+
+def activations(
+    backbone: Backbone,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    position: Position = Position.LAST,
+    batch_size: int = 32,
+) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """What each demonstration adds to the residual stream, batch by batch.
+
+    Yields:
+        Indices into ``examples`` and their activations, float32 ``[batch, layers, 2, width]``.
+    """
+    demonstrations = [tokenize(backbone, task, example) for example in examples]
+    for chosen in bucketed([len(d.ids) for d in demonstrations], batch_size):
+        batch = backbone.make_batch([demonstrations[i].ids for i in chosen])
+        positions = torch.tensor([demonstrations[i].index(position) for i in chosen], device=backbone.device)
+        with torch.inference_mode(), capture(backbone, positions) as captured:
+            backbone.hidden(batch)
+        yield chosen, captured.contributions().float().cpu().numpy()
+
+
+def extract(
+    backbone: Backbone,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    position: Position = Position.LAST,
+    batch_size: int = 32,
+) -> ContextVector:
+    """Mean activations of a client's demonstrations.
+
+    Args:
+        backbone: the frozen model.
+        task: template, label words and separator.
+        examples: the client's labelled examples; at least one.
+        position: the token that stands for a demonstration.
+        batch_size: demonstrations per forward pass.
+
+    Returns:
+        The context vector with the number of examples.
+
+    Reference: IFed-ICL, Eq. 1 and 2.
+    """
+    total = np.zeros((backbone.n_layers, 2, backbone.width), dtype=np.float64)
+    for _, values in activations(backbone, task, examples, position=position, batch_size=batch_size):
+        total += values.sum(axis=0, dtype=np.float64)
+    if not examples:
+        raise InputError("a context vector was asked of 0 examples", "give the client at least one example")
+    return ContextVector((total / len(examples)).astype(np.float32), len(examples))
+
+
+def extract_by_class(
+    backbone: Backbone,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    position: Position = Position.LAST,
+    batch_size: int = 32,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean activations of each class, for a class-balanced merge.
+
+    Returns:
+        Means, float32 ``[classes, layers, 2, width]``, zero for classes without an example, and the number of
+        examples of each class, float32 ``[classes]``.
+    """
+    total = np.zeros((task.n_classes, backbone.n_layers, 2, backbone.width), dtype=np.float64)
+    labels = np.asarray([example.label for example in examples])
+    for chosen, values in activations(backbone, task, examples, position=position, batch_size=batch_size):
+        np.add.at(total, labels[chosen], values.astype(np.float64))
+    counts = np.bincount(labels, minlength=task.n_classes).astype(np.float64)
+    means = total / np.maximum(counts, 1)[:, None, None, None]
+    return means.astype(np.float32), counts.astype(np.float32)

@@ -1,0 +1,36 @@
+"""The guard: identity is always a candidate, and an injection ships as an improvement only if it is one.
+
+It looks at clients' held-out examples, never at test data. What the clients report for it (a number of right
+answers each) leaves them, so it is a release like any other and goes through the same door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GuardVerdict:
+    """Held-out accuracy with and without the injection.
+
+    Attributes:
+        injected: share of right answers with the injection, over all clients' held-out examples.
+        plain: the same without it.
+        examples: how many held-out examples stand behind both.
+    """
+
+    injected: float
+    plain: float
+    examples: int
+
+    @property
+    def improves(self) -> bool:
+        """Whether the injection beats the model as it is."""
+        return self.injected > self.plain
+
+    def sentence(self) -> str:
+        """The verdict in words."""
+        figures = f"{self.injected:.3f} against {self.plain:.3f} without it, on {self.examples} held-out examples"
+        if self.improves:
+            return f"the injection improves the model: {figures}"
+        return f"the injection does NOT improve the model and should not be used: {figures}"

@@ -1,0 +1,74 @@
+"""Token sequences of demonstrations and queries, and the batches that waste little on padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example, Task
+
+
+class Position(StrEnum):
+    """Which token of a demonstration stands for it: its last, the answer's last, or the prompt's last."""
+
+    LAST = "last"
+    LABEL = "label"
+    PROMPT_END = "prompt_end"
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One tokenised demonstration.
+
+    Attributes:
+        ids: all tokens, with BOS and separator.
+        prompt_length: tokens up to where the answer begins.
+        answer_length: tokens of the answer, separator not counted.
+    """
+
+    ids: tuple[int, ...]
+    prompt_length: int
+    answer_length: int
+
+    def index(self, position: Position) -> int:
+        """Index of the token asked for."""
+        if position is Position.PROMPT_END:
+            return self.prompt_length - 1
+        if position is Position.LABEL:
+            return self.prompt_length + self.answer_length - 1
+        return len(self.ids) - 1
+
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """Tokens of the answer without the separator."""
+        return self.ids[self.prompt_length : self.prompt_length + self.answer_length]
+
+    def __repr__(self) -> str:
+        """Show lengths, never tokens."""
+        return f"Demonstration(<{len(self.ids)} tokens>)"
+
+
+def tokenize(backbone: Backbone, task: Task, example: Example, context: str = "") -> Demonstration:
+    """Tokenise one example with its answer and separator, refusing one that does not fit the model.
+
+    Args:
+        backbone: whose tokenizer and context length hold.
+        task: the template.
+        example: text and answer.
+        context: text in front, such as demonstrations or an instruction.
+    """
+    prompt, answer = context + task.prompt(example.text), task.answer(example)
+    start, full = backbone.encode_pair(prompt, answer + task.separator)
+    answer_only = backbone.encode_answer(prompt, answer)
+    ids = (*start, *full)
+    backbone.check_length(ids, f"an example of task {task.name} of {len(example.text)} characters")
+    return Demonstration(ids, len(start), min(len(answer_only), len(full)))
+
+
+def bucketed(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Index batches of like lengths, so that little is computed on padding; order is deterministic."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

@@ -1,0 +1,1 @@
+"""What clients and server compute in a round; how it travels is not their business."""

@@ -1,0 +1,173 @@
+"""IFed-ICL in three phases: one round for the context vector, n for the coefficients, one for the guard.
+
+Round 0 asks for vectors, rounds 1 to n for coefficients, and round n + 1 (if the guard is on) for the number
+of right held-out answers with and without the injection.
+
+Reference: Li et al., *Implicit Federated In-context Learning*, arXiv 2511.06757, Eq. 1 to 7. What the paper
+leaves open (steps, optimiser, start, weights) is stated in the specs and in every run's config.yaml.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import numpy as np
+
+from defenses.session import Aggregate
+from defenses.upload import Layout, Upload, UploadKind
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.errors import InputError
+from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator, Loss
+from ifedpriv.icl.evaluate import answer
+from ifedpriv.icl.extract import extract, extract_by_class
+from ifedpriv.icl.guard import GuardVerdict
+from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.vectors import Coefficients, ContextVector
+from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
+
+_CACHED_CLIENTS = 64
+
+
+class IfedIcl:
+    """The paper's method on one backbone and one task."""
+
+    def __init__(self, spec: IfedIclSpec, backbone: Backbone, task: Task) -> None:
+        if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
+            raise InputError(
+                "method.aggregation is 'class_balanced', and a generation task has no classes", "use uniform or count"
+            )
+        self.spec = spec
+        self.backbone = backbone
+        self.task = task
+        self._calibrators: OrderedDict[int, Calibrator] = OrderedDict()
+
+    @property
+    def rounds(self) -> int:
+        """One for the vector, n for the coefficients, one for the guard."""
+        return 1 + self.spec.calibration.rounds + (1 if self.spec.guard else 0)
+
+    @property
+    def guard_round(self) -> int | None:
+        """Number of the round that asks for held-out scores, if there is one."""
+        return self.rounds - 1 if self.spec.guard else None
+
+    def initial_state(self) -> State:
+        """No vector yet; coefficients at their start."""
+        c = self.spec.calibration
+        start = Coefficients.uniform(self.backbone.n_layers, c.start_lambda, c.start_beta)
+        return State(0, {"coefficients": start.values})
+
+    def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
+        """Vector, coefficients, or held-out scores."""
+        layers, width = self.backbone.n_layers, self.backbone.width
+        if round_number == 0:
+            if self.spec.aggregation == "class_balanced":
+                classes = self.task.n_classes
+                return UploadKind.VECTOR, Layout.of({"by_class": (classes, layers, 2, width), "present": (classes,)})
+            return UploadKind.VECTOR, Layout.of({"vector": (layers, 2, width)})
+        if round_number == self.guard_round:
+            return UploadKind.SCORES, Layout.of({"right": (2,)})
+        return UploadKind.COEFFICIENTS, Layout.of({"coefficients": (layers, 2, 2)})
+
+    def broadcasts(self, state: State) -> list[Upload]:
+        """The vector once, as soon as there is one; the coefficients before every later round."""
+        result = []
+        if state.round == 1:
+            result.append(Upload({"vector": state.arrays["vector"]}, 1.0, state.round, UploadKind.VECTOR))
+        if state.round > 0:
+            coefficients = {"coefficients": state.arrays["coefficients"]}
+            result.append(Upload(coefficients, 1.0, state.round, UploadKind.COEFFICIENTS))
+        return result
+
+    def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
+        """Extract, calibrate or score, whichever the round asks for."""
+        if state.round == 0:
+            return ClientStep(self._vector(client), None)
+        if state.round == self.guard_round:
+            return ClientStep(self._scores(state, client), None)
+        result = self._calibrator(client).run(
+            self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
+        )
+        arrays = {"coefficients": result.coefficients.values}
+        return ClientStep(Upload(arrays, self._weight(client), state.round, UploadKind.COEFFICIENTS), result.loss)
+
+    def server_step(self, state: State, aggregate: Aggregate) -> State:
+        """Mean vector, mean coefficients, or pooled held-out scores."""
+        if state.round == 0 and self.spec.aggregation == "class_balanced":
+            present = aggregate.means["present"]
+            held = present > 0
+            per_class = aggregate.means["by_class"][held] / present[held][:, None, None, None]
+            return state.next(vector=per_class.mean(axis=0, dtype=np.float64).astype(np.float32))
+        if state.round == self.guard_round:
+            right = aggregate.means["right"]
+            return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
+        return state.next(**dict(aggregate.means))
+
+    def vector(self, state: State) -> ContextVector:
+        """The global vector in a state."""
+        return ContextVector(state.arrays["vector"], 0)
+
+    def artifact(self, state: State, facts: dict[str, str] | None = None) -> Injection:
+        """The injection that a state stands for."""
+        coefficients = Coefficients(state.arrays["coefficients"])
+        return Injection(self.vector(state), coefficients, self.backbone.fingerprint, facts or {})
+
+    def verdict(self, state: State) -> GuardVerdict | None:
+        """What the guard found, once its round is over."""
+        if "guard" not in state.arrays:
+            return None
+        injected, plain, examples = (float(x) for x in state.arrays["guard"])
+        return GuardVerdict(injected, plain, round(examples))
+
+    def plan(self, round_number: int) -> CalibrationPlan:
+        """Local steps of a coefficient round, with the rate that its place in the schedule gives."""
+        return calibration_plan(self.spec.calibration, round_number)
+
+    def _vector(self, client: Client) -> Upload:
+        position, size = Position(self.spec.position), self.spec.batch_size
+        if self.spec.aggregation == "class_balanced":
+            means, counts = extract_by_class(
+                self.backbone, self.task, client.train, position=position, batch_size=size
+            )
+            arrays = {"by_class": means, "present": (counts > 0).astype(np.float32)}
+            return Upload(arrays, 1.0, 0, UploadKind.VECTOR)
+        vector = extract(self.backbone, self.task, client.train, position=position, batch_size=size)
+        return Upload({"vector": vector.values}, self._weight(client), 0, UploadKind.VECTOR)
+
+    def _scores(self, state: State, client: Client) -> Upload:
+        held = client.validation
+        injected = answer(self.backbone, self.task, held, injection=self.artifact(state)).share_correct
+        plain = answer(self.backbone, self.task, held).share_correct
+        right = np.asarray([injected, plain], dtype=np.float32)
+        return Upload({"right": right}, float(len(held)), state.round, UploadKind.SCORES)
+
+    def takes_part(self, round_number: int, client: Client) -> bool:
+        """Whether a client has what the round asks for."""
+        return bool(client.validation) if round_number == self.guard_round else bool(client.train)
+
+    def _weight(self, client: Client) -> float:
+        return float(len(client.train)) if self.spec.aggregation == "count" else 1.0
+
+    def _calibrator(self, client: Client) -> Calibrator:
+        """Tokenised examples of the clients seen last; bounded, so that memory does not grow with the federation."""
+        if client.number not in self._calibrators:
+            self._calibrators[client.number] = Calibrator(self.backbone, self.task, client.train)
+            if len(self._calibrators) > _CACHED_CLIENTS:
+                self._calibrators.popitem(last=False)
+        self._calibrators.move_to_end(client.number)
+        return self._calibrators[client.number]
+
+
+def calibration_plan(spec: CalibrationSpec, round_number: int) -> CalibrationPlan:
+    """The local plan of coefficient round ``round_number`` (from 1)."""
+    rate = spec.rate
+    if spec.schedule == "cosine" and spec.rounds > 1:
+        done = (round_number - 1) / (spec.rounds - 1)
+        rate *= 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
+    return CalibrationPlan(
+        spec.steps, spec.batch_size, rate, spec.decay, spec.proximal, Loss(spec.loss)
+    )

@@ -1,0 +1,120 @@
+"""The contract of a federated method: pure steps over a state, uploads out, nothing sent.
+
+A method never serialises and never talks to anybody: what a client would like the server to have is an
+`Upload`, and only a defense turns that into bytes. The state is named arrays and a round number, so that any
+method's run can be checkpointed and resumed by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defenses.session import Aggregate
+from defenses.upload import Layout, Upload, UploadKind
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client's private data.
+
+    Attributes:
+        number: its place in the federation, from 0.
+        train: examples it extracts from and calibrates on.
+        validation: examples it holds out for the guard.
+        group: name of the group whose labelling it follows; empty if all follow one.
+    """
+
+    number: int
+    train: Sequence[Example]
+    validation: Sequence[Example] = ()
+    group: str = ""
+
+    def __repr__(self) -> str:
+        """Show nothing that is private, sizes included."""
+        return f"Client({self.number})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What the server knows between rounds.
+
+    Attributes:
+        round: number of the round that comes next.
+        arrays: named float32 arrays, read-only.
+    """
+
+    round: int
+    arrays: Mapping[str, NDArray[np.float32]]
+
+    def __post_init__(self) -> None:
+        owned = {name: np.array(array, dtype=np.float32) for name, array in self.arrays.items()}
+        for array in owned.values():
+            array.flags.writeable = False
+        object.__setattr__(self, "arrays", MappingProxyType(owned))
+
+    def next(self, **changes: NDArray[np.float32]) -> State:
+        """The state after a round, with some arrays replaced or added."""
+        return State(self.round + 1, {**self.arrays, **changes})
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[np.float32]]) -> State:
+        """The same round with some arrays replaced, as after a broadcast has been rounded by the wire."""
+        return State(self.round, {**self.arrays, **arrays})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientStep:
+    """A client's part in a round: what it offers, and its training loss (kept in simulation, never sent)."""
+
+    upload: Upload
+    loss: float | None
+
+
+class Artifact(Protocol):
+    """What a method ends with: something to put on a backbone, and to save."""
+
+    def on(self, backbone: Backbone) -> AbstractContextManager[None]:
+        """Make every forward pass of the backbone the adapted one until the block ends."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        ...
+
+
+class Method(Protocol):
+    """A federated method."""
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds, all kinds together."""
+        ...
+
+    def initial_state(self) -> State:
+        """The state before any client has been heard."""
+        ...
+
+    def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
+        """What clients upload in a round."""
+        ...
+
+    def broadcasts(self, state: State) -> list[Upload]:
+        """What the server sends to every participant before the round that comes next."""
+        ...
+
+    def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
+        """One client's computation; reads its private data."""
+        ...
+
+    def server_step(self, state: State, aggregate: Aggregate) -> State:
+        """Take what the defense lets the server see into the state."""
+        ...
