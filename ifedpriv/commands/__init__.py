@@ -1,0 +1,51 @@
+"""The roof: one file a verb, one parser, one place where errors become sentences and exit codes.
+
+A verb's module is imported only when it is asked for, so that `ifedpriv --help` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ifedpriv.errors import IfedprivError
+
+VERBS: dict[str, str] = {
+    "run": "run one experiment and report on it",
+    "predict": "answer texts with a run's injection",
+    "fold": "write a run's injection into a plain checkpoint",
+    "report": "print a finished run's table, or write its page anew",
+    "tasks": "list the shipped tasks, or show examples of one",
+    "pretrain": "train the embedded model from scratch, or evaluate it",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code.
+
+    0: done. 2: something the user can mend. 70: a fault of ours, with its traceback. 130: interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="ifedpriv", description="Federated in-context learning with privacy measured from both sides."
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, summary in VERBS.items():
+        sub = verbs.add_parser(verb, help=summary, description=summary)
+        if arguments[:1] == [verb]:
+            import_module(f"ifedpriv.commands.{verb}").add_arguments(sub)
+    options = parser.parse_args(arguments)
+    try:
+        code: int = import_module(f"ifedpriv.commands.{options.verb}").run(options)
+        return code
+    except IfedprivError as error:
+        from ifedpriv.commands.console import fail
+
+        return fail(error)
+    except KeyboardInterrupt:
+        print("ifedpriv: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141

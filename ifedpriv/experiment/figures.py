@@ -1,0 +1,92 @@
+"""Answers to figures with intervals: one list of answers, or one for each client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifedpriv.data.task import TaskKind
+from ifedpriv.icl.evaluate import Answers
+from ifedpriv.measure import intervals, metrics
+from ifedpriv.report.schema import Figure
+
+ACCURACY, MACRO_F1 = "accuracy", "macro_f1"
+EXACT_MATCH, ROUGE_L = "exact_match", "rouge_l"
+
+
+def primary_metric(kind: TaskKind) -> str:
+    """The metric that rounds, guard and table go by."""
+    return EXACT_MATCH if kind is TaskKind.GENERATION else ACCURACY
+
+
+def score(kind: TaskKind, answers: Answers) -> float:
+    """The primary metric of one list of answers."""
+    if kind is TaskKind.GENERATION:
+        return float(np.mean(_texts(metrics.exact_match, answers)))
+    return metrics.accuracy(answers.truth, answers.predicted)
+
+
+def figures(kind: TaskKind, lists: Sequence[Answers]) -> dict[str, Figure]:
+    """All metrics of a row, each the mean over the lists.
+
+    Args:
+        kind: classification or generation.
+        lists: one list of answers, or one for each client that was judged by itself.
+
+    Returns:
+        Metric name to figure. One list: intervals cover other queries. Several lists over the same queries: they
+        cover other queries and other clients. Several lists over different queries: Student's over clients.
+    """
+    if kind is TaskKind.GENERATION:
+        return {
+            EXACT_MATCH: _mean_figure([_texts(metrics.exact_match, a) for a in lists]),
+            ROUGE_L: _mean_figure([_texts(metrics.rouge_l, a) for a in lists]),
+        }
+    right = [np.asarray(a.truth) == np.asarray(a.predicted) for a in lists]
+    return {ACCURACY: _accuracy(right), MACRO_F1: _macro_f1(lists)}
+
+
+def single(kind: TaskKind, answers: Answers) -> Figure:
+    """The primary metric of one list of answers, with its interval."""
+    return figures(kind, [answers])[primary_metric(kind)]
+
+
+def _accuracy(right: list[NDArray[np.bool_]]) -> Figure:
+    if len(right) == 1:
+        hits, n = int(right[0].sum()), len(right[0])
+        return _figure(hits / n, intervals.wilson(hits, n), n)
+    return _mean_figure([r.astype(np.float64) for r in right])
+
+
+def _macro_f1(lists: Sequence[Answers]) -> Figure:
+    value = float(np.mean([metrics.macro_f1(a.truth, a.predicted) for a in lists]))
+    n = sum(len(a) for a in lists)
+    if len(lists) == 1:
+        return _figure(value, intervals.bootstrap_macro_f1(lists[0].truth, lists[0].predicted), n)
+    if all(a.truth == lists[0].truth for a in lists):
+        interval = intervals.cluster_bootstrap_macro_f1(lists[0].truth, [a.predicted for a in lists])
+    else:
+        interval = intervals.t_interval([metrics.macro_f1(a.truth, a.predicted) for a in lists])
+    return _figure(value, interval, n)
+
+
+def _mean_figure(scores: list[NDArray[np.float64]]) -> Figure:
+    value = float(np.mean([s.mean() for s in scores]))
+    n = sum(len(s) for s in scores)
+    if len(scores) == 1:
+        return _figure(value, intervals.bootstrap_mean(scores[0]), n)
+    if len({len(s) for s in scores}) == 1:
+        return _figure(value, intervals.clustered_mean(np.stack(scores)), n)
+    return _figure(value, intervals.t_interval([float(s.mean()) for s in scores]), n)
+
+
+def _texts(metric: Callable[[str, str], float], answers: Answers) -> NDArray[np.float64]:
+    return np.asarray([metric(str(t), str(p)) for t, p in zip(answers.truth, answers.predicted, strict=True)])
+
+
+def _figure(value: float, interval: intervals.Interval, n: int) -> Figure:
+    # A mean can leave its own resamples' range by a rounding error.
+    low, high = min(interval.low, value), max(interval.high, value)
+    return Figure(value, max(low, 0.0), min(high, 1.0), interval.level, interval.method, n)

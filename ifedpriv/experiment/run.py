@@ -1,0 +1,256 @@
+"""One experiment: rounds, comparisons, report; resumable at any moment with the same numbers.
+
+The invariant: every number is a function of the configuration. Rounds draw from seed, round and client;
+finished rounds are in the checkpoint and finished comparisons beside it, so a resumed run repeats nothing and
+differs in nothing but the clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
+from defenses.ledger import Ledger, PublicDeclaration
+from defenses.view import ServerViewWriter
+from ifedpriv.experiment import baselines
+from ifedpriv.experiment.figures import single
+from ifedpriv.experiment.prepare import Setup
+from ifedpriv.experiment.rundir import RunDirectory, fresh_path
+from ifedpriv.federation.cohort import Cohort
+from ifedpriv.federation.federation import Federation, RoundRecord
+from ifedpriv.federation.traffic import Traffic
+from ifedpriv.icl.evaluate import Answers
+from ifedpriv.icl.injection import Injection
+from ifedpriv.methods.method import State
+
+Report = Callable[[str, int, int], None]
+"""Progress: what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A finished experiment.
+
+    Attributes:
+        setup: what it was made of.
+        state: after the last round.
+        injection: the artifact, with its privacy statement.
+        ledger: what was released.
+        rounds: the lines of ``rounds.jsonl``.
+        rows: comparison name to lists of answers and seconds of client time.
+        up, down: bytes by client over all rounds.
+        seconds: wall time of rounds and comparisons, of all processes that worked on this run.
+    """
+
+    setup: Setup
+    state: State
+    injection: Injection
+    ledger: Ledger
+    rounds: list[dict[str, Any]]
+    rows: dict[str, Comparison]
+    up: Traffic
+    down: Traffic
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Answers of one line of the table: one list, or one for each client."""
+
+    lists: tuple[Answers, ...]
+    client_seconds: float | None
+
+
+def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -> Outcome:
+    """Run or go on with an experiment to its end.
+
+    Args:
+        setup: its parts.
+        run: its folder; a checkpoint in it is gone on from.
+        report: told of progress.
+    """
+    started = time.perf_counter()
+    saved = run.load_checkpoint()
+    if saved is None:
+        state, facts = setup.method.initial_state(), _first_facts(setup)
+    else:
+        state, facts = saved
+    rounds = run.cut_rounds(state.round)
+    ledger = Ledger.from_json(facts["ledger"])
+    up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
+    before = float(facts["seconds"])
+    with _recording(setup, run, state.round) as view:
+        federation = Federation(
+            setup.method,
+            setup.defense,
+            setup.clients,
+            Cohort(setup.config.cohort, setup.config.seed),
+            entropy=_entropy(setup),
+            ledger=ledger,
+            seed=setup.config.seed,
+            view=view,
+        )
+        while state.round < setup.method.rounds:
+            report("rounds", state.round, setup.method.rounds)
+            state, record = federation.play_round(state)
+            _add(up, record.up)
+            _add(down, record.down)
+            line = _line(setup, state, record)
+            run.append_round(line)
+            rounds.append(line)
+            run.save_checkpoint(
+                state,
+                {
+                    "ledger": ledger.to_json(),
+                    "up": up.to_dict(),
+                    "down": down.to_dict(),
+                    "seconds": before + time.perf_counter() - started,
+                },
+            )
+    statement = setup.defense.statement(ledger)
+    injection = setup.method.artifact(state, injection_facts(setup, statement.to_metadata()))
+    injection.save(run.injection)
+    rows = _compare(setup, run, injection, report)
+    seconds = before + time.perf_counter() - started
+    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds)
+
+
+def injection_facts(setup: Setup, statement: Mapping[str, str]) -> dict[str, str]:
+    """What travels with an injection: the wording it was made with, and the privacy statement."""
+    task = setup.data.task
+    wording = {
+        "name": task.name,
+        "template": task.template,
+        "label_words": list(task.label_words),
+        "kind": str(task.kind),
+        "separator": task.separator,
+        "gap": task.gap,
+        "max_new_tokens": task.max_new_tokens,
+    }
+    verdict = setup.method.spec.guard
+    return {"task": json.dumps(wording), "guarded": json.dumps(verdict), **statement}
+
+
+def task_hash(setup: Setup) -> str:
+    """Hash of template and label words, by which a recording names the task."""
+    task = setup.data.task
+    return hashlib.sha256(json.dumps([task.template, task.label_words, task.separator]).encode()).hexdigest()
+
+
+def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
+    """One line of ``rounds.jsonl``."""
+    test = None
+    is_guard = record.round == setup.method.guard_round
+    if setup.config.evaluation.every_round and record.round > 0 and not is_guard:
+        answers = baselines.global_injection(setup, setup.method.artifact(state))
+        test = single(setup.data.task.kind, answers).to_json()
+    up_payload, up_wire = record.up.totals()
+    down_payload, down_wire = record.down.totals()
+    return {
+        "round": record.round,
+        "kind": str(record.kind),
+        "loss": record.loss,
+        "test": test,
+        "up": {"payload": up_payload, "wire": up_wire},
+        "down": {"payload": down_payload, "wire": down_wire},
+        "seconds": record.seconds,
+        "client_seconds": record.client_seconds,
+        "took_part": list(record.took_part),
+        "dropped": list(record.failed),
+        "epsilon": None,
+    }
+
+
+def _compare(setup: Setup, run: RunDirectory, injection: Injection, report: Report) -> dict[str, Comparison]:
+    """Every line of the table; each finished piece is kept, so that a resumed run does not repeat it."""
+    wanted = setup.config.evaluation
+    clients = [setup.clients[n] for n in setup.clients.numbers(0)]
+    jobs: list[tuple[str, str, Callable[[], Answers]]] = [
+        ("zero_shot", "zero_shot", lambda: baselines.zero_shot(setup)),
+        ("global_injection", "global_injection", lambda: baselines.global_injection(setup, injection)),
+    ]
+    for client in clients:
+        if wanted.local_icl:
+            jobs.append(("local_icl", f"local_icl-{client.number}", lambda c=client: baselines.local_icl(setup, c)))  # type: ignore[misc]
+        if wanted.local_injection:
+            jobs.append(
+                (
+                    "local_injection",
+                    f"local_injection-{client.number}",
+                    lambda c=client: baselines.local_injection(setup, c),  # type: ignore[misc]
+                )
+            )
+    found: dict[str, list[Answers]] = {}
+    seconds: dict[str, list[float]] = {}
+    for done, (row, part, job) in enumerate(jobs):
+        report("comparisons", done, len(jobs))
+        kept = run.load_part(part)
+        if kept is None:
+            before = time.process_time()
+            answers = job()
+            kept = {
+                "truth": answers.truth,
+                "predicted": answers.predicted,
+                "seconds": time.process_time() - before,
+            }
+            run.save_part(part, kept)
+        found.setdefault(row, []).append(Answers(tuple(kept["truth"]), tuple(kept["predicted"])))
+        seconds.setdefault(row, []).append(kept["seconds"])
+    report("comparisons", len(jobs), len(jobs))
+    return {row: Comparison(tuple(lists), sum(seconds[row]) / len(seconds[row])) for row, lists in found.items()}
+
+
+def _first_facts(setup: Setup) -> dict[str, Any]:
+    ledger = Ledger(simulation=setup.config.simulation)
+    for what, why in (
+        ("the backbone, the template and the label words", "agreed before any private text was read"),
+        ("how many rounds, steps and examples a step there are", "fixed in the configuration"),
+    ):
+        ledger.add(PublicDeclaration(what, why))
+    empty = Traffic().to_dict()
+    return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0}
+
+
+def _entropy(setup: Setup) -> Entropy:
+    if setup.config.simulation:
+        return InsecureSeeded(setup.config.seed, "run")
+    return SecureEntropy()
+
+
+def _add(total: Traffic, more: Traffic) -> None:
+    for client, n in more.payload.items():
+        total.payload[client] += n
+    for client, n in more.wire.items():
+        total.wire[client] += n
+
+
+@contextmanager
+def _recording(setup: Setup, run: RunDirectory, round_number: int) -> Iterator[ServerViewWriter | None]:
+    """The recording, cut back to where the checkpoint stands; None where nothing is recorded."""
+    if not setup.config.record_view:
+        yield None
+        return
+    if (run.view / "view.json").exists():
+        writer = ServerViewWriter.resume(run.view)
+        writer.truncate_to(round_number - 1)
+    else:
+        writer = ServerViewWriter.create(
+            run.view,
+            backbone=setup.backbone.fingerprint,
+            task=task_hash(setup),
+            defense=setup.config.defense,
+        )
+    with writer:
+        yield writer
+
+
+def run_folder(out: Path | None, name: str) -> Path:
+    """Where a run goes when nobody says: ``runs/<name>``, numbered if that is taken."""
+    return out if out is not None else fresh_path(Path("runs"), name)
