@@ -1,7 +1,7 @@
 """No protection, behind the same sessions as every defense: the honest baseline.
 
-Invariant: the aggregate is the weighted mean of what arrived, to the digit the same in whatever order it came,
-or there is no aggregate.
+Invariant: the aggregate is the weighted mean of what arrived, to the digit the same in whatever order it
+came, or there is no aggregate.
 """
 
 from __future__ import annotations

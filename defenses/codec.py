@@ -49,7 +49,7 @@ def grouping(shape: tuple[int, ...], kind: UploadKind, precision: Precision) -> 
     """How an array's numbers share scales.
 
     A row is the last axis for a context vector (one layer, one branch) and the whole array otherwise. int8
-    gives each row one scale. int4, and int8 for weights, cut a row into equal groups of up to `GROUP` numbers.
+    gives each row one scale. int4, and int8 for weights, cut a row into equal groups of up to `GROUP`.
 
     Returns:
         rows, numbers in a row, numbers in a group (the last group of a row may be shorter).

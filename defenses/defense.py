@@ -32,7 +32,7 @@ class Defense:
 
     @property
     def reveals_individuals(self) -> bool:
-        """True where the server can read one client's upload; a method that needs that is refused elsewhere."""
+        """True where the server can read one client's upload; methods that need that run only then."""
         return self.spec.kind == "none"
 
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:

@@ -37,7 +37,7 @@ class WireSpec(BaseModel):
 
 
 # Kinds of defense, and later their steps, are a closed set on purpose, with no registry and no plug-ins: each
-# stands for a theorem about what leaves a client, and a step from elsewhere would silently void the guarantee.
+# stands for a theorem about what leaves a client, and a stranger's step would silently void the guarantee.
 class DefenseSpec(BaseModel):
     """What stands between a client and the server."""
 
