@@ -1,0 +1,80 @@
+"""Where randomness comes from, so that a secure source is the default and a seeded one cannot hide.
+
+Invariant: nothing else in this package asks the machine for randomness, and whoever was given a source can
+ask it whether it protects anybody.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import os
+from typing import Protocol
+
+from defenses.errors import UserError
+
+_BLOCK = 4096
+
+
+class Entropy(Protocol):
+    """A source of random bytes."""
+
+    @property
+    def simulation(self) -> bool:
+        """True where the bytes can be foretold, so that nothing made with them protects anybody."""
+        ...
+
+    def bytes(self, n: int) -> builtins.bytes:
+        """The next ``n`` bytes."""
+        ...
+
+
+def _checked(n: int) -> int:
+    if n < 0:
+        raise UserError(f"entropy was asked for {n} bytes", "ask for none or more")
+    return n
+
+
+class SecureEntropy:
+    """The operating system's generator; the default everywhere."""
+
+    simulation = False
+
+    def bytes(self, n: int) -> builtins.bytes:
+        """The next ``n`` bytes, which nobody can foretell or repeat."""
+        return os.urandom(_checked(n))
+
+    def __repr__(self) -> str:
+        return "SecureEntropy()"
+
+
+class InsecureSeeded:
+    """A repeatable stream for simulations: anybody who knows the seed knows every byte.
+
+    The stream is SHAKE-256 in counter mode; how it is cut into calls does not change it.
+
+    Args:
+        seed: the run's seed; any integer.
+        label: separates streams of one seed (one per client, say).
+    """
+
+    simulation = True
+
+    def __init__(self, seed: int, label: str = "") -> None:
+        self._prefix = f"ifedpriv insecure seeded 1|{seed}|{label}|".encode()
+        self._next_block = 0
+        self._buffer = b""
+
+    def bytes(self, n: int) -> builtins.bytes:
+        """The next ``n`` bytes of the stream."""
+        parts, have = [self._buffer], len(self._buffer)
+        while have < _checked(n):
+            parts.append(hashlib.shake_256(self._prefix + str(self._next_block).encode()).digest(_BLOCK))
+            self._next_block += 1
+            have += _BLOCK
+        stream = b"".join(parts)
+        self._buffer = stream[n:]
+        return stream[:n]
+
+    def __repr__(self) -> str:
+        return "InsecureSeeded(<simulation only>)"

@@ -1,0 +1,32 @@
+"""The words of a privacy guarantee, as closed sets, so that one word means one thing in every file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Unit(StrEnum):
+    """Whose presence a guarantee hides."""
+
+    EXAMPLE = "example"
+    CLIENT = "client"
+
+
+class Neighbouring(StrEnum):
+    """How two data sets that must look alike differ, by one unit."""
+
+    ADD_OR_REMOVE = "add or remove"
+    REPLACE = "replace"
+
+
+class Trust(StrEnum):
+    """Who has to be trusted with what.
+
+    `SERVER` is no protection at all: the server reads every upload. `CENTRAL` trusts the server to add noise,
+    `DISTRIBUTED` trusts enough clients to add their share, `LOCAL` trusts nobody else.
+    """
+
+    SERVER = "server"
+    CENTRAL = "central"
+    DISTRIBUTED = "distributed"
+    LOCAL = "local"
