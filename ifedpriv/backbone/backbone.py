@@ -1,7 +1,7 @@
 """A frozen causal language model with proven hook sites: the one door to models in this project.
 
-The invariant: a `Backbone` exists only if its sites and its shortcuts were proved on the very weights it holds,
-and its weights never get a gradient.
+The invariant: a `Backbone` exists only if its sites and its shortcuts were proved on the very weights it
+holds, and its weights never get a gradient.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -67,7 +68,8 @@ class Backbone:
             device: a torch device, such as ``cpu`` or ``cuda``.
 
         Raises:
-            ModelError: if it cannot be reached, is not a causal LM, lacks weights or a tokenizer, or is not proved.
+            ModelError: if it cannot be reached, is not a causal LM, lacks weights or a tokenizer, or is not
+                proved.
         """
         name = str(path_or_hub_name)
         if dtype not in DTYPES:
@@ -80,33 +82,46 @@ class Backbone:
                 f"no model was found at {name!r}: {_one_line(problem)}",
                 "give a directory that holds a transformers checkpoint, or a hub name while online",
             ) from problem
-        if getattr(config, "is_encoder_decoder", False) or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-            what = "an encoder-decoder" if getattr(config, "is_encoder_decoder", False) else "no causal language model"
-            raise ModelError(f"{name!r} is {what} (model type {config.model_type!r})", "choose a causal language model")
+        if (
+            getattr(config, "is_encoder_decoder", False)
+            or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        ):
+            what = (
+                "an encoder-decoder"
+                if getattr(config, "is_encoder_decoder", False)
+                else "no causal language model"
+            )
+            raise ModelError(
+                f"{name!r} is {what} (model type {config.model_type!r})", "choose a causal language model"
+            )
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
-        except Exception as problem:  # transformers raises half a dozen types here, all of them the user's matter
+        except (
+            Exception
+        ) as problem:  # transformers raises half a dozen types here, all of them the user's matter
             raise ModelError(
-                f"{name!r} has no tokenizer that can be read: {_one_line(problem)}", "save the tokenizer beside the model"
+                f"{name!r} has no tokenizer that can be read: {_one_line(problem)}",
+                "save the tokenizer beside the model",
             ) from problem
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, config=config, dtype=DTYPES[dtype], output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, ImportError) as problem:
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as problem:
             raise ModelError(f"the weights at {name!r} cannot be read: {_one_line(problem)}") from problem
         missing = sorted(report["missing_keys"]) + sorted(str(each) for each in report["mismatched_keys"])
         if missing:
             # transformers fills such weights with random numbers and goes on.
+            lack = f"lacks {len(missing)} of the model's tensors, first {missing[0]!r}"
             raise ModelError(
-                f"the checkpoint at {name!r} lacks {len(missing)} of the model's tensors, first {missing[0]!r}",
+                f"the checkpoint at {name!r} {lack}",
                 "download it again, or check that it was saved with its language-model head",
             )
         return cls.wrap(model.to(place), tokenizer)
 
     @classmethod
     def wrap(cls, model: Any, tokenizer: Any) -> Backbone:
-        """Freeze and prove a model that is in memory; the model itself is put in evaluation mode and loses gradients.
+        """Freeze and prove a model in memory; it is itself put in evaluation mode and loses its gradients.
 
         Raises:
             ModelError: if the model cannot be proved to carry an injection.
@@ -115,7 +130,9 @@ class Backbone:
         if model.dtype not in DTYPES.values():
             raise ModelError(f"the model's dtype is {model.dtype}", f"load it as {', '.join(DTYPES)}")
         if text_config(model).is_encoder_decoder:
-            raise ModelError(f"model type {model.config.model_type!r} is an encoder-decoder", "choose a causal LM")
+            raise ModelError(
+                f"model type {model.config.model_type!r} is an encoder-decoder", "choose a causal LM"
+            )
         head = head_of(model)
         sites = prove_sites(model, resolve(model))
         prove_outputs(model, sites, head)
@@ -145,7 +162,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the config, the weights' bytes and the vocabulary; equal on all who run the same model.
+        """SHA-256, in hex, over config, weights and vocabulary; equal for all who run the same model.
 
         Computed at the first call; reads every weight once, one tensor at a time.
         """
@@ -153,17 +170,18 @@ class Backbone:
 
     def __repr__(self) -> str:
         """Name the model, not its weights."""
-        return f"Backbone({self.family}, {self.n_layers} layers, width {self.width}, {self.dtype}, {self.device})"
+        size = f"{self.n_layers} layers, width {self.width}"
+        return f"Backbone({self.family}, {size}, {self.dtype}, {self.device})"
 
     def encode_prompt(self, text: str) -> list[int]:
         """Token ids of a text with whatever the tokenizer puts in front (its BOS), and nothing behind."""
         return [*self._prefix, *self._bare(text)]
 
     def encode_pair(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-        """Token ids of a prompt and of the answer behind it; together exactly ``encode_prompt(prompt + answer)``.
+        """Token ids of a prompt and of its answer; joined, they are ``encode_prompt(prompt + answer)``.
 
-        Where the tokenizer merges characters across the border, the border moves left to the end of the longest
-        common prefix: the prompt then loses its last token or tokens, and the answer begins with the merged one.
+        Where the tokenizer merges characters across the border, the border moves left to the end of the
+        longest common prefix: the prompt loses its last tokens, and the answer begins with the merged one.
 
         Raises:
             InputError: if the answer adds no token.
@@ -181,9 +199,9 @@ class Backbone:
     def encode_answer(self, prompt: str, answer: str) -> list[int]:
         """Token ids of an answer as it is tokenized behind its prompt.
 
-        They continue ``encode_prompt(prompt)`` unless the tokenizer merges across the border; `encode_pair` gives
-        the shortened prompt for that case. An answer that begins with a space does not merge in byte-level
-        tokenizers.
+        They continue ``encode_prompt(prompt)`` unless the tokenizer merges across the border: then they begin
+        at the end of the longest common prefix, and only the shortened prompt of `encode_pair` goes with
+        them. An answer that begins with a space does not merge in byte-level tokenizers.
         """
         return self.encode_pair(prompt, answer)[1]
 
@@ -236,7 +254,9 @@ class Backbone:
         """
         return self.head.logits(hidden_rows, vocabulary)
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: str, *, batch_size: int = 16) -> list[str]:
+    def generate(
+        self, prompts: Sequence[str], max_new_tokens: int, stop: str, *, batch_size: int = 16
+    ) -> list[str]:
         """Greedy continuations by the model's own ``generate``, with its cache.
 
         Args:
@@ -271,7 +291,9 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as problem:
-        raise ModelError(f"the device {name!r} cannot be used here: {_one_line(problem)}", "say cpu") from problem
+        raise ModelError(
+            f"the device {name!r} cannot be used here: {_one_line(problem)}", "say cpu"
+        ) from problem
     return device
 
 

@@ -24,7 +24,7 @@ class Batch:
     Attributes:
         input_ids: int64 ``[B, T]``.
         attention_mask: int64 ``[B, T]``, 1 at real tokens.
-        position_ids: int64 ``[B, T]``, counted from each sequence's first real token; 0 at padding on the left.
+        position_ids: int64 ``[B, T]``, counted from each sequence's first real token.
         lengths: int64 ``[B]``, real tokens of each sequence.
         side: where the padding stands.
     """
@@ -54,7 +54,11 @@ class Batch:
 
 
 def pad(
-    sequences: Sequence[Sequence[int]], *, filler: int, side: Side = "right", device: torch.device | str = "cpu"
+    sequences: Sequence[Sequence[int]],
+    *,
+    filler: int,
+    side: Side = "right",
+    device: torch.device | str = "cpu",
 ) -> Batch:
     """Lay token sequences side by side.
 
@@ -74,7 +78,8 @@ def pad(
     lengths = [len(sequence) for sequence in sequences]
     if not min(lengths):
         raise InputError(
-            f"text {lengths.index(0)} of the batch has no tokens", "leave empty texts out, or give the model a BOS token"
+            f"text {lengths.index(0)} of the batch has no tokens",
+            "leave empty texts out, or give the model a BOS token",
         )
     width = max(lengths)
     ids = torch.full((len(sequences), width), filler, dtype=torch.long)

@@ -156,7 +156,10 @@ _ROWS: tuple[Family, ...] = (
     Family("gemma3_text", "model.layers", (_SELF_POST,), _no_fold(_NO_POST_NORM_BIAS)),
     Family("phi", "model.layers", (_SELF,), _own("self_attn.dense", "mlp.fc2", why=_BIASES)),
     Family(
-        "phi3", "model.layers", (_SELF,), _as_llama("fused projections split; plain rotary embedding, no window")
+        "phi3",
+        "model.layers",
+        (_SELF,),
+        _as_llama("fused projections split; plain rotary embedding, no window"),
     ),
     Family("gpt2", "transformer.h", (_GPT,), _own("attn.c_proj", "mlp.c_proj", why=_BIASES)),
     Family(
@@ -222,9 +225,7 @@ _ROWS: tuple[Family, ...] = (
     Family(
         "stablelm", "model.layers", (_SELF,), _no_fold("neither of its output projections can have a bias")
     ),
-    Family(
-        "starcoder2", "model.layers", (_SELF,), _own("self_attn.o_proj", "mlp.c_proj", "use_bias")
-    ),
+    Family("starcoder2", "model.layers", (_SELF,), _own("self_attn.o_proj", "mlp.c_proj", "use_bias")),
     Family("smollm3", "model.layers", (_SELF,), _own(_O, _DOWN, *_BOTH_FLAGS)),
 )
 
@@ -269,20 +270,22 @@ def resolve(model: Any) -> Iterator[Sites]:
             yield Sites(model.get_submodule(path.rpartition(".")[0]), layers, multiplier, layout)
     if not found:
         raise ModelError(
-            f"model type {kind!r} has no attention and MLP modules of a known name in all {len(blocks)} blocks",
+            f"model type {kind!r} lacks attention and MLP modules of known names in some of its blocks",
             "choose a backbone of a family listed in docs/backbones.md",
         )
 
 
 def family_table() -> str:
     """The table of families as Markdown, as printed in docs/backbones.md."""
-    lines = ["| model type | attention site | MLP site | block | fold into weights |", "|---|---|---|---|---|"]
+    lines = [
+        "| model type | attention site | MLP site | block | fold into weights |",
+        "|---|---|---|---|---|",
+    ]
     for row in sorted(_ROWS, key=lambda family: family.model_type):
         layout = row.layouts[0]
         shape = " or ".join("post-LN" if each.post_norms else "residual sum" for each in row.layouts)
-        lines.append(
-            f"| `{row.model_type}` | `{layout.attention}` | `{layout.mlp}` | {shape} | {_describe(row.fold)} |"
-        )
+        names = f"`{row.model_type}` | `{layout.attention}` | `{layout.mlp}`"
+        lines.append(f"| {names} | {shape} | {_describe(row.fold)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -316,7 +319,8 @@ def _find_blocks(model: nn.Module, n_layers: int, kind: str) -> str:
             f"model type {kind!r} has no list of {n_layers} transformer blocks",
             "choose a backbone of a family listed in docs/backbones.md",
         )
-    return min(paths, key=lambda path: (path.count("."), path))
+    shallowest: str = min(paths, key=lambda path: (path.count("."), path))
+    return shallowest
 
 
 def _guesses(block: nn.Module) -> Iterator[Layout]:

@@ -46,7 +46,7 @@ def fingerprint_of(model: Any, tokenizer: Any) -> str:
     for part in (config, sorted(tokenizer.get_vocab().items())):
         digest.update(json.dumps(part, sort_keys=True, default=str).encode())
         digest.update(b"\0")
-    # named_parameters lists tied weights once; buffers that are saved (GPT-2's masks are not) come from the state.
+    # named_parameters lists tied weights once; the buffers that are saved come from the state.
     tensors = dict(model.named_parameters())
     saved = model.state_dict()
     tensors.update({name: saved[name] for name, _ in model.named_buffers() if name in saved})

@@ -6,6 +6,7 @@ The invariant, proved at load: `head_of(model).logits(last_hidden(...))` is what
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from ifedpriv.backbone.batches import Batch
 from ifedpriv.backbone.families import text_config
 from ifedpriv.errors import ModelError
+
+# They warn of padding without a mask, though causality hides it.
+_WANT_MASK = ("gpt2", "openai-gpt")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +70,9 @@ def head_of(model: Any) -> Head:
     layer = model.get_output_embeddings()
     if not isinstance(layer, nn.Linear):
         found = "no output layer" if layer is None else f"an output layer of type {type(layer).__name__}"
-        raise ModelError(f"model type {model.config.model_type!r} has {found}", "choose a causal language model")
+        raise ModelError(
+            f"model type {model.config.model_type!r} has {found}", "choose a causal language model"
+        )
     config = text_config(model)
     divisor = float(getattr(config, "logits_scaling", None) or 1.0)
     multiplier = float(getattr(config, "logit_scale", None) or 1.0)
@@ -74,15 +80,19 @@ def head_of(model: Any) -> Head:
     return Head(layer.weight, layer.bias, multiplier, divisor, float(softcap) if softcap else None)
 
 
-def last_hidden(base: nn.Module, batch: Batch) -> Tensor:
+def last_hidden(base: Any, batch: Batch) -> Tensor:
     """The last hidden state ``[B, T, D]`` of a base model, without logits and without a cache.
 
     Values at padding are arbitrary.
     """
-    given: dict[str, Any] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    accepted = _parameters(type(base))
-    if "position_ids" in accepted:
+    given: dict[str, Any] = {"input_ids": batch.input_ids}
+    accepted = _parameters(type(base).forward)
+    if batch.side == "left" or text_config(base).model_type in _WANT_MASK:
+        given["attention_mask"] = batch.attention_mask
+    if batch.side == "left" and "position_ids" in accepted:
         given["position_ids"] = batch.position_ids
+    # Padding on the right lies in the future of every real token: causality alone hides it, positions count
+    # from 0 as they do by default, and attention without a mask is faster. Proved at load like the rest.
     if "use_cache" in accepted:
         given["use_cache"] = False
     result: Tensor = base(**given, return_dict=True)[0]
@@ -90,5 +100,5 @@ def last_hidden(base: nn.Module, batch: Batch) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _parameters(kind: type[nn.Module]) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)

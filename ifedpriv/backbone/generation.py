@@ -27,13 +27,17 @@ def generate(
         raise InputError(f"max_new_tokens is {max_new_tokens} and batch_size {batch_size}", "give at least 1")
     encoded = [backbone.encode_prompt(prompt) for prompt in prompts]
     for row, ids in enumerate(encoded):
-        backbone.check_length([*ids, *range(max_new_tokens)], f"prompt {row} with {max_new_tokens} new tokens")
+        backbone.check_length(
+            [*ids, *range(max_new_tokens)], f"prompt {row} with {max_new_tokens} new tokens"
+        )
     # Neighbours in length share a batch, so that little padding is computed.
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
     texts = [""] * len(encoded)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        for row, text in zip(rows, _one_batch(backbone, [encoded[r] for r in rows], max_new_tokens, stop), strict=True):
+        for row, text in zip(
+            rows, _one_batch(backbone, [encoded[r] for r in rows], max_new_tokens, stop), strict=True
+        ):
             texts[row] = text
     return texts
 
@@ -58,7 +62,9 @@ def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: i
     def stopped(input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         for row, done in enumerate(finished):
             if not done:
-                finished[row] = stop in _new_text(backbone, sequences[row], input_ids[row, width:].tolist(), ends)
+                finished[row] = stop in _new_text(
+                    backbone, sequences[row], input_ids[row, width:].tolist(), ends
+                )
         return torch.tensor(finished, device=input_ids.device)
 
     with torch.no_grad():

@@ -2,8 +2,8 @@
 
 The invariant: when a context ends, however it ends, the model is exactly the one it was before. Vectors and
 captures are in *residual units*: what is captured is what the stream receives, and an injected vector v with
-λ = 1 adds v to the stream. Granite multiplies every branch by a constant m before adding it, so there the site
-gives ``m * output`` and the shift is divided by m; in all other families m = 1.
+λ = 1 adds v to the stream. Granite multiplies every branch by a constant m before adding it, so there a
+capture is ``m * output`` and the shift is divided by m; in all other families m = 1.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Captured:
         """The contributions as float32.
 
         Returns:
-            Tensor ``[B, L, 2, D]`` for positions ``[B]``, or ``[B, P, L, 2, D]`` for positions ``[B, P]``; branch
-            0 is attention, 1 the MLP. Owned by the caller; part of the autograd graph if the forward pass was.
+            Tensor ``[B, L, 2, D]`` for positions ``[B]``, or ``[B, P, L, 2, D]`` for positions ``[B, P]``;
+            branch 0 is attention, 1 the MLP. A copy; part of the autograd graph if the forward pass was.
 
         Raises:
             InputError: if no forward pass has run inside the context.
@@ -58,12 +58,16 @@ class Captured:
 
     def _take(self, layer: int, branch: int, multiplier: float, output: Tensor) -> None:
         if self._rows[layer][branch] is not None:
-            raise InputError("capture holds one forward pass and got a second", "open a new capture for each batch")
+            raise InputError(
+                "capture holds one forward pass and got a second", "open a new capture for each batch"
+            )
         batch = len(self._positions)
         if output.ndim == 2:
             # OPT runs its MLP over all tokens of the batch as one long list.
             if output.shape[0] % batch:
-                raise InputError(f"capture has positions for {batch} sequences, and the batch has another number")
+                raise InputError(
+                    f"capture has positions for {batch} sequences, and the batch has another number"
+                )
             output = output.view(batch, -1, output.shape[-1])
         if output.shape[0] != batch:
             raise InputError(
@@ -85,7 +89,7 @@ def capture(backbone: Backbone, positions: Tensor) -> Iterator[Captured]:
 
     Args:
         backbone: the model with its sites.
-        positions: indices into the batch's token axis, ``[B]`` or ``[B, P]``; `Batch.last` gives the last tokens.
+        positions: indices into the batch's token axis, ``[B]`` or ``[B, P]``; `Batch.last` is the usual one.
 
     Yields:
         A `Captured`; call its ``contributions()`` after the forward pass.
@@ -107,11 +111,11 @@ def capture(backbone: Backbone, positions: Tensor) -> Iterator[Captured]:
 
 @contextmanager
 def inject(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Iterator[None]:
-    """Change every branch's contribution o to β·o + λ·v, at every position of every layer, while the context lasts.
+    """Change every branch's contribution o to β·o + λ·v, at every position of every layer.
 
-    With λ = 0 and β = 1 the model's output is bit for bit that of the bare model. Tensors that require a gradient
-    are read afresh in each forward pass, so an optimiser may step inside the context; others are read once, when
-    the context opens.
+    With λ = 0 and β = 1 the model's output is bit for bit that of the bare model. Tensors that require a
+    gradient are read afresh in each forward pass, so an optimiser may step inside the context; others are
+    read once, when the context opens.
 
     Args:
         backbone: the model with its sites.
@@ -119,11 +123,13 @@ def inject(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Iterator
         coefficients: float ``[L, 2, 2]``; last axis 0 is λ for the vector, 1 is β for the live activation.
 
     Raises:
-        ModelError: for a wrong shape, a number that is not finite, or a backbone that carries an injection already.
+        ModelError: for a wrong shape, a number that is not finite, or a second injection on one backbone.
     """
     check_injection(backbone, vector, coefficients)
     if backbone.model in _INJECTED:
-        raise ModelError("this backbone carries an injection already", "leave the first one before the next begins")
+        raise ModelError(
+            "this backbone carries an injection already", "leave the first one before the next begins"
+        )
     sites = backbone.sites
     live = vector.requires_grad or coefficients.requires_grad
     _INJECTED.add(backbone.model)
@@ -218,7 +224,7 @@ def _live_edit(vector: Tensor, coefficients: Tensor, layer: int, branch: int, mu
     def edit(out: Tensor) -> Tensor:
         direction = vector[layer, branch].to(out.device, torch.float32)
         pair = coefficients[layer, branch].to(out.device, torch.float32)
-        result: Tensor = _Affine.apply(out, direction / multiplier, pair)
+        result: Tensor = _Affine.apply(out, direction / multiplier, pair)  # type: ignore[no-untyped-call]
         return result
 
     return edit

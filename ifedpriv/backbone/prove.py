@@ -1,7 +1,8 @@
 """The proof, on the loaded model, that hooks act where the table says and that our shortcuts are exact.
 
-Nothing is believed by name: a wrong site would still train, still score, and be silently another method. So at
-load a known perturbation is put on every site, and each block must pass on exactly what the sites then give.
+Nothing is believed by name: a wrong site would still train, still score, and be silently another method. So
+at load a known perturbation is put on every site, and each block must pass on exactly what the sites then
+give.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from ifedpriv.errors import ModelError
 # Roundings a block may make between its input and its output, each at most half an epsilon of the largest
 # intermediate sum; the bound is on every single element, so one wrong element is found.
 _ROUNDINGS = 8
-# Two ways of running a deep model (padding left or right) differ by accumulated rounding, relative to the largest
-# value of a token's state. A missing position or a look at a later token changes it by its own size.
+# Two ways of running a deep model (padding left or right) differ by accumulated rounding, relative to the
+# largest value of a token's state. A lost position or a look at a later token changes it by its own size.
 _PATHS = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 
 
@@ -35,17 +36,18 @@ def prove_sites(model: Any, candidates: Iterable[Sites]) -> Sites:
         candidates: sites to try, as `families.resolve` yields them.
 
     Raises:
-        ModelError: if none is proved; names the model type, the layer and the error of the first candidate.
+        ModelError: if none is proved; names the model type, and layer and error of the best candidate.
     """
     kind = str(text_config(model).model_type)
-    first_fault = ""
+    faults: list[tuple[int, str]] = []
     for sites in candidates:
         fault = _site_fault(model, sites)
-        if not fault:
+        if fault is None:
             return sites
-        first_fault = first_fault or fault
+        faults.append(fault)
+    nearest = max(faults, key=lambda each: each[0])[1]
     raise ModelError(
-        f"model type {kind!r} cannot carry an injection: {first_fault}",
+        f"model type {kind!r} cannot carry an injection: {nearest}",
         "choose a backbone of a family listed in docs/backbones.md",
     )
 
@@ -77,18 +79,27 @@ def prove_outputs(model: Any, sites: Sites, head: Head) -> None:
         own = head.logits(seen[0].reshape(-1, seen[0].shape[-1])) if seen else None
     tolerance = _PATHS[states.dtype]
     if own is None or _difference(own, answer.reshape(own.shape)) > tolerance:
-        error = "it was not asked" if own is None else f"relative error {_difference(own, answer.reshape(own.shape)):.2g}"
-        raise ModelError(f"model type {kind!r} does not answer with its output layer on its last state ({error})")
+        error = (
+            "it was not asked"
+            if own is None
+            else f"relative error {_difference(own, answer.reshape(own.shape)):.2g}"
+        )
+        raise ModelError(
+            f"model type {kind!r} does not answer with its output layer on its last state ({error})"
+        )
     if (ahead := _difference(states[:6], states[len(long) : len(long) + 6])) > tolerance:
         raise ModelError(
-            f"model type {kind!r} looks at later tokens (relative error {ahead:.2g})", "choose a causal language model"
+            f"model type {kind!r} looks at later tokens (relative error {ahead:.2g})",
+            "choose a causal language model",
         )
     if (padded := _difference(states, others)) > tolerance:
-        raise ModelError(f"model type {kind!r} answers otherwise when padded on the left (relative error {padded:.2g})")
+        raise ModelError(
+            f"model type {kind!r} answers otherwise when padded on the left (relative error {padded:.2g})"
+        )
 
 
-def _site_fault(model: Any, sites: Sites) -> str:
-    """What is wrong with these sites, or an empty string."""
+def _site_fault(model: Any, sites: Sites) -> tuple[int, str] | None:
+    """The first layer at which these sites are wrong, and how; None if they are right."""
     entries: list[Tensor] = []
     exits: list[Tensor] = []
     given: list[list[Tensor]] = [[], []]
@@ -97,7 +108,9 @@ def _site_fault(model: Any, sites: Sites) -> str:
     batch = pad([_tokens(vocabulary, 9, seed=4), _tokens(vocabulary, 9, seed=5)], filler=0, device=device)
     with torch.no_grad(), ExitStack() as stack:
         for place in sites.layers:
-            stack.callback(place.block.register_forward_pre_hook(_note_entry(entries), with_kwargs=True).remove)
+            stack.callback(
+                place.block.register_forward_pre_hook(_note_entry(entries), with_kwargs=True).remove
+            )
             stack.callback(place.block.register_forward_hook(_note_exit(exits)).remove)
             for branch, module in enumerate(place.branches):
                 stack.callback(module.register_forward_hook(_perturb(entries, given[branch])).remove)
@@ -105,19 +118,23 @@ def _site_fault(model: Any, sites: Sites) -> str:
     n_layers = len(sites.layers)
     counts = (len(entries), len(exits), len(given[0]), len(given[1]))
     if counts != (n_layers,) * 4:
-        return f"in one pass its {n_layers} blocks ran {counts[0]} times, and their sites {counts[2:]} times"
+        ran = f"{counts[0]} times, and their sites {counts[2:]} times"
+        return 0, f"in one pass its {n_layers} blocks ran {ran}"
     for layer, place in enumerate(sites.layers):
         entry, leave = entries[layer], exits[layer]
         attention, mlp = given[0][layer], given[1][layer]
         if {attention.numel(), mlp.numel(), leave.numel()} != {entry.numel()}:
             shapes = [tuple(tensor.shape) for tensor in (entry, attention, mlp)]
-            return f"layer {layer} has block, attention and MLP of shapes {shapes}"
-        error = _block_error(place, entry, leave, attention.view_as(entry), mlp.view_as(entry), sites.multiplier)
+            return layer, f"layer {layer} has block, attention and MLP of shapes {shapes}"
+        error = _block_error(
+            place, entry, leave, attention.view_as(entry), mlp.view_as(entry), sites.multiplier
+        )
         if error > 1.0:
-            return f"layer {layer} does not add what its attention and MLP give (error {error:.2g} times the tolerance)"
+            what = f"layer {layer} does not add what its attention and MLP give"
+            return layer, f"{what} (error {error:.2g} times the tolerance)"
         if layer + 1 < n_layers and not torch.equal(leave, entries[layer + 1]):
-            return f"the residual stream is changed between layers {layer} and {layer + 1}"
-    return ""
+            return layer, f"the residual stream is changed between layers {layer} and {layer + 1}"
+    return None
 
 
 def _block_error(

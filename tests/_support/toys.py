@@ -1,4 +1,4 @@
-"""Tiny causal LMs with random weights, one or more for every family, and a byte-level tokenizer: no downloads."""
+"""Tiny random causal LMs, one or more for every family, and a byte-level tokenizer: no downloads."""
 
 from __future__ import annotations
 
@@ -29,18 +29,20 @@ def toy_tokenizer(*, bos: bool = True) -> PreTrainedTokenizerFast:
     inner.train_from_iterator([_TEXT] * 3, trainer)
     if bos:
         inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
 
 
-_LLAMA = dict(
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-)
-_GPT = dict(n_embd=32, n_layer=3, n_head=4, n_positions=128)
+_LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+}
+_GPT = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128}
 _MOE = dict(_LLAMA, num_experts_per_tok=2)
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,21 +61,21 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gptj": ("GPTJConfig", dict(_GPT, rotary_dim=4)),
     "gpt-neo": (
         "GPTNeoConfig",
-        dict(
-            hidden_size=32,
-            num_layers=2,
-            attention_types=[[["global", "local"], 1]],
-            num_heads=4,
-            window_size=8,
-            max_position_embeddings=128,
-        ),
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "attention_types": [[["global", "local"], 1]],
+            "num_heads": 4,
+            "window_size": 8,
+            "max_position_embeddings": 128,
+        },
     ),
     "gpt-neox": ("GPTNeoXConfig", dict(_LLAMA, use_parallel_residual=True)),
     "gpt-neox-sequential": ("GPTNeoXConfig", dict(_LLAMA, use_parallel_residual=False, attention_bias=False)),
     "opt": ("OPTConfig", dict(_LLAMA, ffn_dim=48, word_embed_proj_dim=32)),
     "opt-no-bias": ("OPTConfig", dict(_LLAMA, ffn_dim=48, word_embed_proj_dim=32, enable_bias=False)),
     "opt-350m": ("OPTConfig", dict(_LLAMA, ffn_dim=48, word_embed_proj_dim=16, do_layer_norm_before=False)),
-    "bloom": ("BloomConfig", dict(hidden_size=32, n_layer=3, n_head=4)),
+    "bloom": ("BloomConfig", {"hidden_size": 32, "n_layer": 3, "n_head": 4}),
     "falcon-7b": ("FalconConfig", dict(_LLAMA, num_kv_heads=1)),
     "falcon-40b": ("FalconConfig", dict(_LLAMA, num_kv_heads=2, new_decoder_architecture=True, bias=True)),
     "falcon-rw": (
@@ -89,7 +91,13 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("Olmo2Config", _LLAMA),
     "granite": (
         "GraniteConfig",
-        dict(_LLAMA, residual_multiplier=0.3, logits_scaling=3.0, attention_multiplier=0.2, embedding_multiplier=4.0),
+        dict(
+            _LLAMA,
+            residual_multiplier=0.3,
+            logits_scaling=3.0,
+            attention_multiplier=0.2,
+            embedding_multiplier=4.0,
+        ),
     ),
     "openai-gpt": ("OpenAIGPTConfig", _GPT),
     "gpt-oss": ("GptOssConfig", dict(_MOE, num_local_experts=4, head_dim=16, sliding_window=8)),
@@ -105,11 +113,13 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "cohere": ("CohereConfig", dict(_LLAMA, logit_scale=0.25)),
     "glm4": ("Glm4Config", dict(_LLAMA, head_dim=8)),
     "codegen": ("CodeGenConfig", dict(_GPT, rotary_dim=4)),
-    "exaone4": ("Exaone4Config", dict(_LLAMA, sliding_window=None)),
+    "exaone4": ("Exaone4Config", dict(_LLAMA, sliding_window=None, layer_types=["full_attention"] * 3)),
 }
 
 
-def toy_model(name: str, *, dtype: torch.dtype = torch.float32, change: Callable[[Any], None] | None = None) -> Any:
+def toy_model(
+    name: str, *, dtype: torch.dtype = torch.float32, change: Callable[[Any], None] | None = None
+) -> Any:
     """A random model whose every weight matters: norms are not ones and biases are not zeros."""
     kind, options = {**CONFIGS, **UNKNOWN}[name]
     options = {"pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 1, **options}
