@@ -1,0 +1,108 @@
+"""Greedy text, through the model's own ``generate``, so that cache and hooks meet as they do in deployment.
+
+The invariant: the text depends on the model and the prompt only; sampling and penalties that a checkpoint's
+generation config may ask for are switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from ifedpriv.errors import InputError
+
+if TYPE_CHECKING:
+    from ifedpriv.backbone.backbone import Backbone
+
+
+def generate(
+    backbone: Backbone, prompts: Sequence[str], max_new_tokens: int, stop: str, batch_size: int
+) -> list[str]:
+    """Continue prompts greedily; see `Backbone.generate`."""
+    if max_new_tokens < 1 or batch_size < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens} and batch_size {batch_size}", "give at least 1")
+    encoded = [backbone.encode_prompt(prompt) for prompt in prompts]
+    for row, ids in enumerate(encoded):
+        backbone.check_length(
+            [*ids, *range(max_new_tokens)], f"prompt {row} with {max_new_tokens} new tokens"
+        )
+    # Neighbours in length share a batch, so that little padding is computed.
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
+    texts = [""] * len(encoded)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        for row, text in zip(
+            rows, _one_batch(backbone, [encoded[r] for r in rows], max_new_tokens, stop), strict=True
+        ):
+            texts[row] = text
+    return texts
+
+
+def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: int, stop: str) -> list[str]:
+    batch = backbone.make_batch(sequences, side="left")
+    width = batch.input_ids.shape[1]
+    ends = _end_ids(backbone)
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        min_length=0,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        use_cache=True,
+        pad_token_id=backbone.pad_id,
+        eos_token_id=sorted(ends) or None,
+    )
+    finished = [False] * len(sequences)
+
+    def stopped(input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        for row, done in enumerate(finished):
+            if not done:
+                finished[row] = stop in _new_text(
+                    backbone, sequences[row], input_ids[row, width:].tolist(), ends
+                )
+        return torch.tensor(finished, device=input_ids.device)
+
+    with torch.no_grad():
+        written = backbone.model.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            generation_config=config,
+            stopping_criteria=[stopped] if stop else [],
+        )
+    texts = [
+        _new_text(backbone, sequence, row, ends)
+        for sequence, row in zip(sequences, written[:, width:].tolist(), strict=True)
+    ]
+    return [text.split(stop)[0] if stop else text for text in texts]
+
+
+def _end_ids(backbone: Backbone) -> set[int]:
+    stated = getattr(backbone.model.generation_config, "eos_token_id", None)
+    if stated is None:
+        stated = backbone.tokenizer.eos_token_id
+    if stated is None:
+        return set()
+    return {int(each) for each in (stated if isinstance(stated, list | tuple) else [stated])}
+
+
+def _new_text(backbone: Backbone, prompt: list[int], new: list[int], ends: set[int]) -> str:
+    """The text of new tokens up to an end token, decoded behind its prompt.
+
+    Decoded alone, some tokenizers would drop the space in front of the first word.
+    """
+    for place, token in enumerate(new):
+        if token in ends:
+            new = new[:place]
+            break
+    decode = backbone.tokenizer.decode
+    before = decode(prompt, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    whole: str = decode([*prompt, *new], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    if whole.startswith(before):
+        return whole[len(before) :]
+    alone: str = decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return alone
