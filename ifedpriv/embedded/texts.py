@@ -15,6 +15,10 @@ import numpy as np
 
 from ifedpriv.embedded.words import ATTRIBUTES, CITIES, FIRST_NAMES, LAST_NAMES
 
+TEMPLATE = "{text} =>"
+SEPARATOR = "\n"
+"""How a demonstration is written: the text, an arrow, the answer, a new line."""
+
 WORD_NOISE = 0.06
 """Chance that an attribute's word comes from another value: it keeps accuracies below 100%, as life does."""
 

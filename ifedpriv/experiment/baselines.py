@@ -55,13 +55,13 @@ def demonstrations(setup: Setup, client: Client) -> str:
     return context
 
 
-def local_injection(setup: Setup, client: Client) -> Answers:
-    """One client alone: its own vector and its own coefficients, with as many steps as in the federation."""
-    return _answers(setup, setup.queries(client.group), injection=train_alone(setup, client))
+def local_injection(setup: Setup, injection: Injection, client: Client) -> Answers:
+    """What a client's own injection (see `train_alone`) answers."""
+    return _answers(setup, setup.queries(client.group), injection=injection)
 
 
 def train_alone(setup: Setup, client: Client) -> Injection:
-    """The injection that a client makes without anybody else."""
+    """The injection that a client makes alone, with as many steps as it takes in the federation."""
     spec = setup.method.spec
     vector = extract(
         setup.backbone,

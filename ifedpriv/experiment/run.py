@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ifedpriv.federation.federation import Federation, RoundRecord
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.icl.injection import Injection
-from ifedpriv.methods.method import State
+from ifedpriv.methods.method import Client, State
+from ifedpriv.report.schema import GLOBAL_INJECTION, LOCAL_ICL, LOCAL_INJECTION, ZERO_SHOT
 
 Report = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and how much there is."""
@@ -170,41 +172,43 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
 
 def _compare(setup: Setup, run: RunDirectory, injection: Injection, report: Report) -> dict[str, Comparison]:
     """Every line of the table; each finished piece is kept, so that a resumed run does not repeat it."""
-    wanted = setup.config.evaluation
-    clients = [setup.clients[n] for n in setup.clients.numbers(0)]
-    jobs: list[tuple[str, str, Callable[[], Answers]]] = [
-        ("zero_shot", "zero_shot", lambda: baselines.zero_shot(setup)),
-        ("global_injection", "global_injection", lambda: baselines.global_injection(setup, injection)),
-    ]
-    for client in clients:
-        if wanted.local_icl:
-            jobs.append(("local_icl", f"local_icl-{client.number}", lambda c=client: baselines.local_icl(setup, c)))  # type: ignore[misc]
-        if wanted.local_injection:
-            jobs.append(
-                (
-                    "local_injection",
-                    f"local_injection-{client.number}",
-                    lambda c=client: baselines.local_injection(setup, c),  # type: ignore[misc]
-                )
-            )
+    jobs = _jobs(setup, injection)
     found: dict[str, list[Answers]] = {}
     seconds: dict[str, list[float]] = {}
     for done, (row, part, job) in enumerate(jobs):
         report("comparisons", done, len(jobs))
         kept = run.load_part(part)
         if kept is None:
-            before = time.process_time()
-            answers = job()
-            kept = {
-                "truth": answers.truth,
-                "predicted": answers.predicted,
-                "seconds": time.process_time() - before,
-            }
+            answers, spent = job()
+            kept = {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": spent}
             run.save_part(part, kept)
         found.setdefault(row, []).append(Answers(tuple(kept["truth"]), tuple(kept["predicted"])))
-        seconds.setdefault(row, []).append(kept["seconds"])
+        seconds.setdefault(row, []).append(kept["client_seconds"])
     report("comparisons", len(jobs), len(jobs))
     return {row: Comparison(tuple(lists), sum(seconds[row]) / len(seconds[row])) for row, lists in found.items()}
+
+
+def _jobs(setup: Setup, injection: Injection) -> list[tuple[str, str, Callable[[], tuple[Answers, float]]]]:
+    """Row, name of the piece, and how to make it: answers, and the seconds a client spends on getting ready."""
+    wanted = setup.config.evaluation
+
+    def alone(client: Client) -> tuple[Answers, float]:
+        before = time.process_time()
+        own = baselines.train_alone(setup, client)
+        spent = time.process_time() - before
+        return baselines.local_injection(setup, own, client), spent
+
+    jobs: list[tuple[str, str, Callable[[], tuple[Answers, float]]]] = [
+        (ZERO_SHOT, ZERO_SHOT, lambda: (baselines.zero_shot(setup), 0.0)),
+        (GLOBAL_INJECTION, GLOBAL_INJECTION, lambda: (baselines.global_injection(setup, injection), 0.0)),
+    ]
+    for client in (setup.clients[number] for number in setup.clients.numbers(0)):
+        if wanted.local_icl:
+            shown = partial(baselines.local_icl, setup, client)
+            jobs.append((LOCAL_ICL, f"{LOCAL_ICL}-{client.number}", lambda shown=shown: (shown(), 0.0)))  # type: ignore[misc]
+        if wanted.local_injection:
+            jobs.append((LOCAL_INJECTION, f"{LOCAL_INJECTION}-{client.number}", partial(alone, client)))
+    return jobs
 
 
 def _first_facts(setup: Setup) -> dict[str, Any]:

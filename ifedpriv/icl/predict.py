@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.prefix import SharedPrefix
 from ifedpriv.data.task import Task
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.labels import LabelTokens, label_tokens
@@ -49,17 +50,20 @@ def score_labels(
         backbone.check_length([*ids, *range(longest)], f"a query of {len(text)} characters with its context")
     scores = np.zeros((len(texts), task.n_classes), dtype=np.float32)
     with torch.inference_mode(), injection.on(backbone) if injection else nullcontext():
+        prefix = SharedPrefix(backbone, prompts)
         for chosen in bucketed([len(p) for p in prompts], batch_size):
-            scores[chosen] = _score_batch(backbone, labels, [prompts[i] for i in chosen])
+            scores[chosen] = _score_batch(backbone, labels, prefix, [prompts[i] for i in chosen])
     return scores
 
 
-def _score_batch(backbone: Backbone, labels: LabelTokens, prompts: list[list[int]]) -> NDArray[np.float32]:
+def _score_batch(
+    backbone: Backbone, labels: LabelTokens, prefix: SharedPrefix, prompts: list[list[int]]
+) -> NDArray[np.float32]:
     scores = torch.zeros((len(prompts), len(labels.tokens)), dtype=torch.float32)
     rows = torch.arange(len(prompts))
-    ends = torch.tensor([len(p) - 1 for p in prompts])
+    ends = torch.tensor([len(p) - 1 - prefix.length for p in prompts])
     for index, path in enumerate(labels.paths):
-        hidden = backbone.hidden(backbone.make_batch([[*p, *path] for p in prompts]))
+        hidden = prefix.hidden([[*p, *path] for p in prompts])
         for probe in labels.probes:
             if probe.path != index:
                 continue

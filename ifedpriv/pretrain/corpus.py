@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from ifedpriv.embedded.conventions import COPIES, Convention
-from ifedpriv.embedded.tasks import TEMPLATE
-from ifedpriv.embedded.texts import FIELDS, write_text
+from ifedpriv.embedded.texts import FIELDS, TEMPLATE, write_text
 from ifedpriv.embedded.words import ATTRIBUTES
 
 KINDS: tuple[str, ...] = ("other", *FIELDS, *ATTRIBUTES)

@@ -46,6 +46,7 @@ class SequenceBatch:
         answer_token: the tokens predicted there.
         answer_word: which of those are answer tokens and not the separator.
         answer_told: which of those stand in an instructed sequence.
+        answer_copied: which of those copy fields of the text.
         arrow_at: flat positions of the last prompt token of each demonstration.
         values: ``[demonstrations, attributes]`` the text's values, for the attribute head.
         end_at: ``[2, demonstrations]`` flat positions of the last answer token and of the separator.
@@ -59,6 +60,7 @@ class SequenceBatch:
     answer_token: torch.Tensor
     answer_word: torch.Tensor
     answer_told: torch.Tensor
+    answer_copied: torch.Tensor
     arrow_at: torch.Tensor
     values: torch.Tensor
     end_at: torch.Tensor
@@ -72,7 +74,7 @@ def make_batch(
     rng = np.random.default_rng(seed)
     rows: list[list[int]] = []
     kinds: list[list[int]] = []
-    answers: list[tuple[int, int, int, bool, bool]] = []
+    answers: list[tuple[int, int, int, bool, bool, bool]] = []
     arrows: list[tuple[int, int]] = []
     ends: list[tuple[int, int, int]] = []
     values: list[NDArray[np.int64]] = []
@@ -89,7 +91,7 @@ def make_batch(
             kind.extend(corpus.kinds[text].tolist())
             arrows.append((row, len(ids) - 1))
             for token in (*answer, separator):
-                answers.append((row, len(ids) - 1, token, token != separator, told))
+                answers.append((row, len(ids) - 1, token, token != separator, told, convention >= table.n_labelling))
                 ids.append(token)
                 kind.append(-1)
             ends.append((row, len(ids) - 2, len(ids) - 1))
@@ -111,6 +113,7 @@ def make_batch(
         answer_token=torch.from_numpy(flat[:, 2]),
         answer_word=torch.from_numpy(flat[:, 3].astype(np.bool_)),
         answer_told=torch.from_numpy(flat[:, 4].astype(np.bool_)),
+        answer_copied=torch.from_numpy(flat[:, 5].astype(np.bool_)),
         arrow_at=torch.from_numpy(arrow_array[:, 0] * length + arrow_array[:, 1]),
         values=torch.from_numpy(np.concatenate(values)),
         end_at=torch.from_numpy(ends_array[:, :1].T * length + ends_array[:, 1:].T),

@@ -11,8 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import PreTrainedTokenizerFast
 
 from ifedpriv.embedded.conventions import all_conventions
-from ifedpriv.embedded.tasks import SEPARATOR, TEMPLATE
-from ifedpriv.embedded.texts import write_text
+from ifedpriv.embedded.texts import SEPARATOR, TEMPLATE, write_text
 
 VOCABULARY = 2400
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"

@@ -1,7 +1,8 @@
-"""Trains the embedded model in two stages: single demonstrations, then packed few-shot prompts.
+"""Trains the embedded model in three stages: labels, copies, then packed few-shot prompts.
 
-Stage 1 teaches what each convention answers, by naming it in an instruction; stage 2 teaches to find the
-convention from demonstrations. No injected vector is ever seen in training: that injection works afterwards
+Stages 1 and 2 show single demonstrations and teach what each convention answers, by naming it in an
+instruction; copying is hard to find by chance and gets a stage with a larger share of it. Stage 3 teaches to
+find the convention from demonstrations. No injected vector is ever seen in training: that injection works afterwards
 is a finding, not a construction. Auxiliary heads (attributes at the arrow, agreeing conventions at the end of
 a demonstration, kinds of tokens) speed training up and are thrown away.
 """
@@ -37,9 +38,9 @@ class Recipe:
         seed: fixes corpus, tokenizer, initial weights and every batch.
         width, layers, heads, hidden: the Llama blocks.
         texts: size of the corpus.
-        stage1_steps: most steps of stage 1.
-        stage1_floor: stage 1 ends when the smoothed loss of instructed answers is below this.
-        stage2_steps: steps of stage 2.
+        label_steps: steps of stage 1.
+        copy_steps: steps of stage 2.
+        fewshot_steps: steps of stage 3.
         rate: peak learning rate of AdamW.
         warmup: steps of linear warm-up.
     """
@@ -50,27 +51,42 @@ class Recipe:
     heads: int = 4
     hidden: int = 344
     texts: int = 60_000
-    stage1_steps: int = 5000
-    stage1_floor: float = 0.33
-    stage2_steps: int = 1700
+    label_steps: int = 3000
+    copy_steps: int = 800
+    fewshot_steps: int = 1700
     rate: float = 2e-3
     warmup: int = 100
 
 
+    @property
+    def steps(self) -> tuple[int, int, int]:
+        """Steps of the three stages."""
+        return self.label_steps, self.copy_steps, self.fewshot_steps
+
+
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands; saved with every checkpoint."""
+    """Where a training stands; saved with every checkpoint.
+
+    Attributes:
+        stage: 1 labels, 2 copies, 3 few-shot.
+        step: steps done in this stage.
+        seconds: wall time so far, of all processes that worked on it.
+    """
 
     stage: int = 1
     step: int = 0
-    smoothed: float = 10.0
     seconds: float = 0.0
-    stage1_steps: int = 0
 
 
-STAGE_1 = SequencePlan(sequences=128, demonstrations=1, instructed=0.6, copying=0.12)
-STAGE_2 = SequencePlan(sequences=32, demonstrations=9, instructed=0.25, copying=0.12)
-STAGE_2_LONG = SequencePlan(sequences=9, demonstrations=33, instructed=0.1, copying=0.12)
+LABELS, COPIES, FEWSHOT = 1, 2, 3
+
+PLANS = {
+    LABELS: SequencePlan(sequences=128, demonstrations=1, instructed=0.6, copying=0.12),
+    COPIES: SequencePlan(sequences=128, demonstrations=1, instructed=0.6, copying=0.5),
+    FEWSHOT: SequencePlan(sequences=32, demonstrations=9, instructed=0.25, copying=0.12),
+}
+LONG_FEWSHOT = SequencePlan(sequences=9, demonstrations=33, instructed=0.1, copying=0.12)
 LONG_EVERY = 6
 
 
@@ -148,19 +164,18 @@ class Training:
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
-        told = float(losses["told"].detach())
         p.step += 1
-        p.smoothed = 0.98 * p.smoothed + 0.02 * told
-        if p.stage == 1 and (p.smoothed < self.recipe.stage1_floor or p.step >= self.recipe.stage1_steps):
-            p.stage, p.stage1_steps, p.step = 2, p.step, 0
+        if p.stage < FEWSHOT and p.step >= self.recipe.steps[p.stage - 1]:
+            p.stage, p.step = p.stage + 1, 0
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _finished(self) -> bool:
-        return self.progress.stage == 2 and self.progress.step >= self.recipe.stage2_steps
+        return self.progress.stage == FEWSHOT and self.progress.step >= self.recipe.fewshot_steps
 
     def _batch(self) -> SequenceBatch:
         p = self.progress
-        plan = STAGE_1 if p.stage == 1 else STAGE_2_LONG if p.step % LONG_EVERY == 5 else STAGE_2
+        long = p.stage == FEWSHOT and p.step % LONG_EVERY == LONG_EVERY - 1
+        plan = LONG_FEWSHOT if long else PLANS[p.stage]
         separator = self.tokenizer.encode("\n", add_special_tokens=False)[0]
         seed = [self.recipe.seed, 2, p.stage, p.step]
         return make_batch(
@@ -169,9 +184,9 @@ class Training:
 
     def _rate(self) -> float:
         p, recipe = self.progress, self.recipe
-        if p.stage == 1:
-            return recipe.rate * min(1.0, (p.step + 1) / recipe.warmup)
-        done = p.step / recipe.stage2_steps
+        if p.stage < FEWSHOT:
+            return recipe.rate * (min(1.0, (p.step + 1) / recipe.warmup) if p.stage == LABELS else 1.0)
+        done = p.step / recipe.fewshot_steps
         return recipe.rate * (1.0 if done < 0.6 else 1.0 - 0.97 * (done - 0.6) / 0.4)
 
     def _losses(self, batch: SequenceBatch) -> dict[str, torch.Tensor]:
@@ -181,21 +196,21 @@ class Training:
         embedding = self.model.lm_head.weight
         answer = functional.cross_entropy(flat[batch.answer_at] @ embedding.T, batch.answer_token, reduction="none")
         told, word = batch.answer_told, batch.answer_word
-        losses = {
-            "answer": answer[word].mean(),
-            "told": answer[word & told].mean() if bool((word & told).any()) else answer.new_tensor(p.smoothed),
-        }
+        losses = {"answer": answer[word].mean()}
+        for name, chosen in (("told labels", ~batch.answer_copied), ("told copies", batch.answer_copied)):
+            if bool((word & told & chosen).any()):
+                losses[name] = answer[word & told & chosen].mean()
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + p.stage * 500_009 + p.step)
         some = batch.real[torch.randint(len(batch.real), (200,), generator=generator)]
         following = batch.ids.reshape(-1)[some + 1]
         losses["text"] = functional.cross_entropy(flat[some] @ embedding.T, following)
         total = answer.mean() + 0.05 * losses["text"]
-        auxiliary = p.stage == 1 or p.step < 0.7 * self.recipe.stage2_steps
+        auxiliary = p.stage < FEWSHOT or p.step < 0.7 * self.recipe.fewshot_steps
         if auxiliary:
             losses["attributes"] = self.heads.attribute_loss(flat[batch.arrow_at], batch.values)
             losses["agreement"] = self.heads.agreement_loss(flat[batch.end_at], batch.agreeing)
-            total = total + (0.3 if p.stage == 1 else 0.1) * losses["attributes"] + 0.05 * losses["agreement"]
-        if p.stage == 1:
+            total = total + (0.3 if p.stage < FEWSHOT else 0.1) * losses["attributes"] + 0.05 * losses["agreement"]
+        if p.stage < FEWSHOT:
             known = (batch.kinds >= 0).reshape(-1)
             losses["kinds"] = functional.cross_entropy(
                 self.heads.kinds(flat[known]), batch.kinds.reshape(-1)[known]

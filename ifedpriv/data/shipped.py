@@ -14,12 +14,8 @@ import numpy as np
 
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting
-from ifedpriv.embedded.texts import Text, write_text
+from ifedpriv.embedded.texts import SEPARATOR, TEMPLATE, Text, write_text
 from ifedpriv.errors import InputError
-
-TEMPLATE = "{text} =>"
-SEPARATOR = "\n"
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -1,0 +1,33 @@
+"""Print a finished run's table, or write its page anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ifedpriv.commands.console import print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `ifedpriv report`."""
+    parser.add_argument("run", type=Path, help="a finished run's folder")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page there (default: RUN/report.html)")
+    parser.add_argument("--json", action="store_true", help="print report.json instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb; returns the exit code."""
+    from ifedpriv.experiment.rundir import RunDirectory, write_whole
+    from ifedpriv.report import page, table
+    from ifedpriv.report.schema import Report
+
+    folder = RunDirectory.open(options.run)
+    report = Report.load(folder.path / "report.json")
+    target = options.html or folder.path / "report.html"
+    write_whole(target, page.render(report))
+    if options.json:
+        print_json(report.to_json())
+    else:
+        print(table.render(report))
+        print(f"Report: {target}")
+    return 0

@@ -1,0 +1,35 @@
+"""A finished run as something to use: the backbone, the task's wording, and the injection, checked to fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.errors import InputError
+from ifedpriv.experiment.prepare import load_backbone
+from ifedpriv.experiment.rundir import RunDirectory
+from ifedpriv.icl.injection import Injection
+
+
+def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
+    """Backbone, task and injection of a finished run.
+
+    Raises:
+        UserError: if the run has none, or its files do not fit each other.
+    """
+    run = RunDirectory.open(path)
+    injection = Injection.load(run.injection)
+    backbone = load_backbone(run.config())
+    injection.check(backbone)
+    return backbone, task_of(injection, run.injection), injection
+
+
+def task_of(injection: Injection, source: Path) -> Task:
+    """The wording that an injection was made with."""
+    if "task" not in injection.facts:
+        raise InputError(f"injection {source} does not say its task", "use one that `ifedpriv run` wrote")
+    wording = json.loads(injection.facts["task"])
+    kind = TaskKind(wording.pop("kind"))
+    return Task(**{**wording, "label_words": tuple(wording["label_words"]), "kind": kind})

@@ -1,0 +1,191 @@
+"""From an outcome to ``report.json``: rows with intervals, rounds, privacy, and what it takes to repeat them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifedpriv.data.partition import holdings
+from ifedpriv.experiment.baselines import demonstrations
+from ifedpriv.experiment.figures import figures, primary_metric
+from ifedpriv.experiment.prepare import Setup
+from ifedpriv.experiment.run import Outcome
+from ifedpriv.federation.traffic import Traffic as Counted
+from ifedpriv.report.schema import (
+    GLOBAL_INJECTION,
+    LOCAL_ICL,
+    LOCAL_INJECTION,
+    ZERO_SHOT,
+    BackboneFacts,
+    CoefficientRecord,
+    Figure,
+    GuardVerdict,
+    Holdings,
+    PrivacyRecord,
+    Report,
+    RoundRecord,
+    RoundSummary,
+    Row,
+    TaskFacts,
+    Totals,
+    Traffic,
+)
+
+PACKAGES = ("ifedpriv", "torch", "transformers", "tokenizers", "numpy", "safetensors")
+
+
+def build_report(outcome: Outcome) -> Report:
+    """The report of a finished experiment."""
+    setup = outcome.setup
+    rounds = tuple(_round(line) for line in outcome.rounds)
+    statement = setup.defense.statement(outcome.ledger)
+    client_seconds = sum(line["client_seconds"] for line in outcome.rounds)
+    verdict = setup.method.verdict(outcome.state)
+    return Report(
+        run=setup.config.name,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        platform={
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": str(os.cpu_count()),
+            "threads": str(setup.config.threads),
+        },
+        seeds={"run": setup.config.seed, "data": setup.config.data.seed},
+        config=setup.config.model_dump(mode="json"),
+        backbone=BackboneFacts(
+            setup.config.backbone.path,
+            setup.backbone.family,
+            setup.backbone.n_layers,
+            setup.backbone.width,
+            setup.backbone.fingerprint,
+        ),
+        task=_task_facts(setup),
+        primary_metric=primary_metric(setup.data.task.kind),
+        rows=tuple(_rows(outcome)),
+        rounds=rounds,
+        round_summary=RoundSummary.of(rounds),
+        coefficients=CoefficientRecord(
+            _grid(setup.method.initial_state().arrays["coefficients"]),
+            _grid(outcome.state.arrays["coefficients"]),
+        ),
+        privacy=PrivacyRecord(statement.text(), json.loads(statement.to_json())),
+        guard=None
+        if verdict is None
+        else GuardVerdict(
+            verdict.improves, verdict.injected, verdict.plain, max(verdict.examples, 1), verdict.sentence()
+        ),
+        warnings=tuple(_warnings(outcome)),
+        totals=Totals(
+            len(setup.clients),
+            len(outcome.rounds),
+            _sum(outcome.up),
+            _sum(outcome.down),
+            client_seconds,
+            outcome.seconds,
+        ),
+    )
+
+
+def _rows(outcome: Outcome) -> list[Row]:
+    setup = outcome.setup
+    kind = setup.data.task.kind
+    n_clients = max(len(setup.clients), 1)
+    query = _mean_length(setup, "")
+    shots = setup.config.evaluation.shots
+    asked = f"mean over {n_clients} clients"
+    described: dict[str, tuple[str, str]] = {
+        ZERO_SHOT: ("zero-shot", "the model as it is"),
+        LOCAL_ICL: (f"local ICL, up to {shots} shots", f"each client's own demonstrations in the prompt; {asked}"),
+        LOCAL_INJECTION: ("local injection", f"each client's own vector and coefficients; {asked}"),
+        GLOBAL_INJECTION: ("global injection (IFed-ICL)", "the federation's vector and coefficients, last round"),
+    }
+    result = []
+    for key, (name, notes) in described.items():
+        if key not in outcome.rows:
+            continue
+        comparison = outcome.rows[key]
+        up, down, spent, tokens = Traffic(0, 0), Traffic(0, 0), comparison.client_seconds, query
+        if key == LOCAL_ICL:
+            first = setup.clients[setup.clients.numbers(0)[0]]
+            tokens = _mean_length(setup, demonstrations(setup, first))
+        if key == GLOBAL_INJECTION:
+            spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
+            up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
+        result.append(Row(key, name, figures(kind, comparison.lists), up, down, spent, tokens, notes))
+    return result
+
+
+def _mean_length(setup: Setup, context: str) -> float:
+    """Mean prompt length in tokens over (at most 100) test queries."""
+    task = setup.data.task
+    some = setup.data.test[:100]
+    return float(np.mean([len(setup.backbone.encode_prompt(context + task.prompt(q.text))) for q in some]))
+
+
+def _task_facts(setup: Setup) -> TaskFacts:
+    task = setup.data.task
+    counts = holdings(setup.partition.clients, task.n_classes)
+    return TaskFacts(
+        task.name,
+        str(task.kind),
+        task.label_words,
+        len(setup.data.test),
+        Holdings(
+            tuple(f"client {i}" for i in range(len(setup.partition.clients))),
+            setup.partition.groups,
+            task.label_words or ("examples",),
+            tuple(tuple(int(n) for n in row) for row in counts),
+        ),
+    )
+
+
+def _warnings(outcome: Outcome) -> list[str]:
+    result = []
+    idle = [line["round"] for line in outcome.rounds if not line["took_part"]]
+    if idle:
+        result.append(f"no client answered in rounds {idle}; the state stayed as it was")
+    failed = sum(len(line["dropped"]) for line in outcome.rounds)
+    if failed:
+        result.append(f"{failed} client steps failed and are not in the aggregates")
+    verdict = outcome.setup.method.verdict(outcome.state)
+    if verdict is not None and not verdict.improves:
+        result.append(verdict.sentence())
+    return result
+
+
+def _round(line: Mapping[str, Any]) -> RoundRecord:
+    return RoundRecord(
+        line["round"],
+        line["loss"],
+        None,
+        None if line["test"] is None else Figure(**line["test"]),
+        Traffic(**line["up"]),
+        Traffic(**line["down"]),
+        line["seconds"],
+        tuple(f"client {c}" for c in line["took_part"]),
+        tuple(f"client {c}" for c in line["dropped"]),
+        line["epsilon"],
+    )
+
+
+def _grid(values: NDArray[np.float32]) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(tuple(float(x) for x in pair) for pair in layer) for layer in values)
+
+
+def _sum(counted: Counted) -> Traffic:
+    return Traffic(*counted.totals())
+
+
+def _mean(counted: Counted, clients: int) -> Traffic:
+    payload, wire = counted.totals()
+    return Traffic(round(payload / clients), round(wire / clients))
+
+
