@@ -272,7 +272,7 @@ class DirichletPartition(_Partition):
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
-    alpha: Annotated[float, Field(strict=True, ge=1e-4, le=1e6)] = 0.5
+    alpha: Annotated[float, Field(strict=True, ge=1e-4, le=1e6, allow_inf_nan=False)] = 0.5
     by: Name | None = None
 
 

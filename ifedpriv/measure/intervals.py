@@ -232,7 +232,7 @@ def paired_difference(
     """The difference of two methods' scores on the same queries. Covers: other queries.
 
     The interval is a percentile bootstrap over queries, each with both predictions, so what makes a query
-    hard for both cancels. The p value is of the permutation test that swaps the two predictions of each query.
+    hard for both cancels. The p value is of the permutation test that swaps the two predictions of a query.
     For accuracy it is exact: the sign test on the queries that one method got right and the other wrong
     (McNemar's exact test). For macro-F1 it comes from ``resamples`` random swaps.
     """
