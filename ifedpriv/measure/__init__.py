@@ -1,0 +1,1 @@
+"""How well something does, and how sure one can be of it."""
