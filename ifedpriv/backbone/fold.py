@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.carriers import as_hy_v3, as_llama
 from ifedpriv.backbone.families import FAMILIES, Carrier, Fold
-from ifedpriv.backbone.hooks import check_injection, is_injected
+from ifedpriv.backbone.hooks import check_injection, inject, is_injected
+from ifedpriv.backbone.prove import PATH_TOLERANCE, probe_tokens, relative_difference
 from ifedpriv.errors import ModelError
 
 
@@ -49,6 +50,8 @@ def fold_into(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Any:
     fold = family.fold
     if fold.carrier is Carrier.NONE:
         raise _refusal(backbone.family, fold.why)
+    if getattr(backbone.model, "is_quantized", False):
+        raise _refusal(backbone.family, "its weights are quantised")
     if fold.carrier is Carrier.OWN:
         model = _with_biases(copy.deepcopy(backbone.model), fold.flags)
     else:
@@ -60,7 +63,9 @@ def fold_into(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Any:
     with torch.no_grad():
         for block, shift, beta in zip(blocks, shifts, betas, strict=True):
             _edit_block(block, fold, shift, beta)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    _prove(backbone, vector, coefficients, model)
+    return model
 
 
 def save_folded(model: Any, tokenizer: Any, out_dir: str | Path) -> None:
@@ -78,6 +83,17 @@ def save_folded(model: Any, tokenizer: Any, out_dir: str | Path) -> None:
         raise ModelError(
             f"the folded model cannot be written to {str(out)!r}: {problem.strerror or problem}"
         ) from problem
+
+
+def _prove(backbone: Backbone, vector: Tensor, coefficients: Tensor, model: Any) -> None:
+    """Show on a probe that the folded model answers as the hooked one."""
+    ids = torch.tensor([probe_tokens(backbone.head.weight.shape[0], 12, seed=6)], device=backbone.device)
+    with torch.no_grad():
+        folded = model(input_ids=ids).logits
+        with inject(backbone, vector.detach(), coefficients.detach()):
+            hooked = backbone.model(input_ids=ids).logits
+    if (error := relative_difference(folded, hooked)) > PATH_TOLERANCE[backbone.dtype]:
+        raise _refusal(backbone.family, f"the folded model answers otherwise (relative error {error:.2g})")
 
 
 def _refusal(family: str, why: str) -> ModelError:

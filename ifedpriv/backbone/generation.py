@@ -7,6 +7,7 @@ generation config may ask for are switched off.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,9 @@ from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
     from ifedpriv.backbone.backbone import Backbone
+
+# Prompt tokens that are decoded together with the new ones.
+_TAIL = 8
 
 
 def generate(
@@ -93,16 +97,15 @@ def _end_ids(backbone: Backbone) -> set[int]:
 def _new_text(backbone: Backbone, prompt: list[int], new: list[int], ends: set[int]) -> str:
     """The text of new tokens up to an end token, decoded behind its prompt.
 
-    Decoded alone, some tokenizers would drop the space in front of the first word.
+    Decoded alone, some tokenizers would drop the space in front of the first word; the prompt's last tokens
+    are enough to keep it.
     """
     for place, token in enumerate(new):
         if token in ends:
             new = new[:place]
             break
-    decode = backbone.tokenizer.decode
-    before = decode(prompt, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    whole: str = decode([*prompt, *new], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    if whole.startswith(before):
-        return whole[len(before) :]
-    alone: str = decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return alone
+    decode = partial(backbone.tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    tail = prompt[-_TAIL:]
+    before, whole = decode(tail), decode([*tail, *new])
+    text: str = whole[len(before) :] if whole.startswith(before) else decode(new)
+    return text

@@ -25,7 +25,7 @@ from ifedpriv.errors import ModelError
 _ROUNDINGS = 8
 # Two ways of running a deep model (padding left or right) differ by accumulated rounding, relative to the
 # largest value of a token's state. A lost position or a look at a later token changes it by its own size.
-_PATHS = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
+PATH_TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 
 
 def prove_sites(model: Any, candidates: Iterable[Sites]) -> Sites:
@@ -60,8 +60,8 @@ def prove_outputs(model: Any, sites: Sites, head: Head) -> None:
     """
     kind = str(text_config(model).model_type)
     size = head.weight.shape[0]
-    long, short = _tokens(size, 12, seed=1), _tokens(size, 7, seed=2)
-    changed = [*long[:6], *_tokens(size, 5, seed=3)]
+    long, short = probe_tokens(size, 12, seed=1), probe_tokens(size, 7, seed=2)
+    changed = [*long[:6], *probe_tokens(size, 5, seed=3)]
     texts = [long, changed, short]
     device = head.weight.device
     with torch.no_grad():
@@ -77,22 +77,22 @@ def prove_outputs(model: Any, sites: Sites, head: Head) -> None:
         finally:
             remove()
         own = head.logits(seen[0].reshape(-1, seen[0].shape[-1])) if seen else None
-    tolerance = _PATHS[states.dtype]
-    if own is None or _difference(own, answer.reshape(own.shape)) > tolerance:
+    tolerance = PATH_TOLERANCE[states.dtype]
+    if own is None or relative_difference(own, answer.reshape(own.shape)) > tolerance:
         error = (
             "it was not asked"
             if own is None
-            else f"relative error {_difference(own, answer.reshape(own.shape)):.2g}"
+            else f"relative error {relative_difference(own, answer.reshape(own.shape)):.2g}"
         )
         raise ModelError(
             f"model type {kind!r} does not answer with its output layer on its last state ({error})"
         )
-    if (ahead := _difference(states[:6], states[len(long) : len(long) + 6])) > tolerance:
+    if (ahead := relative_difference(states[:6], states[len(long) : len(long) + 6])) > tolerance:
         raise ModelError(
             f"model type {kind!r} looks at later tokens (relative error {ahead:.2g})",
             "choose a causal language model",
         )
-    if (padded := _difference(states, others)) > tolerance:
+    if (padded := relative_difference(states, others)) > tolerance:
         raise ModelError(
             f"model type {kind!r} answers otherwise when padded on the left (relative error {padded:.2g})"
         )
@@ -105,7 +105,9 @@ def _site_fault(model: Any, sites: Sites) -> tuple[int, str] | None:
     given: list[list[Tensor]] = [[], []]
     device = next(model.parameters()).device
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    batch = pad([_tokens(vocabulary, 9, seed=4), _tokens(vocabulary, 9, seed=5)], filler=0, device=device)
+    batch = pad(
+        [probe_tokens(vocabulary, 9, seed=4), probe_tokens(vocabulary, 9, seed=5)], filler=0, device=device
+    )
     with torch.no_grad(), ExitStack() as stack:
         for place in sites.layers:
             stack.callback(
@@ -113,7 +115,7 @@ def _site_fault(model: Any, sites: Sites) -> tuple[int, str] | None:
             )
             stack.callback(place.block.register_forward_hook(_note_exit(exits)).remove)
             for branch, module in enumerate(place.branches):
-                stack.callback(module.register_forward_hook(_perturb(entries, given[branch])).remove)
+                stack.callback(module.register_forward_hook(_perturb(entries, given[branch], branch)).remove)
         last_hidden(sites.base, batch)
     n_layers = len(sites.layers)
     counts = (len(entries), len(exits), len(given[0]), len(given[1]))
@@ -171,12 +173,12 @@ def _note_exit(exits: list[Tensor]) -> Callable[..., None]:
     return hook
 
 
-def _perturb(entries: list[Tensor], given: list[Tensor]) -> Callable[..., Any]:
+def _perturb(entries: list[Tensor], given: list[Tensor], branch: int) -> Callable[..., Any]:
     """Add noise of the block input's size, and note the sum: so a dead or tiny branch is tested too."""
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
         state = first_tensor(output)
-        generator = torch.Generator().manual_seed(len(given) + 1)
+        generator = torch.Generator().manual_seed(2 * len(given) + branch)
         noise = torch.randn(state.shape, generator=generator).to(state.device)
         size = entries[-1].float().square().mean().sqrt() if entries else torch.ones((), device=state.device)
         changed = (state.float() + noise * size).to(state.dtype)
@@ -186,7 +188,8 @@ def _perturb(entries: list[Tensor], given: list[Tensor]) -> Callable[..., Any]:
     return hook
 
 
-def _tokens(vocabulary: int, length: int, seed: int) -> list[int]:
+def probe_tokens(vocabulary: int, length: int, seed: int) -> list[int]:
+    """Random token ids, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     drawn: list[int] = torch.randint(vocabulary, (length,), generator=generator).tolist()
     return drawn
@@ -197,7 +200,7 @@ def _real_rows(states: Tensor, batch: Batch) -> Tensor:
     return states[batch.attention_mask.bool()]
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
+def relative_difference(one: Tensor, other: Tensor) -> float:
     """Median over tokens of the relative distance: a mixture of experts may flip an expert by rounding."""
     one, other = one.float(), other.float()
     size = torch.maximum(one.abs().amax(-1), other.abs().amax(-1)).clamp(min=1e-30)

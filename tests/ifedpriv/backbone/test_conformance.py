@@ -10,6 +10,7 @@ from toys import CONFIGS, UNKNOWN, toy_model, toy_tokenizer
 
 from ifedpriv.backbone import Backbone, capture, inject
 from ifedpriv.backbone.families import FAMILIES
+from ifedpriv.backbone.hooks import first_tensor
 
 NAMES = [*CONFIGS, *UNKNOWN]
 LONG, SHORT = list(range(3, 24)), list(range(40, 53))
@@ -191,14 +192,24 @@ def test_injection_is_in_residual_units(backbone):
 
 
 def test_captures_own_their_memory(backbone):
+    """What the model, or a later hook, does in place to a branch's output does not reach the capture."""
     batch = backbone.make_batch([LONG, SHORT])
+    first = backbone.sites.layers[0].attention
+
+    def spoil(module, args, output):
+        first_tensor(output).zero_()
+
     with capture(backbone, batch.last) as captured:
         backbone.hidden(batch)
-    first = captured.contributions()
-    kept = first.clone()
-    first.zero_()
-    assert torch.equal(captured.contributions(), kept)
-    assert "Captured" in repr(captured)
+    with capture(backbone, batch.last) as spoiled:
+        handle = first.register_forward_hook(spoil)
+        try:
+            backbone.hidden(batch)
+        finally:
+            handle.remove()
+    assert torch.equal(spoiled.contributions()[:, 0, 0], captured.contributions()[:, 0, 0])
+    assert not torch.equal(spoiled.contributions(), captured.contributions())
+    assert repr(captured) == f"Captured(positions=(2,), layers={backbone.n_layers})"
 
 
 def test_several_positions_per_sequence(backbone):

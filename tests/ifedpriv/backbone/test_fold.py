@@ -134,3 +134,19 @@ def test_phi3_with_a_partial_rotary_embedding_is_refused():
     backbone.model.config.rope_parameters["partial_rotary_factor"] = 0.5
     with pytest.raises(ModelError, match="scaled or partial"):
         fold_into(backbone, vector, coefficients)
+
+
+def test_quantised_weights_are_not_folded():
+    backbone, vector, coefficients = make("llama")
+    backbone.model.is_quantized = True
+    with pytest.raises(ModelError, match="quantised"):
+        fold_into(backbone, vector, coefficients)
+
+
+def test_a_fold_that_answers_otherwise_is_refused():
+    """Something behind the output projection, that the weights do not hold."""
+    backbone, vector, coefficients = make("llama")
+    with pytest.raises(ModelError, match="answers otherwise"):
+        projection = backbone.model.model.layers[1].mlp.down_proj
+        projection.register_forward_hook(lambda _m, _a, out: out.square())
+        fold_into(backbone, vector, coefficients)
