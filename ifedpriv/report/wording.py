@@ -1,0 +1,198 @@
+"""The words and number formats that the table and the page share.
+
+The one invariant: a number or a caveat reads the same in the terminal and on the page, because both take it
+from here. Texts here are ASCII, so that any terminal can show them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Traffic
+
+NOTHING = "-"
+BYTES_REMARK = (
+    "Bytes: sent and received on the wire by one client in the whole run, mean over clients; 1 kB = 1000 B."
+)
+
+_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
+_METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "exact_match": "exact match",
+    "rouge_l": "ROUGE-L",
+}
+
+EXPLANATIONS = {
+    "zero_shot": "the backbone answers without any example: the floor that every method has to beat",
+    "local_icl": (
+        "in-context learning: each client puts its own solved examples into the prompt; nothing leaves the "
+        "client, and every query pays for the longer prompt; the score is the mean over clients"
+    ),
+    "local_injection": (
+        "each client turns its own examples into one context vector, adds it inside its own copy of the "
+        "backbone with strengths that it learned alone, and asks with a short prompt; nothing leaves the "
+        "client; the score is the mean over clients"
+    ),
+    "global_injection": (
+        "the federated method: the server averages what all clients send, so that everybody injects one "
+        "vector that knows of all their examples; the score is that of the last round, never of the best one"
+    ),
+    "instructed": "the backbone is told in words what is asked, and sees no example",
+    "pooled_icl": (
+        "examples of all clients in one prompt: no federation may do this, it shows what sharing everything "
+        "would give"
+    ),
+    "zero_vector": "a control: no vector at all, the strengths learned as usual, to see what they do alone",
+    "random_vector": "a control: a random vector of the same norm, the strengths learned as usual",
+    "public_mean": "a control: the mean vector of public tasks, which knows nothing of this one",
+    "other_task": "a control: the vector of another task",
+}
+
+
+def metric_name(key: str) -> str:
+    """A metric's name for readers."""
+    return _METRIC_NAMES.get(key, key.replace("_", " "))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with control characters (a terminal would obey them) made visible as ``?``."""
+    joined = " ".join(text.split())
+    # Cc are controls; Cf are invisible marks, of which some turn the reading direction of a whole line.
+    return "".join("?" if unicodedata.category(mark) in ("Cc", "Cf") else mark for mark in joined)
+
+
+def score(value: float) -> str:
+    """A score with three decimals."""
+    return f"{value:.3f}"
+
+
+def interval(figure: Figure) -> str:
+    """The interval alone: ``[0.776, 0.844]``."""
+    # A score cannot leave 0 to 1, so cutting an interval there loses no coverage.
+    low, high = (min(max(end, 0.0), 1.0) for end in (figure.low, figure.high))
+    return f"[{score(low)}, {score(high)}]"
+
+
+def figure(found: Figure | None) -> str:
+    """A score with its interval: ``0.812 [0.776, 0.844]``."""
+    return NOTHING if found is None else f"{score(found.value)} {interval(found)}"
+
+
+def byte_count(count: int) -> str:
+    """Bytes for readers, with decimal units: 999 B, 1.0 kB, 12.3 MB."""
+    if count < 1000:
+        return f"{count} B"
+    power, unit = 1, "kB"
+    # 999,950 bytes would read 1000.0 kB.
+    while round(count / 1000**power, 1) >= 1000 and power < len(_UNITS):
+        power, unit = power + 1, _UNITS[power]
+    return f"{count / 1000**power:.1f} {unit}"
+
+
+def wire(traffic: Traffic | None) -> str:
+    """The wire bytes for readers."""
+    return NOTHING if traffic is None else byte_count(traffic.wire)
+
+
+def payload(traffic: Traffic | None) -> str:
+    """The payload bytes for readers."""
+    return NOTHING if traffic is None else byte_count(traffic.payload)
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with about three digits."""
+    if value is None:
+        return NOTHING
+    if value >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def number(value: float | None) -> str:
+    """A plain number, short."""
+    return NOTHING if value is None else f"{value:.4g}"
+
+
+def percent(level: float) -> str:
+    """A level of confidence: ``95%``."""
+    return f"{100 * level:g}%"
+
+
+def interval_header(report: Report, metric: str) -> str:
+    """``[95% interval]``, or without the level where rows differ in it."""
+    levels = {row.figures[metric].level for row in report.rows if metric in row.figures}
+    return f"[{percent(levels.pop())} interval]" if len(levels) == 1 else "[interval]"
+
+
+def headline(report: Report) -> str:
+    """What ran, in one line."""
+    task = report.task
+    kind = f"{len(task.label_words)} classes" if task.kind == CLASSIFICATION else task.kind
+    model = report.backbone
+    return (
+        f"{_many(report.totals.clients, 'client')}, {_many(report.totals.rounds, 'round')}, "
+        f"task {printable(task.name)} ({kind}), "
+        f"backbone {printable(model.name)} ({_many(model.layers, 'layer')}, width {model.width})"
+    )
+
+
+def intervals_line(report: Report) -> str:
+    """How the intervals were made, from how many texts, and from which seeds."""
+    made: list[str] = []
+    sizes: set[int] = set()
+    for metric in report.metrics():
+        figures = [row.figures[metric] for row in report.rows if metric in row.figures]
+        ways = dict.fromkeys(f"{percent(f.level)} {printable(f.method)}" for f in figures)
+        made.append(f"{metric_name(printable(metric))} {' or '.join(ways)}")
+        sizes.update(f.n for f in figures)
+    texts = ", ".join(str(size) for size in sorted(sizes))
+    seeds = ", ".join(f"{printable(name)} {seed}" for name, seed in report.seeds.items()) or "none"
+    return f"Intervals: {'; '.join(made)}. n = {texts} test texts. Seeds: {seeds}."
+
+
+def rounds_lines(report: Report) -> tuple[str, ...]:
+    """Last, mean of the last five, peak, and what the peak is not; empty where no round was tested."""
+    found: RoundSummary | None = report.round_summary
+    if found is None:
+        return ()
+    metric = metric_name(printable(report.primary_metric))
+    return (
+        f"Test {metric} by round: last {score(found.last)}, "
+        f"mean of the last five {score(found.last_five_mean)}, "
+        f"peak {score(found.peak)} (round {found.peak_round}).",
+        f"Note: {printable(found.remark)}.",
+    )
+
+
+def guard_line(report: Report) -> str:
+    """The guard's verdict; empty where there is none."""
+    guard = report.guard
+    if guard is None:
+        return ""
+    verdict = "accepted" if guard.accepted else "REFUSED"
+    return (
+        f"Guard: {verdict}. On {guard.n} held-out examples the injection scores {score(guard.injection)}, "
+        f"zero-shot {score(guard.zero_shot)}. {printable(guard.text)}"
+    ).rstrip()
+
+
+def privacy_headline(report: Report) -> str:
+    """The statement in a few words: no bound, or the bound, or a bound that protects nobody."""
+    privacy = report.privacy
+    if privacy.epsilon is None or privacy.delta is None:
+        return "no privacy bound"
+    bound = f"epsilon = {number(privacy.epsilon)}, delta = {number(privacy.delta)}"
+    return f"{bound}, in simulation only: nobody is protected" if privacy.simulation else bound
+
+
+def privacy_line(report: Report) -> str:
+    """The statement, headline first."""
+    text = printable(report.privacy.text)
+    headline = privacy_headline(report)
+    # A statement without a bound opens with these very words.
+    return f"Privacy: {text}" if headline in text.lower() else f"Privacy: {headline}. {text}"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
