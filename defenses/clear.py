@@ -168,7 +168,7 @@ class ClearServer:
         strangers = sorted(set(clients) - set(self.round.roster))
         if strangers:
             raise self._refusal(message, None, f"clients {strangers} are not in the roster")
-        self._lost |= set(clients) - set(self._frames)
+        self._lost |= set(clients)
         return {}
 
     @property

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire_cases import NUMBERS, patched, uploads, with_checksum
 
 from defenses import FrameError, Layout, Upload, UploadKind
-from defenses.codec import INT4_FACTORS, LEVELS, decode_values, grouping
+from defenses.codec import INT4_FACTORS, LEVELS, _scale_values, _stored_scales, decode_values, grouping
 from defenses.frame import HEADER_SIZE, SERVER, Precision, decode, encode, frame_size, peek
 
 QUANTISED = [Precision.INT8, Precision.INT4]
@@ -98,6 +98,17 @@ def test_rounding_is_half_to_even(precision):
     upload = Upload({"v": numbers}, 1, 0, UploadKind.VECTOR)
     got = decode(encode(upload, 0, precision), upload.layout).upload.arrays["v"]
     assert got[:7].tolist() == [0, 2, 2, 0, -2, -2, top]
+
+
+@given(st.floats(min_value=0, max_value=2.0**126))
+@example(1 + 1e-9)
+@example(1e-300)
+@example(2.0**-134 * 1.5)
+def test_a_stored_scale_is_the_least_that_is_not_below(wanted):
+    stored = _stored_scales(np.array([wanted]))
+    assert _scale_values(stored)[0] >= wanted
+    if stored[0]:
+        assert _scale_values(stored - np.uint16(1))[0] < wanted
 
 
 @given(uploads(), st.sampled_from(Precision))
