@@ -21,7 +21,7 @@ from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
 from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 
 class _Section(BaseModel):
@@ -68,7 +68,11 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _guard_needs_held_out_examples(self) -> RunConfig:
-        if isinstance(self.method, IfedIclSpec) and self.method.guard and self.evaluation.validation_fraction == 0:
+        if (
+            isinstance(self.method, IfedIclSpec)
+            and self.method.guard
+            and self.evaluation.validation_fraction == 0
+        ):
             raise ValueError(
                 "method.guard is on and evaluation.validation_fraction is 0; hold examples out or switch the guard off"
             )
@@ -112,20 +116,28 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise UserError(f"extends runs in a circle through {path}", "let one of the files extend nothing")
     if not path.is_file():
-        raise UserError(f"configuration {path} does not exist", "give the path of a YAML file, such as one in configs/")
+        raise UserError(
+            f"configuration {path} does not exist", "give the path of a YAML file, such as one in configs/"
+        )
     try:
         data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise UserError(f"configuration {path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+        raise UserError(
+            f"configuration {path} is not UTF-8 at byte {error.start}", "save it as UTF-8"
+        ) from error
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"configuration {path}{line} is not YAML: {problem}", "mend the file there") from error
+        raise UserError(
+            f"configuration {path}{line} is not YAML: {problem}", "mend the file there"
+        ) from error
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise UserError(f"configuration {path} holds a {type(data).__name__}", "write key: value lines at its top level")
+        raise UserError(
+            f"configuration {path} holds a {type(data).__name__}", "write key: value lines at its top level"
+        )
     base = data.pop("extends", None)
     if base is None:
         return data
@@ -138,7 +150,9 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         old = result.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            other_kind = any(tag in value and old.get(tag, value[tag]) != value[tag] for tag in ("kind", "source"))
+            other_kind = any(
+                tag in value and old.get(tag, value[tag]) != value[tag] for tag in ("kind", "source")
+            )
             result[key] = value if other_kind else _merge(old, value)
         else:
             result[key] = value
@@ -158,7 +172,9 @@ def _apply(data: dict[str, Any], override: str) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise UserError(f"--set {name} goes through {parent}, which is a value", "name a field that exists")
+            raise UserError(
+                f"--set {name} goes through {parent}, which is a value", "name a field that exists"
+            )
     section[last] = value
 
 

@@ -23,7 +23,8 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """How many first tokens all sequences share, at least one token of each left over."""
     if len(sequences) < 2:
         return 0
-    first, last = min(sequences), max(sequences)
+    # The lexicographic extremes differ no later than any other two.
+    first, last = min(map(tuple, sequences)), max(map(tuple, sequences))
     length = 0
     for one, other in zip(first, last, strict=False):
         if one != other:

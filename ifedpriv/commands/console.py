@@ -83,6 +83,33 @@ class Progress:
         return f"{minutes}:{seconds:02d} left"
 
 
+class Stages:
+    """One bar after the other, for work that reports its stage, what is done of it, and how much there is."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._stage = ""
+        self._bar: Progress | None = None
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage is; a new stage's name starts a new bar."""
+        if self._bar is None or stage != self._stage:
+            self.__exit__(None, None, None)
+            self._bar, self._stage, self._done = Progress(total, stage, self._stream), stage, 0
+        self._bar.advance(done - self._done)
+        self._done = done
+
+
 def say(text: str, stream: TextIO | None = None) -> None:
     """Print lines of a result, with ``\\u`` escapes where the terminal's encoding lacks a character."""
     out = sys.stdout if stream is None else stream

@@ -13,7 +13,9 @@ from ifedpriv.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv predict`."""
     parser.add_argument("run", type=Path, help="a finished run's folder")
-    parser.add_argument("--text", action="append", metavar="TEXT", help="a text to answer; may be given again")
+    parser.add_argument(
+        "--text", action="append", metavar="TEXT", help="a text to answer; may be given again"
+    )
     parser.add_argument("--file", type=Path, help="a file with one text a line; - for standard input")
     parser.add_argument("--plain", action="store_true", help="answer with the bare model, for comparison")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with scores")
@@ -50,9 +52,13 @@ def _texts(options: argparse.Namespace) -> list[str]:
             raw = sys.stdin.buffer.read() if str(options.file) == "-" else options.file.read_bytes()
             texts.extend(line for line in raw.decode("utf-8").splitlines() if line.strip())
         except FileNotFoundError as error:
-            raise InputError(f"--file {options.file} does not exist", "give a file with one text a line") from error
+            raise InputError(
+                f"--file {options.file} does not exist", "give a file with one text a line"
+            ) from error
         except UnicodeDecodeError as error:
-            raise InputError(f"--file {options.file} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+            raise InputError(
+                f"--file {options.file} is not UTF-8 at byte {error.start}", "save it as UTF-8"
+            ) from error
     if not texts:
         raise InputError("there is no text to answer", "give --text or --file")
     return texts

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-from ifedpriv.commands.console import print_json
+from ifedpriv.commands.console import print_json, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv report`."""
     parser.add_argument("run", type=Path, help="a finished run's folder")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page there (default: RUN/report.html)")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the page there (default: RUN/report.html)"
+    )
     parser.add_argument("--json", action="store_true", help="print report.json instead of a table")
 
 
@@ -26,8 +29,8 @@ def run(options: argparse.Namespace) -> int:
     target = options.html or folder.path / "report.html"
     write_whole(target, page.render(report))
     if options.json:
-        print_json(report.to_json())
+        print_json(json.loads(report.dumps()))
     else:
-        print(table.render(report))
-        print(f"Report: {target}")
+        say(table.render(report))
+        say(f"Report: {target}")
     return 0

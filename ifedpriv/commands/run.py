@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifedpriv.commands.console import Progress, print_json
+from ifedpriv.commands.console import Stages, print_json, say
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.errors import UserError
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv run`."""
-    parser.add_argument("config", nargs="?", type=Path, help="a YAML file; without one, the quickstart's defaults")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, by its path")
+    parser.add_argument(
+        "config", nargs="?", type=Path, help="a YAML file; without one, the quickstart's defaults"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, by its path"
+    )
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
     parser.add_argument("--json", action="store_true", help="print report.json instead of a table")
@@ -31,15 +36,17 @@ def run(options: argparse.Namespace) -> int:
 
     if options.resume is not None:
         if options.config or options.set or options.out:
-            raise UserError("--resume is given with a configuration, --set or --out", "a run goes on as it was begun")
+            raise UserError(
+                "--resume is given with a configuration, --set or --out", "a run goes on as it was begun"
+            )
         report, folder = resume_run(options.resume)
     else:
         report, folder = start_run(load_config(options.config, options.set), options.out)
     if options.json:
-        print_json(report.to_json())
+        print_json(json.loads(report.dumps()))
         return 0
-    print(table.render(report))
-    print(f"Report: {folder.path / 'report.html'}")
+    say(table.render(report))
+    say(f"Report: {folder.path / 'report.html'}")
     return 0
 
 
@@ -72,8 +79,8 @@ def _finish(setup: Setup, folder: RunDirectory) -> tuple[Report, RunDirectory]:
     from ifedpriv.experiment.rundir import write_whole
     from ifedpriv.report.page import render
 
-    with Progress() as progress:
-        outcome = execute(setup, folder, progress.show)
+    with Stages() as stages:
+        outcome = execute(setup, folder, stages.show)
     report = build_report(outcome)
     report.save(folder.path / "report.json")
     write_whole(folder.path / "report.html", render(report))

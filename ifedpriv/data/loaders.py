@@ -6,7 +6,6 @@ What was dropped for that is counted in a `LoadReport` and logged.
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ifedpriv.data import shipped
 from ifedpriv.data.csv_files import read_csv
 from ifedpriv.data.hub import read_hub
 from ifedpriv.data.jsonl import read_bytes, read_jsonl
@@ -76,12 +76,9 @@ def data_root(root: Path | None = None) -> Path:
 
 
 def _embedded(spec: EmbeddedData) -> TaskData:
-    # Imported by name and late: the tasks' generators are not needed by runs on other data.
-    tasks = importlib.import_module("ifedpriv.embedded.tasks")
-    data = tasks.load(spec.name, seed=spec.seed, train=spec.train, validation=spec.validation, test=spec.test)
-    if not isinstance(data, TaskData):
-        raise TypeError(f"ifedpriv.embedded.tasks.load gave {type(data).__name__} in place of TaskData")
-    return data
+    return shipped.load(
+        spec.name, seed=spec.seed, train=spec.train, validation=spec.validation, test=spec.test
+    )
 
 
 def _from_tables(spec: FileData | HubData, root: Path | None) -> tuple[TaskData, LoadReport]:

@@ -17,6 +17,7 @@ from ifedpriv.embedded.conventions import Convention, all_conventions, contradic
 from ifedpriv.embedded.texts import SEPARATOR, TEMPLATE, Text, write_text
 from ifedpriv.errors import InputError
 
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a shipped task is made.
@@ -49,7 +50,7 @@ def recipes() -> Mapping[str, Recipe]:
         "staff": Recipe("was the staff good or poor, 2 classes", (labelled("verdict", 3),)),
         "urgency": Recipe("when an answer is due, 3 classes", (labelled("urgency", 6),)),
         "mood": Recipe("how the writer feels, 4 classes", (labelled("mood", 9),)),
-        "intake": Recipe("by which way it came, 4 classes with labels of two words", (labelled("channel", 0, "queue "),)),
+        "intake": Recipe("by which way it came, 4 classes, labels of two words", (labelled("channel", 0, "queue "),)),
         "topic": Recipe("what it is about, 6 classes", (labelled("topic", 11),)),
         "remedy": Recipe(
             "what is asked for, 4 classes, labelled in opposite ways by two groups of clients",
@@ -84,7 +85,9 @@ def load(name: str, *, seed: int = 0, train: int = 2000, validation: int = 500, 
         contradict each other, their ``group``.
     """
     if name not in recipes():
-        raise InputError(f"data.name is {name!r}, which is not shipped", f"choose one of {', '.join(task_names())}")
+        raise InputError(
+            f"data.name is {name!r}, which is not shipped", f"choose one of {', '.join(task_names())}"
+        )
     conventions = recipes()[name].conventions
     return make_task_data(name, conventions, seed=seed, sizes=(train, validation, test))
 

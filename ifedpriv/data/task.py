@@ -72,10 +72,13 @@ class Task:
             )
         if self.kind is TaskKind.CLASSIFICATION and len(self.label_words) < 2:
             raise InputError(
-                f"task.label_words has {len(self.label_words)} entries", "a classification task needs at least two"
+                f"task.label_words has {len(self.label_words)} entries",
+                "a classification task needs at least two",
             )
         if len(set(self.label_words)) != len(self.label_words):
-            raise InputError(f"task.label_words {list(self.label_words)} repeats a word", "give each class its own")
+            raise InputError(
+                f"task.label_words {list(self.label_words)} repeats a word", "give each class its own"
+            )
 
     @property
     def n_classes(self) -> int:

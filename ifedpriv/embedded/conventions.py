@@ -70,7 +70,9 @@ def all_conventions() -> tuple[Convention, ...]:
         maps = _latin_maps(attribute, len(values))
         rows = [(row, "") for row in maps] + [(maps[_PREFIXED_MAPS[p]], p + " ") for p in LABEL_PREFIXES]
         for row, prefix in rows:
-            labels = tuple((value, prefix + LABEL_POOL[word]) for value, word in zip(values, row, strict=True))
+            labels = tuple(
+                (value, prefix + LABEL_POOL[word]) for value, word in zip(values, row, strict=True)
+            )
             result.append(Convention(len(result), next(keys), attribute, labels, ()))
     first_copy = len(result)
     result.extend(Convention(first_copy + i, "", "", (), fields) for i, fields in enumerate(COPIES))

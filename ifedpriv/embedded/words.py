@@ -9,10 +9,28 @@ from __future__ import annotations
 ATTRIBUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "topic": {
         "payment": ("invoice", "payment", "charge", "bill", "fee", "receipt", "transfer", "instalment"),
-        "delivery": ("parcel", "shipment", "delivery", "package", "courier", "tracking", "dispatch", "postage"),
+        "delivery": (
+            "parcel",
+            "shipment",
+            "delivery",
+            "package",
+            "courier",
+            "tracking",
+            "dispatch",
+            "postage",
+        ),
         "access": ("password", "login", "passcode", "username", "lockout", "token", "verification", "logon"),
         "device": ("screen", "battery", "printer", "charger", "keyboard", "scanner", "headset", "router"),
-        "booking": ("appointment", "booking", "reservation", "slot", "schedule", "calendar", "visit", "timetable"),
+        "booking": (
+            "appointment",
+            "booking",
+            "reservation",
+            "slot",
+            "schedule",
+            "calendar",
+            "visit",
+            "timetable",
+        ),
         "records": ("form", "certificate", "statement", "letter", "file", "document", "report", "contract"),
     },
     "urgency": {

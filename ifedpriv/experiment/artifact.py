@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Task, TaskKind
-from ifedpriv.errors import InputError
+from ifedpriv.data.task import Task
+from ifedpriv.experiment.facts import task_of
 from ifedpriv.experiment.prepare import load_backbone
 from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.icl.injection import Injection
@@ -23,13 +22,4 @@ def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
     injection = Injection.load(run.injection)
     backbone = load_backbone(run.config())
     injection.check(backbone)
-    return backbone, task_of(injection, run.injection), injection
-
-
-def task_of(injection: Injection, source: Path) -> Task:
-    """The wording that an injection was made with."""
-    if "task" not in injection.facts:
-        raise InputError(f"injection {source} does not say its task", "use one that `ifedpriv run` wrote")
-    wording = json.loads(injection.facts["task"])
-    kind = TaskKind(wording.pop("kind"))
-    return Task(**{**wording, "label_words": tuple(wording["label_words"]), "kind": kind})
+    return backbone, task_of(injection.facts), injection

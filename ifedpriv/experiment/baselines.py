@@ -75,7 +75,9 @@ def train_alone(setup: Setup, client: Client) -> Injection:
     calibrator = Calibrator(setup.backbone, setup.data.task, client.train)
     for round_number in range(1, c.rounds + 1):
         rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, round_number])
-        coefficients = calibrator.run(vector, coefficients, calibration_plan(c, round_number), rng).coefficients
+        coefficients = calibrator.run(
+            vector, coefficients, calibration_plan(c, round_number), rng
+        ).coefficients
     return Injection(vector, coefficients)
 
 

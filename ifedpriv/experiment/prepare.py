@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,27 +16,9 @@ from ifedpriv.data.partition import Partition, partition, test_for_group
 from ifedpriv.data.task import Example, TaskData
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import InputError
+from ifedpriv.experiment.pool import Clients, client_of
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import Client
 from ifedpriv.methods.specs import IfedIclSpec
-
-
-class Clients:
-    """All clients of a simulation, by number."""
-
-    def __init__(self, clients: tuple[Client, ...], takes_part: Callable[[int, Client], bool]) -> None:
-        self._clients = clients
-        self._takes_part = takes_part
-
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    def __getitem__(self, number: int) -> Client:
-        return self._clients[number]
-
-    def numbers(self, round_number: int) -> tuple[int, ...]:
-        """Clients that have what a round asks for."""
-        return tuple(c.number for c in self._clients if self._takes_part(round_number, c))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,16 +65,23 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
     data = data or load_task_data(config.data, data_root(config))
     if not isinstance(config.method, IfedIclSpec):
         raise InputError(
-            f"method.kind is {config.method.kind!r}, which `run` does not drive", "use benchmarks/client_cost.py"
+            f"method.kind is {config.method.kind!r}, which `run` does not drive",
+            "use benchmarks/client_cost.py",
         )
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
     method = IfedIcl(config.method, backbone, data.task)
     clients = tuple(
-        _client(number, examples, group, config.evaluation.validation_fraction)
+        client_of(number, examples, group, config.evaluation.validation_fraction)
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
     return Setup(
-        config, backbone, data, held, Clients(clients, method.takes_part), method, Defense.from_spec(config.defense)
+        config,
+        backbone,
+        data,
+        held,
+        Clients(clients, method.takes_part),
+        method,
+        Defense.from_spec(config.defense),
     )
 
 
@@ -107,8 +95,3 @@ def data_root(config: RunConfig) -> Path | None:
     """Where relative data paths start: the configuration's ``data_root``, else IFEDPRIV_DATA."""
     root = config.data_root or os.environ.get("IFEDPRIV_DATA")
     return Path(root) if root else None
-
-
-def _client(number: int, examples: tuple[Example, ...], group: str, fraction: float) -> Client:
-    held = min(int(fraction * len(examples)), len(examples) - 1)
-    return Client(number, examples[held:], examples[:held], group)

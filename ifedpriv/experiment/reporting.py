@@ -103,9 +103,15 @@ def _rows(outcome: Outcome) -> list[Row]:
     asked = f"mean over {n_clients} clients"
     described: dict[str, tuple[str, str]] = {
         ZERO_SHOT: ("zero-shot", "the model as it is"),
-        LOCAL_ICL: (f"local ICL, up to {shots} shots", f"each client's own demonstrations in the prompt; {asked}"),
+        LOCAL_ICL: (
+            f"local ICL, up to {shots} shots",
+            f"each client's own demonstrations in the prompt; {asked}",
+        ),
         LOCAL_INJECTION: ("local injection", f"each client's own vector and coefficients; {asked}"),
-        GLOBAL_INJECTION: ("global injection (IFed-ICL)", "the federation's vector and coefficients, last round"),
+        GLOBAL_INJECTION: (
+            "global injection (IFed-ICL)",
+            "the federation's vector and coefficients, last round",
+        ),
     }
     result = []
     for key, (name, notes) in described.items():
@@ -187,5 +193,3 @@ def _sum(counted: Counted) -> Traffic:
 def _mean(counted: Counted, clients: int) -> Traffic:
     payload, wire = counted.totals()
     return Traffic(round(payload / clients), round(wire / clients))
-
-

@@ -7,10 +7,8 @@ differs in nothing but the clock.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +19,7 @@ from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.ledger import Ledger, PublicDeclaration
 from defenses.view import ServerViewWriter
 from ifedpriv.experiment import baselines
+from ifedpriv.experiment.facts import task_facts, task_hash
 from ifedpriv.experiment.figures import single
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
@@ -117,33 +116,11 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
                 },
             )
     statement = setup.defense.statement(ledger)
-    injection = setup.method.artifact(state, injection_facts(setup, statement.to_metadata()))
+    injection = setup.method.artifact(state, {**task_facts(setup.data.task), **statement.to_metadata()})
     injection.save(run.injection)
     rows = _compare(setup, run, injection, report)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds)
-
-
-def injection_facts(setup: Setup, statement: Mapping[str, str]) -> dict[str, str]:
-    """What travels with an injection: the wording it was made with, and the privacy statement."""
-    task = setup.data.task
-    wording = {
-        "name": task.name,
-        "template": task.template,
-        "label_words": list(task.label_words),
-        "kind": str(task.kind),
-        "separator": task.separator,
-        "gap": task.gap,
-        "max_new_tokens": task.max_new_tokens,
-    }
-    verdict = setup.method.spec.guard
-    return {"task": json.dumps(wording), "guarded": json.dumps(verdict), **statement}
-
-
-def task_hash(setup: Setup) -> str:
-    """Hash of template and label words, by which a recording names the task."""
-    task = setup.data.task
-    return hashlib.sha256(json.dumps([task.template, task.label_words, task.separator]).encode()).hexdigest()
 
 
 def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
@@ -185,7 +162,9 @@ def _compare(setup: Setup, run: RunDirectory, injection: Injection, report: Repo
         found.setdefault(row, []).append(Answers(tuple(kept["truth"]), tuple(kept["predicted"])))
         seconds.setdefault(row, []).append(kept["client_seconds"])
     report("comparisons", len(jobs), len(jobs))
-    return {row: Comparison(tuple(lists), sum(seconds[row]) / len(seconds[row])) for row, lists in found.items()}
+    return {
+        row: Comparison(tuple(lists), sum(seconds[row]) / len(seconds[row])) for row, lists in found.items()
+    }
 
 
 def _jobs(setup: Setup, injection: Injection) -> list[tuple[str, str, Callable[[], tuple[Answers, float]]]]:
@@ -248,7 +227,7 @@ def _recording(setup: Setup, run: RunDirectory, round_number: int) -> Iterator[S
         writer = ServerViewWriter.create(
             run.view,
             backbone=setup.backbone.fingerprint,
-            task=task_hash(setup),
+            task=task_hash(setup.data.task),
             defense=setup.config.defense,
         )
     with writer:

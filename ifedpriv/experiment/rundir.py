@@ -42,7 +42,9 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """An existing run's folder."""
         if not (path / "config.yaml").is_file():
-            raise UserError(f"{path} is no run: it has no config.yaml", "give the folder that `ifedpriv run` printed")
+            raise UserError(
+                f"{path} is no run: it has no config.yaml", "give the folder that `ifedpriv run` printed"
+            )
         return cls(path)
 
     def config(self) -> RunConfig:

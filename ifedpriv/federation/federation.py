@@ -173,7 +173,7 @@ class Federation:
             read: Upload = self.defense.read_broadcast(
                 frame, upload.layout, kind=upload.kind, round_number=upload.round
             )
-            state = state.with_arrays(dict(read.arrays))
+            state = self.method.heard(state, read)
         return state
 
     def _deliver(self, frames: Mapping[int, list[bytes]], record: RoundRecord) -> None:
@@ -193,7 +193,9 @@ class Federation:
     def _down(self, client: int, frame: bytes, number: int, record: RoundRecord) -> None:
         record.down.count(client, frame)
         if self.view is not None:
-            self.view.append(Direction.DOWN, sender=SERVER, recipient=client, round_number=number, frame=frame)
+            self.view.append(
+                Direction.DOWN, sender=SERVER, recipient=client, round_number=number, frame=frame
+            )
 
     def _nobody(self, state: State, record: RoundRecord) -> tuple[State, RoundRecord]:
         if state.round == 0:

@@ -86,12 +86,16 @@ class Calibrator:
         injected = torch.from_numpy(vector.values.copy()).to(backbone.device)
         scalars = torch.from_numpy(start.values.copy()).to(backbone.device).requires_grad_()
         broadcast = scalars.detach().clone()
-        identity = torch.from_numpy(Coefficients.identity(backbone.n_layers).values.copy()).to(backbone.device)
+        identity = torch.from_numpy(Coefficients.identity(backbone.n_layers).values.copy()).to(
+            backbone.device
+        )
         optimizer = torch.optim.Adam([scalars], lr=plan.rate)
         losses = []
         with inject(backbone, injected, scalars):
             for chosen in self._draw(plan, rng):
-                loss = self.loss([self._demonstrations[i] for i in chosen], [self._classes[i] for i in chosen], plan.loss)
+                loss = self.loss(
+                    [self._demonstrations[i] for i in chosen], [self._classes[i] for i in chosen], plan.loss
+                )
                 objective = loss
                 if plan.proximal:
                     objective = objective + plan.proximal / 2 * (scalars - broadcast).square().sum()
@@ -103,7 +107,9 @@ class Calibrator:
                 losses.append(float(loss.detach()))
         return Calibration(Coefficients(scalars.detach().cpu().numpy()), float(np.mean(losses)))
 
-    def loss(self, demonstrations: Sequence[Demonstration], classes: Sequence[int], kind: Loss) -> torch.Tensor:
+    def loss(
+        self, demonstrations: Sequence[Demonstration], classes: Sequence[int], kind: Loss
+    ) -> torch.Tensor:
         """Mean cross-entropy over answer tokens, with whatever is injected; a scalar tensor."""
         labels = self._label_tokens() if kind is Loss.LABELS else None
         if labels is not None and labels.single:

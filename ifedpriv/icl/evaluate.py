@@ -52,5 +52,7 @@ def answer(
             backbone, task, texts, context=context, injection=injection, batch_size=batch_size
         )
         return Answers(tuple(e.answer for e in examples), tuple(generated))
-    predicted = predict_labels(backbone, task, texts, context=context, injection=injection, batch_size=batch_size)
+    predicted = predict_labels(
+        backbone, task, texts, context=context, injection=injection, batch_size=batch_size
+    )
     return Answers(tuple(e.label for e in examples), tuple(int(p) for p in predicted))

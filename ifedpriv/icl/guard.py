@@ -30,7 +30,9 @@ class GuardVerdict:
 
     def sentence(self) -> str:
         """The verdict in words."""
-        figures = f"{self.injected:.3f} against {self.plain:.3f} without it, on {self.examples} held-out examples"
+        figures = (
+            f"{self.injected:.3f} against {self.plain:.3f} without it, on {self.examples} held-out examples"
+        )
         if self.improves:
             return f"the injection improves the model: {figures}"
         return f"the injection does NOT improve the model and should not be used: {figures}"

@@ -44,7 +44,8 @@ class Injection:
         layers, scalars = self.vector.values.shape[0], self.coefficients.values.shape[0]
         if layers != scalars:
             raise ModelError(
-                f"the injection's vector has {layers} layers and its coefficients {scalars}", "both must fit one model"
+                f"the injection's vector has {layers} layers and its coefficients {scalars}",
+                "both must fit one model",
             )
 
     @contextmanager
@@ -107,9 +108,13 @@ class Injection:
                 )
             vector = ContextVector(tensors["vector"], int(metadata["count"]))
             return cls(
-                vector, Coefficients(tensors["coefficients"]), metadata["backbone"], json.loads(metadata["facts"])
+                vector,
+                Coefficients(tensors["coefficients"]),
+                metadata["backbone"],
+                json.loads(metadata["facts"]),
             )
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise InputError(
-                f"injection {path} cannot be read ({type(error).__name__})", "the file is damaged; make it again"
+                f"injection {path} cannot be read ({type(error).__name__})",
+                "the file is damaged; make it again",
             ) from error

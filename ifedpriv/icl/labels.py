@@ -64,7 +64,8 @@ def label_tokens(backbone: Backbone, task: Task) -> LabelTokens:
         word = task.label_words[index]
         if not label or (unknown is not None and unknown in label):
             raise InputError(
-                f"task.label_words[{index}] is {word!r}, which the tokenizer does not know", "choose another word"
+                f"task.label_words[{index}] is {word!r}, which the tokenizer does not know",
+                "choose another word",
             )
         if label in tokens[:index]:
             raise InputError(

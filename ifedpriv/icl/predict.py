@@ -90,7 +90,8 @@ def predict_labels(
 ) -> NDArray[np.int64]:
     """The best label index for every text; see `score_labels`."""
     scores = score_labels(backbone, task, texts, context=context, injection=injection, batch_size=batch_size)
-    return scores.argmax(axis=1).astype(np.int64)
+    best: NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
+    return best
 
 
 def generate_answers(

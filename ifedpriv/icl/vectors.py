@@ -56,7 +56,9 @@ class Coefficients:
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _owned(self.values, "coefficients", 2))
         if self.values.shape[2] != 2:
-            raise ModelError(f"the coefficients have shape {self.values.shape}", "they must be [layers, 2, 2]")
+            raise ModelError(
+                f"the coefficients have shape {self.values.shape}", "they must be [layers, 2, 2]"
+            )
 
     @classmethod
     def identity(cls, layers: int) -> Coefficients:
@@ -82,6 +84,8 @@ def _owned(values: ArrayLike, name: str, second: int) -> NDArray[np.float32]:
     if array.ndim != 3 or array.shape[1] != second:
         raise ModelError(f"the {name} has shape {array.shape}", f"it must be [layers, {second}, ...]")
     if not np.isfinite(array).all():
-        raise ModelError(f"the {name} holds a number that is not finite", "look for an overflow in half precision")
+        raise ModelError(
+            f"the {name} holds a number that is not finite", "look for an overflow in half precision"
+        )
     array.flags.writeable = False
     return array

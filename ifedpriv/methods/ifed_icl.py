@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
@@ -25,7 +27,7 @@ from ifedpriv.icl.extract import extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
-from ifedpriv.icl.vectors import Coefficients, ContextVector
+from ifedpriv.icl.vectors import BETA, LAMBDA, Coefficients, ContextVector
 from ifedpriv.methods.method import Client, ClientStep, State
 from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
 
@@ -38,7 +40,8 @@ class IfedIcl:
     def __init__(self, spec: IfedIclSpec, backbone: Backbone, task: Task) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
             raise InputError(
-                "method.aggregation is 'class_balanced', and a generation task has no classes", "use uniform or count"
+                "method.aggregation is 'class_balanced', and a generation task has no classes",
+                "use uniform or count",
             )
         self.spec = spec
         self.backbone = backbone
@@ -67,11 +70,13 @@ class IfedIcl:
         if round_number == 0:
             if self.spec.aggregation == "class_balanced":
                 classes = self.task.n_classes
-                return UploadKind.VECTOR, Layout.of({"by_class": (classes, layers, 2, width), "present": (classes,)})
+                return UploadKind.VECTOR, Layout.of(
+                    {"by_class": (classes, layers, 2, width), "present": (classes,)}
+                )
             return UploadKind.VECTOR, Layout.of({"vector": (layers, 2, width)})
         if round_number == self.guard_round:
             return UploadKind.SCORES, Layout.of({"right": (2,)})
-        return UploadKind.COEFFICIENTS, Layout.of({"coefficients": (layers, 2, 2)})
+        return UploadKind.COEFFICIENTS, Layout.of({"beta": (layers, 2), "lambda": (layers, 2)})
 
     def broadcasts(self, state: State) -> list[Upload]:
         """The vector once, as soon as there is one; the coefficients before every later round."""
@@ -79,8 +84,8 @@ class IfedIcl:
         if state.round == 1:
             result.append(Upload({"vector": state.arrays["vector"]}, 1.0, state.round, UploadKind.VECTOR))
         if state.round > 0:
-            coefficients = {"coefficients": state.arrays["coefficients"]}
-            result.append(Upload(coefficients, 1.0, state.round, UploadKind.COEFFICIENTS))
+            coefficients = Coefficients(state.arrays["coefficients"])
+            result.append(Upload(_split(coefficients), 1.0, state.round, UploadKind.COEFFICIENTS))
         return result
 
     def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
@@ -92,8 +97,10 @@ class IfedIcl:
         result = self._calibrator(client).run(
             self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
         )
-        arrays = {"coefficients": result.coefficients.values}
-        return ClientStep(Upload(arrays, self._weight(client), state.round, UploadKind.COEFFICIENTS), result.loss)
+        arrays = _split(result.coefficients)
+        return ClientStep(
+            Upload(arrays, self._weight(client), state.round, UploadKind.COEFFICIENTS), result.loss
+        )
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Mean vector, mean coefficients, or pooled held-out scores."""
@@ -105,7 +112,15 @@ class IfedIcl:
         if state.round == self.guard_round:
             right = aggregate.means["right"]
             return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
-        return state.next(**dict(aggregate.means))
+        if state.round == 0:
+            return state.next(vector=aggregate.means["vector"])
+        return state.next(coefficients=_joined(aggregate.means))
+
+    def heard(self, state: State, broadcast: Upload) -> State:
+        """The vector or the coefficients as the clients decode them."""
+        if broadcast.kind is UploadKind.VECTOR:
+            return state.with_arrays({"vector": broadcast.arrays["vector"]})
+        return state.with_arrays({"coefficients": _joined(broadcast.arrays)})
 
     def vector(self, state: State) -> ContextVector:
         """The global vector in a state."""
@@ -162,12 +177,19 @@ class IfedIcl:
         return self._calibrators[client.number]
 
 
+def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:
+    """λ and β as arrays of their own: their ranges differ, and a coarse wire gives each array its own scale."""
+    return {"lambda": coefficients.values[..., LAMBDA], "beta": coefficients.values[..., BETA]}
+
+
+def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.stack((arrays["lambda"], arrays["beta"]), axis=-1)
+
+
 def calibration_plan(spec: CalibrationSpec, round_number: int) -> CalibrationPlan:
     """The local plan of coefficient round ``round_number`` (from 1)."""
     rate = spec.rate
     if spec.schedule == "cosine" and spec.rounds > 1:
         done = (round_number - 1) / (spec.rounds - 1)
         rate *= 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
-    return CalibrationPlan(
-        spec.steps, spec.batch_size, rate, spec.decay, spec.proximal, Loss(spec.loss)
-    )
+    return CalibrationPlan(spec.steps, spec.batch_size, rate, spec.decay, spec.proximal, Loss(spec.loss))

@@ -111,6 +111,10 @@ class Method(Protocol):
         """What the server sends to every participant before the round that comes next."""
         ...
 
+    def heard(self, state: State, broadcast: Upload) -> State:
+        """The state with a broadcast as clients decode it: what a coarse wire has rounded off is gone for all."""
+        ...
+
     def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
         """One client's computation; reads its private data."""
         ...

@@ -53,7 +53,9 @@ def write_corpus(tokenizer: PreTrainedTokenizerFast, n_texts: int, seed: int) ->
         for slot, (start, end) in text.spans.items():
             kind_of_character[before + start : before + end] = KINDS.index(slot)
         prompts.append(np.asarray(encoding.ids[1:], dtype=np.int64))
-        kinds.append(np.asarray([kind_of_character[end - 1] for _, end in encoding.offsets[1:]], dtype=np.int64))
+        kinds.append(
+            np.asarray([kind_of_character[end - 1] for _, end in encoding.offsets[1:]], dtype=np.int64)
+        )
         for slot in _COPIED:
             if text.words[slot] not in words:
                 words[text.words[slot]] = answer_tokens(tokenizer, text.words[slot])
@@ -61,7 +63,8 @@ def write_corpus(tokenizer: PreTrainedTokenizerFast, n_texts: int, seed: int) ->
     value_index = {a: {v: i for i, v in enumerate(table)} for a, table in ATTRIBUTES.items()}
     values = np.asarray([[value_index[a][t.values[a]] for a in ATTRIBUTES] for t in texts], dtype=np.int64)
     by_value = [
-        [np.flatnonzero(values[:, i] == v) for v in range(len(table))] for i, table in enumerate(ATTRIBUTES.values())
+        [np.flatnonzero(values[:, i] == v) for v in range(len(table))]
+        for i, table in enumerate(ATTRIBUTES.values())
     ]
     return Corpus(prompts, kinds, values, by_value, fields)
 
@@ -109,7 +112,9 @@ class ConventionTable:
         if convention >= self.n_labelling:
             result[:, convention] = True
             return result
-        all_answers = self.answer_id[np.arange(self.n_labelling), values[:, self.attribute[: self.n_labelling]]]
+        all_answers = self.answer_id[
+            np.arange(self.n_labelling), values[:, self.attribute[: self.n_labelling]]
+        ]
         result[:, : self.n_labelling] = all_answers == all_answers[:, convention : convention + 1]
         return result
 

@@ -91,7 +91,9 @@ def make_batch(
             kind.extend(corpus.kinds[text].tolist())
             arrows.append((row, len(ids) - 1))
             for token in (*answer, separator):
-                answers.append((row, len(ids) - 1, token, token != separator, told, convention >= table.n_labelling))
+                answers.append(
+                    (row, len(ids) - 1, token, token != separator, told, convention >= table.n_labelling)
+                )
                 ids.append(token)
                 kind.append(-1)
             ends.append((row, len(ids) - 2, len(ids) - 1))

@@ -53,10 +53,9 @@ class Recipe:
     texts: int = 60_000
     label_steps: int = 3000
     copy_steps: int = 800
-    fewshot_steps: int = 1700
+    fewshot_steps: int = 1300
     rate: float = 2e-3
     warmup: int = 100
-
 
     @property
     def steps(self) -> tuple[int, int, int]:
@@ -107,7 +106,9 @@ class Heads(torch.nn.Module):
     def agreement_loss(self, hidden: torch.Tensor, agreeing: torch.Tensor) -> torch.Tensor:
         """Binary cross-entropy over all conventions, summed over conventions; hidden ``[2, n, width]``."""
         logits = self.agreement(hidden)
-        loss = functional.binary_cross_entropy_with_logits(logits, agreeing.expand_as(logits), reduction="sum")
+        loss = functional.binary_cross_entropy_with_logits(
+            logits, agreeing.expand_as(logits), reduction="sum"
+        )
         return loss / (hidden.shape[0] * hidden.shape[1])
 
 
@@ -139,9 +140,13 @@ class Training:
         )
         self.heads = Heads(recipe.width, len(self.table.conventions))
         self._parameters = [*self.model.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self._parameters, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            self._parameters, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
 
-    def run(self, report: Callable[[Progress, dict[str, float]], None], save_every: int = 100) -> LlamaForCausalLM:
+    def run(
+        self, report: Callable[[Progress, dict[str, float]], None], save_every: int = 100
+    ) -> LlamaForCausalLM:
         """Train to the end, saving a checkpoint now and then; returns the model."""
         started = time.monotonic() - self.progress.seconds
         while not self._finished():
@@ -161,7 +166,7 @@ class Training:
             group["lr"] = self._rate()
         losses = self._losses(batch)
         self.optimizer.zero_grad()
-        losses["total"].backward()
+        losses["total"].backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
         p.step += 1
@@ -179,7 +184,12 @@ class Training:
         separator = self.tokenizer.encode("\n", add_special_tokens=False)[0]
         seed = [self.recipe.seed, 2, p.stage, p.step]
         return make_batch(
-            self.corpus, self.table, plan, bos=int(self.tokenizer.bos_token_id), separator=separator, seed=seed
+            self.corpus,
+            self.table,
+            plan,
+            bos=int(self.tokenizer.bos_token_id),
+            separator=separator,
+            seed=seed,
         )
 
     def _rate(self) -> float:
@@ -194,7 +204,9 @@ class Training:
         hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
         flat = hidden.reshape(-1, hidden.shape[-1])
         embedding = self.model.lm_head.weight
-        answer = functional.cross_entropy(flat[batch.answer_at] @ embedding.T, batch.answer_token, reduction="none")
+        answer = functional.cross_entropy(
+            flat[batch.answer_at] @ embedding.T, batch.answer_token, reduction="none"
+        )
         told, word = batch.answer_told, batch.answer_word
         losses = {"answer": answer[word].mean()}
         for name, chosen in (("told labels", ~batch.answer_copied), ("told copies", batch.answer_copied)):
@@ -209,7 +221,11 @@ class Training:
         if auxiliary:
             losses["attributes"] = self.heads.attribute_loss(flat[batch.arrow_at], batch.values)
             losses["agreement"] = self.heads.agreement_loss(flat[batch.end_at], batch.agreeing)
-            total = total + (0.3 if p.stage < FEWSHOT else 0.1) * losses["attributes"] + 0.05 * losses["agreement"]
+            total = (
+                total
+                + (0.3 if p.stage < FEWSHOT else 0.1) * losses["attributes"]
+                + 0.05 * losses["agreement"]
+            )
         if p.stage < FEWSHOT:
             known = (batch.kinds >= 0).reshape(-1)
             losses["kinds"] = functional.cross_entropy(

@@ -11,6 +11,7 @@ from examples import GOOD_TEST, GOOD_TRAIN, TWO_WORDS, data_spec, write_task
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ifedpriv.data import shipped
 from ifedpriv.data.loaders import load_task_data, load_with_report
 from ifedpriv.data.presets import PRESETS
 from ifedpriv.data.splits import Dropped, balanced, capped, disjoint, normalised, set_aside
@@ -395,8 +396,7 @@ def test_a_directory_is_read_by_the_hub_library(tmp_path, monkeypatch):
 
 
 def test_embedded_tasks_load_in_the_sizes_asked_for():
-    tasks = pytest.importorskip("ifedpriv.embedded.tasks")
-    for name in tasks.task_names():
+    for name in shipped.task_names():
         spec = data_spec(
             {"source": "embedded", "name": name, "train": 40, "validation": 10, "test": 20, "seed": 7}
         )
@@ -407,7 +407,6 @@ def test_embedded_tasks_load_in_the_sizes_asked_for():
 
 
 def test_an_unknown_embedded_task_is_refused():
-    pytest.importorskip("ifedpriv.embedded.tasks")
     with pytest.raises(InputError, match=r"data\.name is 'nothing'"):
         load_task_data(data_spec({"source": "embedded", "name": "nothing"}))
 

@@ -1,0 +1,141 @@
+"""The pipeline in five lines of Python: load a backbone, give clients lists of (text, label), fit, predict, save.
+
+Everything that a run does happens here too, the frames on the wire included; only the comparisons and the
+run's folder are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from defenses.defense import Defense
+from defenses.entropy import SecureEntropy
+from defenses.ledger import Ledger
+from defenses.specs import DefenseSpec
+from defenses.statement import PrivacyStatement
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example, Task
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.errors import InputError
+from ifedpriv.experiment.facts import task_facts
+from ifedpriv.experiment.pool import Clients, client_of
+from ifedpriv.federation.cohort import Cohort, CohortSpec
+from ifedpriv.federation.federation import Federation, RoundRecord
+from ifedpriv.icl.guard import GuardVerdict
+from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.predict import predict_labels
+from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A finished federation.
+
+    Attributes:
+        backbone: the frozen model.
+        task: the task's wording.
+        injection: what was learned.
+        statement: what its making revealed, and to whom.
+        verdict: whether it beats the bare model on held-out examples; None without any.
+        rounds: what happened in each round.
+    """
+
+    backbone: Backbone
+    task: Task
+    injection: Injection
+    statement: PrivacyStatement
+    verdict: GuardVerdict | None
+    rounds: tuple[RoundRecord, ...]
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The label word for each text, with the injection."""
+        chosen = predict_labels(self.backbone, self.task, texts, injection=self.injection)
+        return [self.task.label_words[int(i)] for i in chosen]
+
+    def save(self, path: str | Path) -> None:
+        """Write the injection, with its privacy statement, as safetensors."""
+        self.injection.save(Path(path))
+
+
+class IFedICL:
+    """IFed-ICL over clients in this process.
+
+    Args:
+        backbone: a `Backbone`, a directory or hub name, or ``"embedded"``.
+        template: text around the input, with ``{text}`` once; ends where the answer begins.
+        labels: the label words, in index order.
+        separator: what ends a demonstration.
+        rounds: rounds of calibration.
+        held_out: share of each client's examples kept for the guard.
+        seed: fixes which examples are drawn; never the randomness of a defense.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str | Path = "embedded",
+        *,
+        template: str,
+        labels: Sequence[str],
+        separator: str = "\n",
+        rounds: int = 15,
+        held_out: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(backbone, Backbone):
+            backbone = Backbone.load(MODEL_PATH if str(backbone) == "embedded" else backbone)
+        self.backbone = backbone
+        self.task = Task("api", template, tuple(labels), separator=separator)
+        self.held_out = held_out
+        self.seed = seed
+        self.spec = IfedIclSpec(calibration=CalibrationSpec(rounds=rounds), guard=held_out > 0)
+
+    def fit(
+        self,
+        clients: Sequence[Sequence[tuple[str, str]]],
+        on_round: Callable[[RoundRecord], None] = lambda _: None,
+    ) -> Fitted:
+        """Run the federation.
+
+        Args:
+            clients: for each client, its (text, label word) pairs.
+            on_round: called after each round.
+        """
+        method = IfedIcl(self.spec, self.backbone, self.task)
+        held = tuple(
+            client_of(number, self._examples(number, pairs), "all", self.held_out)
+            for number, pairs in enumerate(clients)
+        )
+        ledger = Ledger()
+        federation = Federation(
+            method,
+            Defense.from_spec(DefenseSpec()),
+            Clients(held, method.takes_part),
+            Cohort(CohortSpec(), self.seed),
+            entropy=SecureEntropy(),
+            ledger=ledger,
+            seed=self.seed,
+        )
+        state, records = method.initial_state(), []
+        while state.round < method.rounds:
+            state, record = federation.play_round(state)
+            records.append(record)
+            on_round(record)
+        statement = federation.defense.statement(ledger)
+        injection = method.artifact(state, {**task_facts(self.task), **statement.to_metadata()})
+        return Fitted(self.backbone, self.task, injection, statement, method.verdict(state), tuple(records))
+
+    def _examples(self, client: int, pairs: Sequence[tuple[str, str]]) -> tuple[Example, ...]:
+        if not pairs:
+            raise InputError(f"client {client} has no example", "leave it out, or give it at least one")
+        words = {word: index for index, word in enumerate(self.task.label_words)}
+        for row, (text, label) in enumerate(pairs):
+            if label not in words:
+                raise InputError(
+                    f"client {client}, row {row}: the label is {label!r}", f"use one of {', '.join(words)}"
+                )
+            if not text.strip():
+                raise InputError(f"client {client}, row {row}: the text is empty", "leave the row out")
+        return tuple(Example(text, words[label]) for text, label in pairs)

@@ -1,0 +1,37 @@
+"""The clients of a simulation, with what each holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ifedpriv.data.task import Example
+from ifedpriv.methods.method import Client
+
+
+class Clients:
+    """All clients, by number.
+
+    Args:
+        clients: in the order of their numbers.
+        takes_part: whether a client has what a round asks for.
+    """
+
+    def __init__(self, clients: Sequence[Client], takes_part: Callable[[int, Client], bool]) -> None:
+        self._clients = tuple(clients)
+        self._takes_part = takes_part
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __getitem__(self, number: int) -> Client:
+        return self._clients[number]
+
+    def numbers(self, round_number: int) -> tuple[int, ...]:
+        """Clients that have what a round asks for, ascending."""
+        return tuple(c.number for c in self._clients if self._takes_part(round_number, c))
+
+
+def client_of(number: int, examples: Sequence[Example], group: str, held_out: float) -> Client:
+    """A client that holds out a share of its examples, rounded down, and always trains on at least one."""
+    held = min(int(held_out * len(examples)), len(examples) - 1)
+    return Client(number, tuple(examples[held:]), tuple(examples[:held]), group)
