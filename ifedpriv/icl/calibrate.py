@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from ifedpriv.backbone.backbone import Backbone
@@ -29,7 +30,7 @@ class Loss(StrEnum):
     LABELS = "labels"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CalibrationPlan:
     """How a client calibrates in one round.
 
@@ -40,6 +41,7 @@ class CalibrationPlan:
         decay: pull toward the identity (λ = 0, β = 1), as decoupled weight decay.
         proximal: FedProx's μ: pull toward the broadcast coefficients.
         loss: what the answer competes with.
+        free: bool ``[layers, 2, 2]``, which coefficients may move; None for all.
     """
 
     steps: int
@@ -48,6 +50,7 @@ class CalibrationPlan:
     decay: float = 0.0
     proximal: float = 0.0
     loss: Loss = Loss.VOCABULARY
+    free: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,7 @@ class Calibrator:
         identity = torch.from_numpy(Coefficients.identity(backbone.n_layers).values.copy()).to(
             backbone.device
         )
+        free = None if plan.free is None else torch.from_numpy(plan.free).to(backbone.device)
         optimizer = torch.optim.Adam([scalars], lr=plan.rate)
         losses = []
         with inject(backbone, injected, scalars):
@@ -104,6 +108,8 @@ class Calibrator:
                 optimizer.step()
                 with torch.no_grad():
                     scalars -= plan.rate * plan.decay * (scalars - identity)
+                    if free is not None:
+                        scalars.copy_(torch.where(free, scalars, broadcast))
                 losses.append(float(loss.detach()))
         return Calibration(Coefficients(scalars.detach().cpu().numpy()), float(np.mean(losses)))
 
