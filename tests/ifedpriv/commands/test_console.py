@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+
 from ifedpriv.commands.console import Progress, fail, print_json, say
 from ifedpriv.errors import IfedprivError, InputError
 
