@@ -75,7 +75,7 @@ def _verdict(report: Report) -> str:
     if floor is None or ours is None:
         return ""
     return (
-        f"<p>{_text(ours.name)} reaches {_text(wording.metric_name(metric))} "
+        f"<p>{_text(ours.name[:1].upper() + ours.name[1:])} reaches {_text(wording.metric_name(metric))} "
         f"<strong>{wording.figure(ours.figures[metric])}</strong>; "
         f"{_text(floor.name)} stands at {wording.figure(floor.figures[metric])}.</p>\n"
     )

@@ -26,7 +26,7 @@ ORANGE = "#e69f00"
 _INK = "#010203"
 _GREY = "#8a8a8a"
 _WIDTH = 6.4
-_MAX_NAME = 22
+_MAX_NAME = 28
 # Above this many cells, circles and counts are too small to read, and a shaded grid takes their place.
 _MAX_CIRCLES = 240
 _SETTINGS = {

@@ -171,10 +171,17 @@ def guard_line(report: Report) -> str:
     if guard is None:
         return ""
     verdict = "accepted" if guard.accepted else "REFUSED"
-    return (
-        f"Guard: {verdict}. On {guard.n} held-out examples the injection scores {score(guard.injection)}, "
-        f"zero-shot {score(guard.zero_shot)}. {printable(guard.text)}"
-    ).rstrip()
+    text = printable(guard.text)
+    told = score(guard.injection) in text and score(guard.zero_shot) in text
+    numbers = (
+        ""
+        if told
+        else (
+            f" On {guard.n} held-out examples the injection scores {score(guard.injection)}, "
+            f"zero-shot {score(guard.zero_shot)}."
+        )
+    )
+    return f"Guard: {verdict}.{numbers} {text}".rstrip()
 
 
 def privacy_headline(report: Report) -> str:

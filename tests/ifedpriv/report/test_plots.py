@@ -197,7 +197,7 @@ def test_a_long_name_is_cut_and_a_formula_is_no_formula():
         replace(one, name=f"$x^2_{i}$ " + "long " * 20) for i, one in enumerate(classification_report().rows)
     ]
     found = texts(plots.methods(classification_report(rows=rows)))
-    assert "$x^2_0$ long long lon…" in found
+    assert "$x^2_0$ long long long long…" in found
 
 
 def test_a_script_that_the_font_lacks_is_text_without_a_warning(recwarn):

@@ -50,6 +50,12 @@ def test_a_generation_task_has_its_own_metrics_and_its_guard_speaks_up():
     assert "by round" not in text
 
 
+def test_a_verdict_that_holds_its_numbers_is_not_told_twice():
+    told = replace(classification_report().guard, text="it improves: 0.821 against 0.305 without it")
+    text = table.render(classification_report(guard=told))
+    assert "Guard: accepted. it improves: 0.821 against 0.305 without it\n" in text
+
+
 def test_a_bound_in_simulation_is_never_shown_alone():
     one_line = " ".join(table.render(generation_report()).split())
     assert "epsilon = 2, delta = 1e-05, in simulation only: nobody is protected." in one_line
