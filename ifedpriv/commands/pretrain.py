@@ -43,16 +43,16 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from ifedpriv.pretrain.publish import publish
-    from ifedpriv.pretrain.train import FEWSHOT, Recipe, Training
+    from ifedpriv.pretrain.train import HARD, Recipe, Training
 
     training = Training(Recipe(seed=options.seed), options.out)
     if training.resume():
         say(f"going on from step {training.progress.step} of stage {training.progress.stage}")
-    names = ("labels", "copies", "few-shot")
+    names = ("labels", "copies", "few-shot", "hard few-shot")
     with Stages() as stages:
         training.run(
             lambda p, _: stages.show(
-                f"stage {p.stage} of {FEWSHOT}, {names[p.stage - 1]}",
+                f"stage {p.stage} of {HARD}, {names[p.stage - 1]}",
                 p.step,
                 training.recipe.steps[p.stage - 1],
             )
