@@ -67,7 +67,7 @@ def test_python_blocks_run(tmp_path, monkeypatch, capsys):
     assert answers.count("'") == 2 * 8
     assert "held-out examples" in verdict
     assert statement.startswith("There is no privacy bound.")
-    assert (tmp_path / "staff.safetensors").stat().st_size > 0
+    assert (tmp_path / "tone.safetensors").stat().st_size > 0
 
 
 def test_configurations_load(tmp_path):
