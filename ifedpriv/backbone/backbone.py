@@ -177,6 +177,13 @@ class Backbone:
         """Token ids of a text with whatever the tokenizer puts in front (its BOS), and nothing behind."""
         return [*self._prefix, *self._bare(text)]
 
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode_prompt` of every text in one call of the tokenizer, which is several times faster."""
+        if not texts:
+            return []
+        bare = self.tokenizer(list(texts), add_special_tokens=False).input_ids
+        return [[*self._prefix, *ids] for ids in bare]
+
     def encode_pair(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
         """Token ids of a prompt and of its answer; joined, they are ``encode_prompt(prompt + answer)``.
 
@@ -186,14 +193,8 @@ class Backbone:
         Raises:
             InputError: if the answer adds no token.
         """
-        alone, whole = self.encode_prompt(prompt), self.encode_prompt(prompt + answer)
-        border = 0
-        for one, other in zip(alone, whole, strict=False):
-            if one != other:
-                break
-            border += 1
-        if border == len(whole):
-            raise InputError(f"an answer of {len(answer)} characters adds no token", "give a longer answer")
+        alone, whole = self.encode_prompts([prompt, prompt + answer])
+        border = answer_border(alone, whole)
         return whole[:border], whole[border:]
 
     def encode_answer(self, prompt: str, answer: str) -> list[int]:
@@ -284,6 +285,22 @@ class Backbone:
 
     def _bare(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def answer_border(alone: Sequence[int], whole: Sequence[int]) -> int:
+    """Where the answer begins in a tokenised prompt with answer: at the end of what it shares with the prompt.
+
+    Raises:
+        InputError: if the answer adds no token.
+    """
+    border = 0
+    for one, other in zip(alone, whole, strict=False):
+        if one != other:
+            break
+        border += 1
+    if border == len(whole):
+        raise InputError("an answer adds no token to its prompt", "give a longer answer")
+    return border
 
 
 def _device(name: str) -> torch.device:
