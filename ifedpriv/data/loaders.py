@@ -154,7 +154,7 @@ def _files(spec: FileData, root: Path) -> tuple[dict[str, Table], tuple[str, ...
         tables = {role: _read(path) for role, path in paths.items()}
         return tables, (), spec.name or paths["train"].stem
     folder = root / spec.path
-    if not folder.is_dir():
+    if not _is_directory(folder):
         raise InputError(
             f"data.path is {spec.path!r}, but {folder} is not a directory",
             f"set data_root or the environment variable {DATA_ROOT_VARIABLE} to the directory that holds it",
@@ -174,6 +174,14 @@ def _files(spec: FileData, root: Path) -> tuple[dict[str, Table], tuple[str, ...
         if found:
             tables[role] = _read(found[0])
     return tables, _meta_names(folder / "meta.json"), spec.name or folder.resolve().name
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # Such as a name that is too long, or a parent that may not be searched.
+        return False
 
 
 def _distinct_files(paths: Mapping[str, Path]) -> None:

@@ -17,6 +17,8 @@ from ifedpriv.errors import InputError
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[str, Field(min_length=1)]
+# A null byte is in no file's name, and the system calls refuse it with errors of their own.
+PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 
 class _Spec(BaseModel):
@@ -155,10 +157,10 @@ class FileData(_Wording):
     """
 
     source: Literal["files"] = "files"
-    path: Name | None = None
-    train: Name | None = None
-    validation: Name | None = None
-    test: Name | None = None
+    path: PathText | None = None
+    train: PathText | None = None
+    validation: PathText | None = None
+    test: PathText | None = None
     name: Name | None = None
 
     @model_validator(mode="after")
@@ -212,7 +214,7 @@ class PresetData(_Sizes):
 
     source: Literal["preset"] = "preset"
     name: Name
-    path: Name | None = None
+    path: PathText | None = None
 
     @field_validator("name")
     @classmethod

@@ -17,8 +17,7 @@ from ifedpriv.icl.evaluate import Answers, answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
-from ifedpriv.icl.vectors import Coefficients
-from ifedpriv.methods.ifed_icl import calibration_plan
+from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
 from ifedpriv.methods.method import Client
 
 _SHOTS, _LOCAL = 21, 22
@@ -70,13 +69,12 @@ def train_alone(setup: Setup, client: Client) -> Injection:
         position=Position(spec.position),
         batch_size=spec.batch_size,
     )
-    c = spec.calibration
-    coefficients = Coefficients.uniform(setup.backbone.n_layers, c.start_lambda, c.start_beta)
+    coefficients = starting_coefficients(spec, setup.backbone.n_layers)
     calibrator = Calibrator(setup.backbone, setup.data.task, client.train)
-    for round_number in range(1, c.rounds + 1):
+    for round_number in range(1, spec.calibration.rounds + 1):
         rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, round_number])
         coefficients = calibrator.run(
-            vector, coefficients, calibration_plan(c, round_number), rng
+            vector, coefficients, calibration_plan(spec, setup.backbone.n_layers, round_number), rng
         ).coefficients
     return Injection(vector, coefficients)
 

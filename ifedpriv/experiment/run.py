@@ -123,6 +123,25 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds)
 
 
+def train(setup: Setup) -> tuple[State, Injection]:
+    """Play all rounds in memory, with nothing recorded, tested or written; what sweeps and benchmarks need."""
+    ledger = Ledger(simulation=True)
+    cohort = Cohort(setup.config.cohort, setup.config.seed)
+    federation = Federation(
+        setup.method,
+        setup.defense,
+        setup.clients,
+        cohort,
+        entropy=InsecureSeeded(setup.config.seed, "run"),
+        ledger=ledger,
+        seed=setup.config.seed,
+    )
+    state = setup.method.initial_state()
+    while state.round < setup.method.rounds:
+        state, _ = federation.play_round(state)
+    return state, setup.method.artifact(state, task_facts(setup.data.task))
+
+
 def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
     test = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
@@ -19,7 +20,7 @@ from ifedpriv.icl.prompts import Demonstration
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CalibrationPlan:
     """How a client calibrates in one round.
 
@@ -30,6 +31,7 @@ class CalibrationPlan:
         decay: pull toward the identity (λ = 0, β = 1), as decoupled weight decay.
         proximal: FedProx's μ: pull toward the broadcast coefficients.
         loss: what the answer competes with.
+        free: bool ``[layers, 2, 2]``, which coefficients may move; None for all.
     """
 
     steps: int
@@ -38,6 +40,7 @@ class CalibrationPlan:
     decay: float = 0.0
     proximal: float = 0.0
     loss: Loss = Loss.VOCABULARY
+    free: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +84,7 @@ class Calibrator:
         identity = torch.from_numpy(Coefficients.identity(backbone.n_layers).values.copy()).to(
             backbone.device
         )
+        free = None if plan.free is None else torch.from_numpy(plan.free).to(backbone.device)
         optimizer = torch.optim.Adam([scalars], lr=plan.rate)
         losses = []
         with inject(backbone, injected, scalars):
@@ -94,5 +98,7 @@ class Calibrator:
                 optimizer.step()
                 with torch.no_grad():
                     scalars -= plan.rate * plan.decay * (scalars - identity)
+                    if free is not None:
+                        scalars.copy_(torch.where(free, scalars, broadcast))
                 losses.append(float(loss.detach()))
         return Calibration(Coefficients(scalars.detach().cpu().numpy()), float(np.mean(losses)))

@@ -28,9 +28,9 @@ from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.objective import Loss
 from ifedpriv.icl.prompts import Position
-from ifedpriv.icl.vectors import BETA, LAMBDA, Coefficients, ContextVector
+from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
 from ifedpriv.methods.method import Client, ClientStep, State
-from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
+from ifedpriv.methods.specs import IfedIclSpec
 
 _CACHED_CLIENTS = 64
 
@@ -61,9 +61,7 @@ class IfedIcl:
 
     def initial_state(self) -> State:
         """No vector yet; coefficients at their start."""
-        c = self.spec.calibration
-        start = Coefficients.uniform(self.backbone.n_layers, c.start_lambda, c.start_beta)
-        return State(0, {"coefficients": start.values})
+        return State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})
 
     def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
         """Vector, coefficients, or held-out scores."""
@@ -141,7 +139,7 @@ class IfedIcl:
 
     def plan(self, round_number: int) -> CalibrationPlan:
         """Local steps of a coefficient round, with the rate that its place in the schedule gives."""
-        return calibration_plan(self.spec.calibration, round_number)
+        return calibration_plan(self.spec, self.backbone.n_layers, round_number)
 
     def _vector(self, client: Client) -> Upload:
         position, size = Position(self.spec.position), self.spec.batch_size
@@ -200,10 +198,37 @@ def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack((arrays["lambda"], arrays["beta"]), axis=-1)
 
 
-def calibration_plan(spec: CalibrationSpec, round_number: int) -> CalibrationPlan:
-    """The local plan of coefficient round ``round_number`` (from 1)."""
-    rate = spec.rate
-    if spec.schedule == "cosine" and spec.rounds > 1:
-        done = (round_number - 1) / (spec.rounds - 1)
+def calibration_plan(spec: IfedIclSpec, layers: int, round_number: int) -> CalibrationPlan:
+    """The local plan of coefficient round ``round_number`` (from 1), with the rate of its place in the schedule."""
+    c = spec.calibration
+    rate = c.rate
+    if c.schedule == "cosine" and c.rounds > 1:
+        done = (round_number - 1) / (c.rounds - 1)
         rate *= 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
-    return CalibrationPlan(spec.steps, spec.batch_size, rate, spec.decay, spec.proximal, Loss(spec.loss))
+    free = free_coefficients(spec, layers)
+    return CalibrationPlan(
+        c.steps, c.batch_size, rate, c.decay, c.proximal, Loss(c.loss), None if free.all() else free
+    )
+
+
+def starting_coefficients(spec: IfedIclSpec, layers: int) -> Coefficients:
+    """The start that the spec names where coefficients are free, the identity elsewhere."""
+    start = Coefficients.uniform(layers, spec.calibration.start_lambda, spec.calibration.start_beta)
+    free = free_coefficients(spec, layers)
+    return Coefficients(np.where(free, start.values, Coefficients.identity(layers).values))
+
+
+def free_coefficients(spec: IfedIclSpec, layers: int) -> NDArray[np.bool_]:
+    """Which coefficients a spec lets move, bool ``[layers, 2, 2]``; thirds are cut at ``layers / 3``, rounded."""
+    free = np.ones((layers, 2, 2), dtype=np.bool_)
+    if spec.branches != "both":
+        free[:, MLP if spec.branches == "attention" else ATTENTION] = False
+    if spec.form == "add":
+        free[..., BETA] = False
+    if spec.layers != "all":
+        third = ("early", "middle", "late").index(spec.layers)
+        cuts = [round(layers * part / 3) for part in range(4)]
+        outside = np.ones(layers, dtype=np.bool_)
+        outside[cuts[third] : cuts[third + 1]] = False
+        free[outside] = False
+    return free

@@ -25,12 +25,19 @@ class CalibrationSpec(BaseModel):
 
 
 class IfedIclSpec(BaseModel):
-    """IFed-ICL: one context vector, then rounds of coefficients."""
+    """IFed-ICL: one context vector, then rounds of coefficients.
+
+    ``branches``, ``layers`` (thirds of the model) and ``form`` (``add`` keeps β at 1) leave the other coefficients
+    at the identity; they exist for the ablations of I2CL (arXiv 2405.14660, Tables 3 to 8).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ifed_icl"] = "ifed_icl"
     position: Literal["last", "label", "prompt_end"] = "last"
+    branches: Literal["both", "attention", "mlp"] = "both"
+    layers: Literal["all", "early", "middle", "late"] = "all"
+    form: Literal["linear", "add"] = "linear"
     aggregation: Literal["uniform", "count", "class_balanced"] = "uniform"
     batch_size: int = Field(32, ge=1)
     guard: bool = True

@@ -75,7 +75,7 @@ def _verdict(report: Report) -> str:
     if floor is None or ours is None:
         return ""
     return (
-        f"<p>{_text(ours.name)} reaches {_text(wording.metric_name(metric))} "
+        f"<p>{_text(ours.name[:1].upper() + ours.name[1:])} reaches {_text(wording.metric_name(metric))} "
         f"<strong>{wording.figure(ours.figures[metric])}</strong>; "
         f"{_text(floor.name)} stands at {wording.figure(floor.figures[metric])}.</p>\n"
     )
@@ -187,11 +187,10 @@ def _rounds(report: Report) -> str:
         f"Held out and test are {metric} with intervals; bytes are of all clients together, on the wire; "
         "epsilon is what is spent up to and with the round."
     )
+    measured = any(record.test or record.validation or record.loss is not None for record in report.rounds)
+    remark = "Test scores are drawn for the eye; no round and no setting is chosen by them."
     return (
-        _figure(
-            plots.rounds(report),
-            "Test scores are drawn for the eye; no round and no setting is chosen by them.",
-        )
+        (_figure(plots.rounds(report), remark) if measured else "")
         + "".join(_paragraph(line) for line in wording.rounds_lines(report))
         + _details("All rounds as numbers", _table(heads, body, caption))
     )

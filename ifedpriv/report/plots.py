@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -25,7 +26,7 @@ ORANGE = "#e69f00"
 _INK = "#010203"
 _GREY = "#8a8a8a"
 _WIDTH = 6.4
-_MAX_NAME = 22
+_MAX_NAME = 28
 # Above this many cells, circles and counts are too small to read, and a shaded grid takes their place.
 _MAX_CIRCLES = 240
 _SETTINGS = {
@@ -116,17 +117,17 @@ def holdings(report: Report) -> str:
 def rounds(report: Report) -> str:
     """The primary metric and the loss by round, with the test interval as a band and zero-shot as a line."""
     records = report.rounds
-    if not records:
-        raise ValueError("this report has no rounds")
     metric = wording.metric_name(report.primary_metric)
     zero_shot = report.row(ZERO_SHOT)
     tested = [(record.round, record.test) for record in records if record.test is not None]
     held_out = [(record.round, record.validation) for record in records if record.validation is not None]
     losses = [(record.round, record.loss) for record in records if record.loss is not None]
     panels = bool(tested or held_out) + bool(losses)
+    if not panels:
+        raise ValueError("this report has no round with a score or a loss")
 
     def draw(figure: Any) -> None:
-        grid = iter(figure.subplots(max(panels, 1), 1, sharex=True, squeeze=False)[:, 0])
+        grid = iter(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
         if tested or held_out:
             axes = next(grid)
             if tested:
@@ -158,7 +159,7 @@ def rounds(report: Report) -> str:
         axes.set_xlabel("round")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    return _svg("rounds", f"{metric} and loss by round", 1.0 + 2.0 * max(panels, 1), draw)
+    return _svg("rounds", f"{metric} and loss by round", 1.0 + 2.0 * panels, draw)
 
 
 def coefficients(report: Report) -> str:
@@ -259,7 +260,9 @@ def traffic(report: Report) -> str:
 
 def _svg(name: str, title: str, height: float, draw: Callable[[Any], None]) -> str:
     """What ``draw`` draws on an empty figure, as an SVG element that may stand in a page beside others."""
-    with _own_settings():
+    with _own_settings(), warnings.catch_warnings():
+        # Text stays text in the SVG, so a reader's own font shows what matplotlib's font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure as Canvas
 

@@ -15,6 +15,11 @@ from typing import Any, Self, cast, get_args, get_origin, get_type_hints
 
 from ifedpriv.errors import InputError
 
+# Deeper JSON is an accident or an attack; Python's own limit would end in a traceback.
+_MAX_DEPTH = 60
+_MAX_PATH = 200
+# Resolving annotations is slow, and a report has hundreds of records.
+_HINTS: dict[type, dict[str, Any]] = {}
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
 
@@ -34,7 +39,10 @@ class FieldError(InputError):
     def inside(self, outer: str) -> FieldError:
         """The same fault, seen from the record, list or table that holds the field."""
         joint = "." if self.field and not self.field.startswith("[") else ""
-        return FieldError(f"{outer}{joint}{self.field}", self.problem, self.hint)
+        path = f"{outer}{joint}{self.field}"
+        return FieldError(
+            path if len(path) <= _MAX_PATH else path[:_MAX_PATH] + "...", self.problem, self.hint
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Record:
     """
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         for spec in fields(self):
             try:
                 value = _conform(hints[spec.name], getattr(self, spec.name))
@@ -116,6 +124,12 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+def _hints(kind: type[Record]) -> dict[str, Any]:
+    if kind not in _HINTS:
+        _HINTS[kind] = get_type_hints(kind)
+    return _HINTS[kind]
+
+
 def _conform(hint: Any, value: object) -> object:
     """``value`` as ``hint`` asks, frozen; a `FieldError` with no path where the value itself is wrong."""
     if hint is object:
@@ -138,9 +152,9 @@ def _conform(hint: Any, value: object) -> object:
     return _scalar(hint, value)
 
 
-def _within(step: str, hint: Any, value: object) -> object:
+def _within(step: str, hint: Any, value: object, depth: int = 0) -> object:
     try:
-        return _conform(hint, value)
+        return _any_json(value, depth) if hint is object else _conform(hint, value)
     except FieldError as error:
         raise error.inside(step) from None
 
@@ -157,8 +171,10 @@ def _scalar(hint: type, value: object) -> object:
     return _any_json(value)
 
 
-def _any_json(value: object) -> object:
+def _any_json(value: object, depth: int = 0) -> object:
     """``value`` frozen, if JSON can say it."""
+    if depth > _MAX_DEPTH:
+        raise FieldError("", "is nested too deeply", f"use at most {_MAX_DEPTH} levels")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -174,9 +190,9 @@ def _any_json(value: object) -> object:
             raise FieldError("", "holds half of a surrogate pair, which is no text") from None
         return str(value)
     if isinstance(value, list | tuple):
-        return tuple(_within(f"[{i}]", object, item) for i, item in enumerate(value))
+        return tuple(_within(f"[{i}]", object, item, depth + 1) for i, item in enumerate(value))
     if isinstance(value, Mapping):
-        return MappingProxyType({_key(k): _within(_key(k), object, v) for k, v in value.items()})
+        return MappingProxyType({_key(k): _within(_key(k), object, v, depth + 1) for k, v in value.items()})
     raise FieldError(
         "", f"is {_kind(value)}, which JSON cannot hold", "give plain numbers, texts, lists and dicts"
     )

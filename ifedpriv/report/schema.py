@@ -166,10 +166,7 @@ class Report(Record):
             # Before anything else: a newer report may well have keys that this version does not know.
             require("schema_version" in data, "schema_version", "is missing")
             _check_version(data["schema_version"])
-        try:
-            return cls.from_json(data)
-        except RecursionError:
-            raise InputError("the JSON is nested too deeply to be read") from None
+        return cls.from_json(data)
 
     def save(self, path: Path) -> None:
         """Write ``report.json``, whole or not at all."""

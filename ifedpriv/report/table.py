@@ -35,7 +35,7 @@ def render(report: Report) -> str:
     metrics = report.metrics()[:_SHOWN_METRICS]
     widths = [_FIGURE_WIDTH] * len(metrics) + [_BYTES_WIDTH, _BYTES_WIDTH, _SECONDS_WIDTH]
     name_width = WIDTH - sum(widths) - len(_GAP) * len(widths)
-    names = [wording.metric_name(wording.printable(metric))[:_FIGURE_WIDTH] for metric in metrics]
+    names = [wording.metric_name(metric)[:_FIGURE_WIDTH] for metric in metrics]
     intervals = [wording.interval_header(report, metric) for metric in metrics]
 
     lines = _wrapped(f"ifedpriv run {wording.printable(report.run)}: {wording.headline(report)}")

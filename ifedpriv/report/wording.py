@@ -52,7 +52,7 @@ EXPLANATIONS = {
 
 def metric_name(key: str) -> str:
     """A metric's name for readers."""
-    return _METRIC_NAMES.get(key, key.replace("_", " "))
+    return _METRIC_NAMES.get(key) or printable(key.replace("_", " "))
 
 
 def printable(text: str) -> str:
@@ -105,7 +105,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
     if value >= 1e6:
-        return f"{value:.1e}"
+        return f"{value:.0e}"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
@@ -144,7 +144,7 @@ def intervals_line(report: Report) -> str:
     for metric in report.metrics():
         figures = [row.figures[metric] for row in report.rows if metric in row.figures]
         ways = dict.fromkeys(f"{percent(f.level)} {printable(f.method)}" for f in figures)
-        made.append(f"{metric_name(printable(metric))} {' or '.join(ways)}")
+        made.append(f"{metric_name(metric)} {' or '.join(ways)}")
         sizes.update(f.n for f in figures)
     texts = ", ".join(str(size) for size in sorted(sizes))
     seeds = ", ".join(f"{printable(name)} {seed}" for name, seed in report.seeds.items()) or "none"
@@ -156,7 +156,7 @@ def rounds_lines(report: Report) -> tuple[str, ...]:
     found: RoundSummary | None = report.round_summary
     if found is None:
         return ()
-    metric = metric_name(printable(report.primary_metric))
+    metric = metric_name(report.primary_metric)
     return (
         f"Test {metric} by round: last {score(found.last)}, "
         f"mean of the last five {score(found.last_five_mean)}, "
@@ -171,10 +171,17 @@ def guard_line(report: Report) -> str:
     if guard is None:
         return ""
     verdict = "accepted" if guard.accepted else "REFUSED"
-    return (
-        f"Guard: {verdict}. On {guard.n} held-out examples the injection scores {score(guard.injection)}, "
-        f"zero-shot {score(guard.zero_shot)}. {printable(guard.text)}"
-    ).rstrip()
+    text = printable(guard.text)
+    told = score(guard.injection) in text and score(guard.zero_shot) in text
+    numbers = (
+        ""
+        if told
+        else (
+            f" On {guard.n} held-out examples the injection scores {score(guard.injection)}, "
+            f"zero-shot {score(guard.zero_shot)}."
+        )
+    )
+    return f"Guard: {verdict}.{numbers} {text}".rstrip()
 
 
 def privacy_headline(report: Report) -> str:

@@ -43,6 +43,13 @@ def test_missing_directory(tmp_path):
     assert "IFEDPRIV_DATA" in said
 
 
+def test_a_path_that_no_system_takes(tmp_path):
+    assert "is not a directory" in refusal(tmp_path, path="x" * 5000)
+    assert "cannot be read: File name too long" in refusal(
+        tmp_path, train="x" * 5000 + ".csv", test="test.jsonl"
+    )
+
+
 def test_missing_file(tmp_path):
     said = refusal(tmp_path, train="train.jsonl", test="test.jsonl")
     assert f"{tmp_path / 'train.jsonl'} does not exist" in said
@@ -313,3 +320,31 @@ def test_any_text_survives_jsonl_and_csv(tmp_path_factory, pairs):
     wanted = [{"text": text, "label": label} for text, label in pairs]
     assert [dict(row.fields) for row in read_jsonl(folder / "a.jsonl").rows] == wanted
     assert [dict(row.fields) for row in read_csv(folder / "a.csv").rows] == wanted
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["good", "0"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["text", "label", "lang"]), VALUES), min_size=1, max_size=3))
+def test_any_rows_are_loaded_or_refused(tmp_path_factory, rows):
+    folder = write_task(tmp_path_factory.mktemp("rows"), train=GOOD_TRAIN.replace("}", ', "lang": "de"}'))
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    spec = data_spec({"source": "files", "path": str(folder), **TWO_WORDS, "attribute_columns": ["lang"]})
+    try:
+        data = load_task_data(spec)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        for example in data.test:
+            assert example.text.encode()
+            assert example.label in (0, 1)
+            assert example.attributes["lang"]

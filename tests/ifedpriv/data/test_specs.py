@@ -65,6 +65,7 @@ FILES = {"source": "files", "path": "x", **TWO_WORDS}
         ({**FILES, "train": "a.jsonl"}, "path and train are both set"),
         ({"source": "files", **TWO_WORDS}, "neither path nor both train and test"),
         ({"source": "files", "train": "a.jsonl", **TWO_WORDS}, "neither path nor both train and test"),
+        ({**FILES, "path": "a\0b"}, "match pattern"),
         ({**FILES, "max_train": 0}, "greater than or equal to 1"),
         ({**FILES, "max_train": True}, "valid integer"),
         ({**FILES, "max_train": "10"}, "valid integer"),

@@ -1,0 +1,183 @@
+"""Does the embedded model learn in context? Zero-shot, instructed, few-shot and IFed-ICL over all shipped tasks.
+
+The same protocol for every task and seed: fresh texts for each seed, 500 test queries, eight clients of 32
+examples, the last round. Where clients contradict each other, a query is judged by its own group's labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import RunConfig, parse_config
+from ifedpriv.data.shipped import classification_names, make_task_data, recipes
+from ifedpriv.data.task import Example, Task
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.embedded.conventions import unseen_convention
+from ifedpriv.embedded.words import ATTRIBUTES
+from ifedpriv.experiment.prepare import Setup, prepare
+from ifedpriv.experiment.run import train
+from ifedpriv.icl.evaluate import answer
+from ifedpriv.measure.intervals import t_interval
+
+METHODS = ("chance", "zero_shot", "instructed", "few_shot", "ifed_icl")
+SHOTS = 8
+_QUERIES_PER_PROMPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean accuracy over seeds, with Student's interval over them (each seed has texts of its own)."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Score:
+        """The score of one value a seed."""
+        mean = float(np.mean(values))
+        if len(values) < 2:
+            return cls(mean, math.nan, math.nan)
+        interval = t_interval(values)
+        return cls(mean, interval.low, interval.high)
+
+    def text(self) -> str:
+        """As it stands in a table."""
+        return (
+            f"{self.mean:.3f}"
+            if math.isnan(self.low)
+            else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        )
+
+
+def evaluate_model(
+    model: Path = MODEL_PATH,
+    *,
+    seeds: int = 5,
+    queries: int = 500,
+    report: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Measure a model on every shipped classification task, and on conventions it never met.
+
+    Args:
+        model: a checkpoint folder.
+        seeds: repetitions, each with texts, clients and draws of its own.
+        queries: test queries a task and seed.
+        report: told of progress.
+
+    Returns:
+        ``accuracies`` (task to method to one number a seed), ``seeds``, ``queries``, and the same for ``unseen``.
+    """
+    backbone = Backbone.load(model)
+    names = classification_names()
+    jobs = [(name, seed) for name in names for seed in range(seeds)]
+    accuracies: dict[str, dict[str, list[float]]] = {name: {m: [] for m in METHODS} for name in names}
+    for done, (name, seed) in enumerate(jobs):
+        report("shipped tasks", done, len(jobs))
+        setup = prepare(_config(name, seed, queries), backbone=backbone)
+        for method, value in _measure(setup, name, seed).items():
+            accuracies[name][method].append(value)
+    unseen: dict[str, dict[str, list[float]]] = {}
+    for done, attribute in enumerate(ATTRIBUTES):
+        report("unseen conventions", done, len(ATTRIBUTES))
+        unseen[attribute] = {"chance": [], "zero_shot": [], "few_shot": []}
+        for seed in range(seeds):
+            data = make_task_data(
+                f"unseen {attribute}",
+                (unseen_convention(attribute, seed),),
+                seed=seed,
+                sizes=(400, 50, queries),
+            )
+            setup = prepare(_config("staff", seed, queries), backbone=backbone, data=data)
+            unseen[attribute]["chance"].append(1 / data.task.n_classes)
+            unseen[attribute]["zero_shot"].append(_accuracy(setup, data.test))
+            unseen[attribute]["few_shot"].append(_few_shot(setup, seed))
+    return {"seeds": seeds, "queries": queries, "shots": SHOTS, "accuracies": accuracies, "unseen": unseen}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as text: one line a task, and the mean over tasks."""
+    methods = METHODS
+    lines = [f"{'task':10}" + "".join(f"{m:>24}" for m in methods)]
+    for name, by_method in result["accuracies"].items():
+        lines.append(f"{name:10}" + "".join(f"{Score.of(by_method[m]).text():>24}" for m in methods))
+    means = {m: np.mean([by[m] for by in result["accuracies"].values()], axis=0) for m in methods}
+    lines.append(f"{'mean':10}" + "".join(f"{Score.of(list(means[m])).text():>24}" for m in methods))
+    lines.append("")
+    lines.append("conventions that the model never met in training (a limit, see the card):")
+    for name, by_method in result["unseen"].items():
+        chosen = ("chance", "zero_shot", "few_shot")
+        lines.append(f"{name:10}" + "".join(f"{m} {Score.of(by_method[m]).text()}  " for m in chosen))
+    lines.append("")
+    lines.append(
+        f"accuracy, mean of {result['seeds']} seeds with 95% Student intervals over them; {result['queries']} test "
+        f"queries a task and seed; few_shot: {result['shots']} demonstrations in the prompt, drawn from all "
+        "clients; ifed_icl: 8 clients of 32 examples, Dirichlet(0.5), last round, nothing in the prompt"
+    )
+    return "\n".join(lines)
+
+
+def _config(name: str, seed: int, queries: int) -> RunConfig:
+    contradictory = name in recipes() and len(recipes()[name].conventions) > 1
+    partition: dict[str, Any] = {"clients": 8, "examples_per_client": 32, "min_examples": 4}
+    partition |= (
+        {"kind": "contradictory", "groups": 2} if contradictory else {"kind": "dirichlet", "alpha": 0.5}
+    )
+    data = {"source": "embedded", "name": name, "train": 400, "validation": 50, "test": queries, "seed": seed}
+    evaluation = {"every_round": False}
+    return parse_config(
+        {"name": "card", "seed": seed, "data": data, "partition": partition, "evaluation": evaluation},
+        "the card",
+    )
+
+
+def _measure(setup: Setup, name: str, seed: int) -> dict[str, float]:
+    _, injection = train(setup)
+    conventions = recipes()[name].conventions
+    told = 0.0
+    groups = [[q for q in setup.data.test if q.attributes.get("group", "") == g] for g in _groups(setup)]
+    for convention, queries in zip(conventions, groups, strict=True):
+        told += (
+            _accuracy(setup, queries, context=convention.instruction()) * len(queries) / len(setup.data.test)
+        )
+    return {
+        "chance": 1 / setup.data.task.n_classes,
+        "zero_shot": _accuracy(setup, setup.data.test),
+        "instructed": told,
+        "few_shot": _few_shot(setup, seed),
+        "ifed_icl": answer(
+            setup.backbone, setup.data.task, setup.data.test, injection=injection
+        ).share_correct,
+    }
+
+
+def _few_shot(setup: Setup, seed: int) -> float:
+    """Accuracy with demonstrations drawn anew for every 50 queries from all training texts of the query's group."""
+    rng = np.random.default_rng([seed, 31])
+    task: Task = setup.data.task
+    right = total = 0
+    for group in _groups(setup):
+        pool = [e for e in setup.data.train if e.attributes.get("group", "") == group]
+        queries = [q for q in setup.data.test if q.attributes.get("group", "") == group]
+        for start in range(0, len(queries), _QUERIES_PER_PROMPT):
+            some = queries[start : start + _QUERIES_PER_PROMPT]
+            shown = rng.choice(len(pool), size=SHOTS, replace=False)
+            context = "".join(task.demonstration(pool[i]) for i in shown)
+            right += round(_accuracy(setup, some, context=context) * len(some))
+            total += len(some)
+    return right / total
+
+
+def _groups(setup: Setup) -> list[str]:
+    return sorted({q.attributes.get("group", "") for q in setup.data.test})
+
+
+def _accuracy(setup: Setup, queries: Sequence[Example], *, context: str = "") -> float:
+    return answer(setup.backbone, setup.data.task, queries, context=context).share_correct

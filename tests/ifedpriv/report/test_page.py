@@ -1,0 +1,198 @@
+"""The page holds what the table holds, needs nothing, and no text in it becomes markup."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+from hostile import MARKUP, hostile_report
+from sample_report import FIXTURE_WARNING, classification_report, generation_report, privacy
+
+from ifedpriv.report import page, table, wording
+from ifedpriv.report.schema import TaskFacts
+
+VOID = {"meta", "br", "link", "img"}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser would: tags with attributes, text, and whether tags close what they open."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.outside, self.tags, self.attributes, self.words = [], [], Counter(), [], []
+        self.ids, self.targets = [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.note(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.note(tag, attributes)
+
+    def note(self, tag, attributes):
+        self.tags[tag] += 1
+        self.attributes += attributes
+        if "svg" not in self.open and tag != "svg":
+            self.outside.append((tag, tuple(name for name, _ in attributes)))
+        self.ids += [value for name, value in attributes if name == "id"]
+        self.targets += [value for name, value in attributes if name in ("href", "xlink:href", "src")]
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+SAMPLES = {"classification": classification_report, "generation": generation_report}
+
+
+@cache
+def page_of(make):
+    """The page of a sample: drawing takes most of these tests' time."""
+    return page.render(make())
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_the_page_is_whole_and_needs_nothing(make):
+    text = page_of(make)
+    found = Reader(text)
+    assert found.tags["title"] == found.tags["h1"] == found.tags["html"] == 1
+    assert not {"script", "link", "iframe", "object", "embed", "form"} & set(found.tags)
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert all(target.startswith(("#", "data:image/png")) for target in found.targets)
+    outside = {
+        name
+        for name in re.findall(r"https?://[^\s\"'<)]+", text)
+        if not name.startswith("http://www.w3.org/")
+    }
+    assert not outside
+    assert "@import" not in text and "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_ids_are_unique_and_links_lead_somewhere(make):
+    found = Reader(page_of(make))
+    assert not [name for name, count in Counter(found.ids).items() if count > 1]
+    assert {target[1:] for target in found.targets if target.startswith("#")} <= set(found.ids)
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_the_page_is_the_same_every_time(make):
+    assert page.render(make()) == page_of(make)
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_every_number_and_caveat_of_the_table_is_on_the_page(make):
+    report = make()
+    text = Reader(page_of(make)).text
+    for line in table.render(report).splitlines():
+        for number in re.findall(r"\d[\d.,]*(?: [kMG]?B\b)?|\[[\d., ]+\]", line):
+            assert number in text, number
+    for sentence in (
+        wording.intervals_line(report),
+        wording.BYTES_REMARK,
+        *wording.rounds_lines(report),
+        wording.guard_line(report),
+        report.privacy.text,
+        FIXTURE_WARNING,
+    ):
+        assert sentence in text
+
+
+def test_every_row_stands_in_one_line_of_the_page_with_its_own_numbers():
+    report = classification_report()
+    text = page_of(classification_report)
+    rows = [" ".join(Reader(line).text.split()) for line in re.findall(r"<tr[^>]*>.*?</tr>", text)]
+    for row in report.rows:
+        expected = [wording.figure(row.figures[metric]) for metric in ("accuracy", "macro_f1")]
+        expected += [wording.wire(row.up_bytes_per_client), wording.wire(row.down_bytes_per_client)]
+        expected += [wording.seconds(row.client_seconds), wording.number(row.inference_tokens_per_query)]
+        line = " ".join([row.name, *expected, row.notes]).strip()
+        assert line in rows
+
+
+def test_without_a_bound_the_page_says_so_before_the_results():
+    text = Reader(page_of(classification_report)).text
+    assert "Privacy: no privacy bound" in text
+    assert text.index("Privacy: no privacy bound") < text.index("Zero-shot 0.310")
+    assert "nothing limits what the messages of this run tell about the private examples" in text
+
+
+def test_a_bound_in_simulation_alarms_and_a_real_one_does_not():
+    simulated = page.render(classification_report(privacy=privacy(2.0, simulation=True)))
+    assert 'class="box alarm" id="privacy"' in simulated
+    assert "in simulation only: nobody is protected" in simulated
+    real = page.render(classification_report(privacy=privacy(2.0)))
+    assert 'class="box" id="privacy"' in real and "nothing limits" not in real
+    assert "Privacy: epsilon = 2, delta = 1e-05" in real and "nobody is protected" not in real
+
+
+def test_a_newcomer_is_told_what_the_methods_are():
+    text = Reader(page_of(classification_report)).text
+    for key in ("zero_shot", "local_icl", "local_injection", "global_injection", "zero_vector"):
+        assert wording.EXPLANATIONS[key][1:] in text
+    assert "which of the 4 words harbour, market, theatre, weather fits a text" in text
+
+
+def test_what_is_needed_to_repeat_is_there():
+    text = Reader(page_of(classification_report)).text
+    for words in ("sha256:0f1e2d3c4b5a6978", "seed: partition 11", "torch 2.6.0", '"alpha": 0.5', "3.11.9"):
+        assert words in text
+
+
+def test_rounds_and_who_holds_what_are_there_as_numbers_too():
+    report = classification_report()
+    text = Reader(page_of(classification_report)).text
+    for record in report.rounds:
+        assert wording.figure(record.test) in text and wording.figure(record.validation) in text
+    assert "client-3" in text and "no bound" in text
+    line = report.task.holdings.counts[2]
+    assert f"client-2 inland {' '.join(map(str, line))} {sum(line)}" in text
+
+
+def test_sections_without_content_are_left_out():
+    report = generation_report(task=TaskFacts("names", "generation", (), 500, None), guard=None, warnings=())
+    found = Reader(page.render(report))
+    assert not {"rounds", "holdings", "coefficients", "guard", "warnings"} & set(found.ids)
+    assert {"what", "results", "traffic", "privacy", "repeat"} <= set(found.ids)
+
+
+def test_rounds_without_a_score_are_listed_and_not_drawn():
+    blank = (replace(classification_report().rounds[0], test=None, validation=None, loss=None),)
+    found = Reader(page.render(classification_report(rounds=blank, round_summary=None)))
+    assert "All rounds as numbers" in found.text and "rounds-figure_1" not in found.ids
+
+
+def test_methods_of_others_are_explained_by_their_notes():
+    own = replace(classification_report().rows[0], key="mine", name="Mine", notes="what I do")
+    text = Reader(page.render(classification_report(rows=(own,)))).text
+    assert "Mine What I do." in text
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_no_text_becomes_markup(make):
+    bad = hostile_report(make())
+    text = page.render(bad)
+    found = Reader(text)
+    # The same elements with the same attributes in the same order: nothing was opened, closed or added.
+    assert found.outside == Reader(page_of(make)).outside
+    assert "script" not in found.tags
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert "\x1b" not in text and "\x00" not in text
+    shown = wording.printable(MARKUP)
+    names = (bad.run, bad.task.name, bad.rows[0].name, bad.privacy.text, bad.warnings[0], bad.guard.text)
+    for origin in names:
+        assert MARKUP in origin and wording.printable(origin) in found.text
+    assert found.text.count(shown) > 40
