@@ -123,7 +123,8 @@ class Federation:
         number = state.round
         kind, layout = self.method.asks(number)
         record = RoundRecord(number, kind)
-        invited = self.cohort.invited(number, self.clients.numbers(number))
+        eligible = self.clients.numbers(number)
+        invited = self.cohort.invited(number, eligible, everybody=kind is UploadKind.VECTOR)
         if not invited:
             return self._nobody(state, record)
         info = RoundInfo(number, kind, invited, layout)

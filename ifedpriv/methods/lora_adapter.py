@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ _FUSED: Mapping[str, str] = {
     "codegen": "qkv_proj",
 }
 _NAME = "federated"
+_ADAPTED: WeakSet[nn.Module] = WeakSet()
 
 
 def targets_for(backbone: Backbone, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,6 +101,7 @@ class Adapters:
             raise UserError(
                 "method.kind is 'fed_lora', which needs the package peft", "pip install 'ifedpriv[lora]'"
             )
+        _refuse_second(backbone.model)
         paths = targets_for(backbone, targets)
         self._backbone = backbone
         self._places = [
@@ -142,20 +145,19 @@ class Adapters:
                 f"the adapter holds {len(given)} arrays that do not fit this backbone's {len(self.shapes)}",
                 "use the model, the rank and the targets that the run's config.yaml names",
             )
-        if any(
-            getattr(parent, name) is not plain
-            for (parent, name), plain in zip(self._places, self._plain, strict=True)
-        ):
-            raise ModelError("this backbone carries an adapter already", "leave the first one before the next")
+        model = self._backbone.model
+        _refuse_second(model)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(torch.from_numpy(np.array(arrays[name])))
                 weight.grad = None
         try:
+            _ADAPTED.add(model)
             _put(self._places, self._adapted)
             yield list(self._weights.values())
         finally:
             _put(self._places, self._plain)
+            _ADAPTED.discard(model)
             for weight in self._weights.values():
                 weight.grad = None
 
@@ -266,11 +268,10 @@ def _wrapped(
     """PEFT's layers around the plain ones, with the model as it was before."""
     from peft import LoraConfig, inject_adapter_in_model
 
+    if hasattr(model, "peft_config"):
+        raise ModelError("the model carries PEFT adapters of its own", "load it without them")
     # PEFT draws a start of its own, which `on` overwrites; the caller's generator must not notice.
     state = torch.random.get_rng_state()
-    had = hasattr(model, "peft_config")
-    if had:
-        raise ModelError("the model carries PEFT adapters already", "load it without them")
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type, unused-ignore]
@@ -288,6 +289,11 @@ def _wrapped(
             del model.peft_config
         torch.random.set_rng_state(state)
     return [layer.eval() for layer in layers]
+
+
+def _refuse_second(model: nn.Module) -> None:
+    if model in _ADAPTED:
+        raise ModelError("this backbone carries an adapter already", "leave the first one before the next")
 
 
 def _put(places: list[tuple[nn.Module, str]], modules: list[Any]) -> None:
