@@ -6,7 +6,8 @@ holds, and its weights never get a gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from ifedpriv.backbone.families import Sites, resolve, text_config
 from ifedpriv.backbone.fingerprint import fingerprint_of
 from ifedpriv.backbone.forward import Head, head_of, last_hidden
 from ifedpriv.backbone.generation import generate
+from ifedpriv.backbone.narrow import can_narrow, narrowed
 from ifedpriv.backbone.prove import prove_outputs, prove_sites
 from ifedpriv.errors import InputError, ModelError
 
@@ -47,6 +49,7 @@ class Backbone:
         n_layers: number of blocks, L.
         width: width of the residual stream, D.
         max_length: the context in tokens; 2**20 if neither config nor tokenizer states one.
+        narrows: whether its last MLP may be run at chosen tokens alone, tried at load.
     """
 
     model: Any
@@ -57,6 +60,7 @@ class Backbone:
     n_layers: int
     width: int
     max_length: int
+    narrows: bool
 
     @classmethod
     def load(cls, path_or_hub_name: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Backbone:
@@ -146,6 +150,7 @@ class Backbone:
             n_layers=len(sites.layers),
             width=int(config.hidden_size),
             max_length=_context(config, tokenizer),
+            narrows=can_narrow(model, sites),
         )
 
     @property
@@ -242,6 +247,29 @@ class Backbone:
         Differentiable in an active injection; without one nothing requires a gradient.
         """
         return last_hidden(self.sites.base, batch)
+
+    def hidden_at(
+        self, batch: Batch, rows: Sequence[int] | Tensor, columns: Sequence[int] | Tensor
+    ) -> Tensor:
+        """`hidden` at chosen tokens, ``[N, D]``; the last MLP is run at these alone where `narrows` says so.
+
+        Args:
+            batch: the sequences.
+            rows: N indices of sequences.
+            columns: N indices of tokens, no pair twice.
+        """
+        with self.reading_at(rows, columns, len(batch.lengths)) as (chosen, tokens):
+            return self.hidden(batch)[chosen, tokens]
+
+    @contextmanager
+    def reading_at(
+        self, rows: Sequence[int] | Tensor, columns: Sequence[int] | Tensor, n_rows: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Until the block ends, forward passes may be wrong at all tokens but these; yields them as tensors."""
+        chosen = torch.as_tensor(rows, device=self.device)
+        tokens = torch.as_tensor(columns, device=self.device)
+        with narrowed(self.sites, chosen, tokens, n_rows) if self.narrows else nullcontext():
+            yield chosen, tokens
 
     def logits(self, hidden_rows: Tensor, vocabulary: Tensor | None = None) -> Tensor:
         """Logits of chosen hidden states, over all tokens or only over chosen ones.

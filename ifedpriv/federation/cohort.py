@@ -35,11 +35,9 @@ class Cohort:
     spec: CohortSpec
     seed: int
 
-    def invited(
-        self, round_number: int, eligible: tuple[int, ...], *, everybody: bool = False
-    ) -> tuple[int, ...]:
-        """The clients asked in a round, ascending; at least one if any is eligible, all if so wished."""
-        if everybody or self.spec.participation == 1.0 or not eligible:
+    def invited(self, round_number: int, eligible: tuple[int, ...]) -> tuple[int, ...]:
+        """The clients asked in a round, ascending; at least one if any is eligible."""
+        if round_number == 0 or self.spec.participation == 1.0 or not eligible:
             return eligible
         rng = np.random.default_rng([self.seed, _DRAW, round_number])
         size = max(1, round(self.spec.participation * len(eligible)))

@@ -123,8 +123,7 @@ class Federation:
         number = state.round
         kind, layout = self.method.asks(number)
         record = RoundRecord(number, kind)
-        eligible = self.clients.numbers(number)
-        invited = self.cohort.invited(number, eligible, everybody=kind is UploadKind.VECTOR)
+        invited = self.cohort.invited(number, self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record)
         info = RoundInfo(number, kind, invited, layout)

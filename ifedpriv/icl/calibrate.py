@@ -5,18 +5,14 @@ Only the scalars get a gradient, so none is computed for a weight, nor for anyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
-from ifedpriv.data.task import Example, Task
-from ifedpriv.icl.objective import AnswerLoss, Loss
-from ifedpriv.icl.prompts import Demonstration
+from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
 
@@ -51,17 +47,8 @@ class Calibration:
     loss: float
 
 
-class Calibrator:
+class Calibrator(Objective):
     """Calibrates one client's coefficients; tokenises its examples once for all rounds."""
-
-    def __init__(self, backbone: Backbone, task: Task, examples: Sequence[Example]) -> None:
-        self._backbone = backbone
-        self._loss = AnswerLoss(backbone, task, examples)
-
-    @property
-    def demonstrations(self) -> tuple[Demonstration, ...]:
-        """The tokenised examples, which the extraction can use too."""
-        return self._loss.demonstrations
 
     def run(
         self, vector: ContextVector, start: Coefficients, plan: CalibrationPlan, rng: np.random.Generator
@@ -88,8 +75,8 @@ class Calibrator:
         optimizer = torch.optim.Adam([scalars], lr=plan.rate)
         losses = []
         with inject(backbone, injected, scalars):
-            for chosen in self._loss.batches(plan.steps, plan.batch_size, rng):
-                loss = self._loss(chosen, plan.loss)
+            for chosen in self._draw(plan, rng):
+                loss = self.loss_of(chosen, plan.loss)
                 objective = loss
                 if plan.proximal:
                     objective = objective + plan.proximal / 2 * (scalars - broadcast).square().sum()
@@ -102,3 +89,6 @@ class Calibrator:
                         scalars.copy_(torch.where(free, scalars, broadcast))
                 losses.append(float(loss.detach()))
         return Calibration(Coefficients(scalars.detach().cpu().numpy()), float(np.mean(losses)))
+
+    def _draw(self, plan: CalibrationPlan, rng: np.random.Generator) -> list[list[int]]:
+        return self.batches(plan.steps, plan.batch_size, rng)

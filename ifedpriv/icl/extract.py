@@ -16,7 +16,7 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import capture
 from ifedpriv.data.task import Example, Task
 from ifedpriv.errors import InputError
-from ifedpriv.icl.prompts import Demonstration, Position, bucketed, tokenize
+from ifedpriv.icl.prompts import Demonstration, Position, bucketed, tokenize_all
 from ifedpriv.icl.vectors import ContextVector
 
 
@@ -37,13 +37,13 @@ def activations(
         examples: the labelled examples.
         position: the token that stands for a demonstration.
         batch_size: demonstrations per forward pass.
-        demonstrations: the same examples as `tokenize` gives them, if somebody has them already.
+        demonstrations: the same examples as `tokenize_all` gives them, if somebody has them already.
 
     Yields:
         Indices into ``examples`` and their activations, float32 ``[batch, layers, 2, width]``.
     """
     if demonstrations is None:
-        demonstrations = tokenize(backbone, task, examples)
+        demonstrations = tokenize_all(backbone, task, examples)
     for chosen in bucketed([len(d.ids) for d in demonstrations], batch_size):
         batch = backbone.make_batch([demonstrations[i].ids for i in chosen])
         positions = torch.tensor([demonstrations[i].index(position) for i in chosen], device=backbone.device)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task, TaskKind
 from ifedpriv.icl.labels import LabelTokens, label_tokens
-from ifedpriv.icl.prompts import Demonstration, tokenize
+from ifedpriv.icl.prompts import Demonstration, tokenize_all
 
 
 class Loss(StrEnum):
@@ -27,16 +27,13 @@ class Loss(StrEnum):
     LABELS = "labels"
 
 
-class AnswerLoss:
+class Objective:
     """Cross-entropy of one client's answers, and the batches it is taken over; tokenises once.
 
     Args:
         backbone: the frozen model, with whatever is injected or adapted at the time of a call.
         task: the task's wording.
         examples: the client's own.
-
-    Attributes:
-        demonstrations: the tokenised examples.
     """
 
     def __init__(self, backbone: Backbone, task: Task, examples: Sequence[Example]) -> None:
@@ -44,27 +41,38 @@ class AnswerLoss:
         self._task = task
         self._classes = [example.label for example in examples]
         self._labels: LabelTokens | None = None
-        self.demonstrations: tuple[Demonstration, ...] = tokenize(backbone, task, examples)
+        self._demonstrations = tokenize_all(backbone, task, examples)
 
-    def __call__(self, chosen: Sequence[int], kind: Loss = Loss.VOCABULARY) -> torch.Tensor:
-        """Mean cross-entropy over the answer tokens of the chosen examples; a scalar tensor.
+    @property
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """The tokenised examples, which the extraction can use too."""
+        return self._demonstrations
+
+    def loss_of(self, chosen: Sequence[int], kind: Loss = Loss.VOCABULARY) -> torch.Tensor:
+        """Mean cross-entropy over the answer tokens of the examples with these indices; a scalar tensor."""
+        return self.loss([self._demonstrations[i] for i in chosen], [self._classes[i] for i in chosen], kind)
+
+    def loss(
+        self, demonstrations: Sequence[Demonstration], classes: Sequence[int], kind: Loss = Loss.VOCABULARY
+    ) -> torch.Tensor:
+        """Mean cross-entropy over answer tokens, with whatever is injected; a scalar tensor.
 
         Args:
-            chosen: indices of examples.
+            demonstrations: tokenised examples.
+            classes: their classes.
             kind: what the answer competes with; labels of several tokens always compete with the vocabulary.
         """
-        demonstrations = [self.demonstrations[i] for i in chosen]
         labels = self._label_tokens() if kind is Loss.LABELS else None
         if labels is not None and labels.single:
-            return self._among_labels(demonstrations, [self._classes[i] for i in chosen], labels)
+            return self._among_labels(demonstrations, classes, labels)
         rows, columns, targets = [], [], []
         for row, d in enumerate(demonstrations):
             for index in range(d.prompt_length, self._end(d)):
                 rows.append(row)
                 columns.append(index - 1)
                 targets.append(d.ids[index])
-        hidden = self._hidden([d.ids[: self._end(d) - 1] for d in demonstrations])
-        logits = self._backbone.logits(hidden[rows, columns]).float()
+        batch = self._backbone.make_batch([d.ids[: self._end(d) - 1] for d in demonstrations])
+        logits = self._backbone.logits(self._backbone.hidden_at(batch, rows, columns)).float()
         return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device))
 
     def batches(self, steps: int, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
@@ -78,10 +86,10 @@ class AnswerLoss:
             batch_size: examples in each, or all of them if there are fewer.
             rng: draws.
         """
-        size = min(batch_size, len(self.demonstrations))
+        size = min(batch_size, len(self._demonstrations))
         drawn: list[int] = []
         while len(drawn) < steps * size:
-            drawn.extend(rng.permutation(len(self.demonstrations)).tolist())
+            drawn.extend(rng.permutation(len(self._demonstrations)).tolist())
         cut = self._by_length(drawn[: steps * size], size)
         return [cut[i] for i in rng.permutation(steps)]
 
@@ -89,12 +97,12 @@ class AnswerLoss:
         """Batches that show every example once an epoch, the last batch of an epoch being what is left over."""
         found: list[list[int]] = []
         for _ in range(epochs):
-            cut = self._by_length(rng.permutation(len(self.demonstrations)).tolist(), batch_size)
+            cut = self._by_length(rng.permutation(len(self._demonstrations)).tolist(), batch_size)
             found.extend(cut[i] for i in rng.permutation(len(cut)))
         return found
 
     def _by_length(self, drawn: list[int], size: int) -> list[list[int]]:
-        drawn.sort(key=lambda i: (len(self.demonstrations[i].ids), i))
+        drawn.sort(key=lambda i: (len(self._demonstrations[i].ids), i))
         return [drawn[start : start + size] for start in range(0, len(drawn), size)]
 
     def _end(self, d: Demonstration) -> int:
@@ -105,15 +113,12 @@ class AnswerLoss:
         self, demonstrations: Sequence[Demonstration], classes: Sequence[int], labels: LabelTokens
     ) -> torch.Tensor:
         prompts = [d.ids[: d.prompt_length] for d in demonstrations]
-        hidden = self._hidden(prompts)
-        at = hidden[torch.arange(len(prompts)), torch.tensor([len(p) - 1 for p in prompts])]
+        batch = self._backbone.make_batch(prompts)
+        at = self._backbone.hidden_at(batch, range(len(prompts)), [len(p) - 1 for p in prompts])
         words = torch.tensor([label[0] for label in labels.tokens], device=at.device)
         return functional.cross_entropy(
             self._backbone.logits(at, words).float(), torch.tensor(list(classes), device=at.device)
         )
-
-    def _hidden(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
-        return self._backbone.hidden(self._backbone.make_batch(sequences))
 
     def _label_tokens(self) -> LabelTokens | None:
         if self._task.kind is TaskKind.GENERATION:

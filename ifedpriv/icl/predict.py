@@ -68,14 +68,14 @@ def _score_batch(
     backbone: Backbone, labels: LabelTokens, prefix: SharedPrefix, prompts: list[list[int]]
 ) -> NDArray[np.float32]:
     scores = torch.zeros((len(prompts), len(labels.tokens)), dtype=torch.float32)
-    rows = torch.arange(len(prompts))
     ends = torch.tensor([len(p) - 1 - prefix.length for p in prompts])
     for index, path in enumerate(labels.paths):
-        hidden = prefix.hidden([[*p, *path] for p in prompts])
-        for probe in labels.probes:
-            if probe.path != index:
-                continue
-            at = hidden[rows, ends + probe.depth]
+        probes = [probe for probe in labels.probes if probe.path == index]
+        rows = torch.arange(len(prompts)).repeat(len(probes))
+        columns = torch.cat([ends + probe.depth for probe in probes])
+        with backbone.reading_at(rows, columns, len(prompts)) as (chosen, tokens):
+            hidden = prefix.hidden([[*p, *path] for p in prompts])[chosen, tokens]
+        for probe, at in zip(probes, torch.split(hidden, len(prompts)), strict=True):
             wanted = torch.tensor(probe.tokens, device=backbone.device)
             if labels.single:
                 values = backbone.logits(at, wanted).float()

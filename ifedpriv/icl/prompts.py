@@ -50,7 +50,12 @@ class Demonstration:
         return f"Demonstration(<{len(self.ids)} tokens>)"
 
 
-def tokenize(
+def tokenize(backbone: Backbone, task: Task, example: Example, context: str = "") -> Demonstration:
+    """Tokenise one example; see `tokenize_all`."""
+    return tokenize_all(backbone, task, [example], context)[0]
+
+
+def tokenize_all(
     backbone: Backbone, task: Task, examples: Sequence[Example], context: str = ""
 ) -> tuple[Demonstration, ...]:
     """Tokenise examples with their answers and separators, refusing one that does not fit the model.

@@ -20,7 +20,7 @@ from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task
 from ifedpriv.icl.guard import GuardVerdict
-from ifedpriv.icl.objective import AnswerLoss
+from ifedpriv.icl.objective import Objective
 from ifedpriv.methods.lora_adapter import Adapters, LoraAdapter
 from ifedpriv.methods.method import Client, ClientStep, State
 from ifedpriv.methods.specs import FedLoraSpec
@@ -45,7 +45,7 @@ class FedLora:
         self.task = task
         self.seed = seed
         self._adapters = Adapters(backbone, spec.rank, spec.alpha, spec.targets)
-        self._losses: OrderedDict[int, AnswerLoss] = OrderedDict()
+        self._objectives: OrderedDict[int, Objective] = OrderedDict()
 
     @property
     def rounds(self) -> int:
@@ -79,17 +79,17 @@ class FedLora:
 
     def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
         """Local Adam steps from the broadcast weights."""
-        loss_of, spec = self._loss(client), self.spec
+        objective, spec = self._objective(client), self.spec
         batches = (
-            loss_of.passes(spec.epochs, spec.batch_size, rng)
+            objective.passes(spec.epochs, spec.batch_size, rng)
             if spec.epochs
-            else loss_of.batches(spec.steps, spec.batch_size, rng)
+            else objective.batches(spec.steps, spec.batch_size, rng)
         )
         losses = []
         with self._adapters.on(state.arrays) as parameters:
             optimizer = torch.optim.Adam(parameters, lr=self.rate(state.round))
             for chosen in batches:
-                loss = loss_of(chosen)
+                loss = objective.loss_of(chosen)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -124,11 +124,11 @@ class FedLora:
         """None: nothing is guarded."""
         return None
 
-    def _loss(self, client: Client) -> AnswerLoss:
+    def _objective(self, client: Client) -> Objective:
         """Tokenised examples of the clients seen last; bounded, so that memory does not grow with the federation."""
-        if client.number not in self._losses:
-            self._losses[client.number] = AnswerLoss(self.backbone, self.task, client.train)
-            if len(self._losses) > _CACHED_CLIENTS:
-                self._losses.popitem(last=False)
-        self._losses.move_to_end(client.number)
-        return self._losses[client.number]
+        if client.number not in self._objectives:
+            self._objectives[client.number] = Objective(self.backbone, self.task, client.train)
+            if len(self._objectives) > _CACHED_CLIENTS:
+                self._objectives.popitem(last=False)
+        self._objectives.move_to_end(client.number)
+        return self._objectives[client.number]

@@ -17,7 +17,7 @@ from ifedpriv.errors import InputError, ModelError, UserError
 from ifedpriv.experiment.pool import Clients
 from ifedpriv.federation.cohort import Cohort, CohortSpec
 from ifedpriv.federation.federation import Federation
-from ifedpriv.icl.objective import AnswerLoss
+from ifedpriv.icl.objective import Objective
 from ifedpriv.methods import lora_adapter
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.lora_adapter import Adapters, LoraAdapter, targets_for
@@ -128,13 +128,13 @@ def test_one_client_is_plain_training(backbone):
     state = method.initial_state()
     own = {name: array.copy() for name, array in state.arrays.items()}
     adapters = Adapters(backbone, SPEC.rank, SPEC.alpha, SPEC.targets)
-    loss_of = AnswerLoss(backbone, TASK, client().train)
+    objective = Objective(backbone, TASK, client().train)
     while state.round < method.rounds:
         rng = np.random.default_rng([9, 13, state.round, 0])
         with adapters.on(own) as parameters:
             moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
-            for step, chosen in enumerate(loss_of.batches(SPEC.steps, SPEC.batch_size, rng), start=1):
-                gradients = torch.autograd.grad(loss_of(chosen), parameters)
+            for step, chosen in enumerate(objective.batches(SPEC.steps, SPEC.batch_size, rng), start=1):
+                gradients = torch.autograd.grad(objective.loss_of(chosen), parameters)
                 with torch.no_grad():
                     for p, g, (first, second) in zip(parameters, gradients, moments, strict=True):
                         first.mul_(0.9).add_(0.1 * g)
@@ -192,20 +192,20 @@ def test_the_broadcast_carries_every_weight(backbone):
 
 def test_training_lowers_the_loss(backbone):
     method = FedLora(SPEC.model_copy(update={"steps": 20}), backbone, TASK)
-    examples = AnswerLoss(backbone, TASK, client().train)
+    examples = Objective(backbone, TASK, client().train)
     state = method.initial_state()
     step = method.client_step(state, client(), np.random.default_rng(0))
 
     def loss(arrays):
         with method.artifact(state.with_arrays(arrays)).on(backbone), torch.no_grad():
-            return float(examples(range(5)))
+            return float(examples.loss_of(range(5)))
 
     assert loss(step.upload.arrays) < 0.7 * loss(state.arrays)
 
 
 def test_epochs_show_every_example_once_each():
     backbone = Backbone.wrap(toy_model("llama"), toy_tokenizer())
-    batches = AnswerLoss(backbone, TASK, client(count=7).train).passes(3, 3, np.random.default_rng(0))
+    batches = Objective(backbone, TASK, client(count=7).train).passes(3, 3, np.random.default_rng(0))
     assert sorted(map(len, batches)) == [1, 1, 1, 3, 3, 3, 3, 3, 3]
     assert sorted(i for batch in batches for i in batch) == sorted(list(range(7)) * 3)
 
@@ -287,4 +287,4 @@ def test_memory_of_past_clients_is_bounded(backbone):
     state = method.initial_state()
     for number in range(70):
         method.client_step(state, client(number, 1), np.random.default_rng(0))
-    assert len(method._losses) == 64
+    assert len(method._objectives) == 64
