@@ -264,7 +264,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
     "IID": ("mood", {"kind": "iid"}),
     "2 classes a client": ("mood", {"kind": "pathological", "classes_per_client": 2}),
     "1 class a client": ("mood", {"kind": "pathological", "classes_per_client": 1}),
-    "two groups with opposed labels": ("routing", {"kind": "contradictory", "groups": 2}),
+    "two groups with opposed labels": ("remedy", {"kind": "contradictory", "groups": 2}),
 }
 
 

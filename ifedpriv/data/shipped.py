@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
-from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting, restricted
+from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting, prefixed, restricted
 from ifedpriv.embedded.texts import SEPARATOR, TEMPLATE, Text, write_text
 from ifedpriv.errors import InputError
 
@@ -35,26 +35,22 @@ class Recipe:
 def recipes() -> Mapping[str, Recipe]:
     """The shipped tasks by name."""
 
-    def labelled(attribute: str, nth: int, prefix: str = "") -> Convention:
-        found = [
-            c
-            for c in all_conventions()
-            if c.attribute == attribute
-            and all(label.startswith(prefix) and (" " in label) == bool(prefix) for _, label in c.labels)
-        ]
-        return found[nth]
+    def labelled(attribute: str, nth: int) -> Convention:
+        plain = [c for c in all_conventions() if c.attribute == attribute and " " not in c.labels[0][1]]
+        return plain[nth]
 
-    office = restricted(labelled("topic", 3), ("payment", "device", "records"))
+    request, desks = labelled("request", 4), labelled("topic", 13)
     name_and_city = next(c for c in all_conventions() if c.fields == ("last", "city"))
     return {
-        "tone": Recipe("angry or pleased, 2 classes", (restricted(labelled("mood", 2), ("angry", "pleased")),)),
-        "urgency": Recipe("when an answer is due, 3 classes", (labelled("urgency", 6),)),
-        "mood": Recipe("how the writer feels, 4 classes", (labelled("mood", 9),)),
-        "intake": Recipe("by which way it came, 4 classes, labels of two words", (labelled("channel", 0, "queue "),)),
-        "topic": Recipe("what it is about, 6 classes", (labelled("topic", 11),)),
-        "routing": Recipe(
-            "which desk it goes to, 3 classes, labelled in opposite ways by two groups of clients",
-            (office, contradicting(office)[0]),
+        "tone": Recipe("angry or pleased, 2 classes", (restricted(labelled("mood", 5), ("angry", "pleased")),)),
+        "urgency": Recipe("when an answer is due, 3 classes", (labelled("urgency", 1),)),
+        "mood": Recipe("how the writer feels, 4 classes", (labelled("mood", 10),)),
+        "channel": Recipe("by which way it came, 4 classes", (labelled("channel", 9),)),
+        "topic": Recipe("what it is about, 6 classes", (labelled("topic", 10),)),
+        "intake": Recipe("which desk takes it, 6 classes, labels of two words", (prefixed(desks, "desk"),)),
+        "remedy": Recipe(
+            "what is asked for, 4 classes, labelled in opposite ways by two groups of clients",
+            (request, contradicting(request)[0]),
         ),
         "contact": Recipe("give last name and city, a short generation task", (name_and_city,)),
     }  # fmt: skip

@@ -97,6 +97,13 @@ def restricted(convention: Convention, values: tuple[str, ...]) -> Convention:
     return replace(convention, labels=tuple(pair for pair in convention.labels if pair[0] in values))
 
 
+def prefixed(convention: Convention, prefix: str) -> Convention:
+    """The same convention with a word in front of every label, one of `LABEL_PREFIXES`."""
+    return replace(
+        convention, labels=tuple((value, f"{prefix} {label}") for value, label in convention.labels)
+    )
+
+
 def contradicting(convention: Convention) -> tuple[Convention, ...]:
     """Conventions that give the same values the same label words, each value another one.
 

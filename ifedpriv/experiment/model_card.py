@@ -108,14 +108,22 @@ def _other_conventions() -> dict[str, list[Convention]]:
     return {**shown, **{f"unseen {a}": [unseen_convention(a, n) for n in range(16)] for a in ATTRIBUTES}}
 
 
+def mean_over_tasks(result: dict[str, Any]) -> dict[str, list[float]]:
+    """For each method the mean over tasks, one number a seed."""
+    return {
+        m: [float(x) for x in np.mean([by[m] for by in result["accuracies"].values()], axis=0)]
+        for m in METHODS
+    }
+
+
 def table(result: dict[str, Any]) -> str:
     """The result as text: one line a task, and the mean over tasks."""
     methods = METHODS
     lines = [f"{'task':10}" + "".join(f"{m:>24}" for m in methods)]
     for name, by_method in result["accuracies"].items():
         lines.append(f"{name:10}" + "".join(f"{Score.of(by_method[m]).text():>24}" for m in methods))
-    means = {m: np.mean([by[m] for by in result["accuracies"].values()], axis=0) for m in methods}
-    lines.append(f"{'mean':10}" + "".join(f"{Score.of(list(means[m])).text():>24}" for m in methods))
+    means = mean_over_tasks(result)
+    lines.append(f"{'mean':10}" + "".join(f"{Score.of(means[m]).text():>24}" for m in methods))
     lines.append("")
     lines.append("conventions that no shipped task uses (limits, see the card):")
     for name, by_method in result["others"].items():

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from ifedpriv.embedded.conventions import COPIES, Convention
+from ifedpriv.embedded.conventions import COPIES, ROTATED, Convention
 from ifedpriv.embedded.texts import FIELDS, TEMPLATE, write_text
-from ifedpriv.embedded.words import ATTRIBUTES
+from ifedpriv.embedded.words import ATTRIBUTES, LABEL_PREFIXES
 
 KINDS: tuple[str, ...] = ("other", *FIELDS, *ATTRIBUTES)
 
@@ -85,6 +85,9 @@ class ConventionTable:
         answer_id: ``[labelling conventions, values]`` number of the answer, equal where answers are equal.
         answers: for each answer number, its tokens.
         instructions: for each convention, the tokens that name it.
+        rotated: labelling conventions whose attribute's maps rotate shared words.
+        with_prefix: labelling conventions whose labels have a prefix of their own.
+        prefixes: tokens of each label prefix.
     """
 
     conventions: tuple[Convention, ...]
@@ -92,6 +95,9 @@ class ConventionTable:
     answer_id: NDArray[np.int64]
     answers: list[list[int]]
     instructions: list[list[int]]
+    rotated: NDArray[np.int64]
+    with_prefix: frozenset[int]
+    prefixes: tuple[tuple[int, ...], ...]
 
     @property
     def n_labelling(self) -> int:
@@ -138,4 +144,7 @@ def tabulate(tokenizer: PreTrainedTokenizerFast, conventions: tuple[Convention, 
         answer_id,
         [answer_tokens(tokenizer, label) for label in numbers],
         instructions,
+        np.asarray([c.index for c in labelling if c.attribute in ROTATED], dtype=np.int64),
+        frozenset(c.index for c in labelling if " " in c.labels[0][1]),
+        tuple(tuple(answer_tokens(tokenizer, prefix)) for prefix in LABEL_PREFIXES),
     )

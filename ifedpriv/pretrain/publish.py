@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,3 +18,5 @@ def publish(training: Training, out: Path) -> None:
     """
     training.model.to(torch.bfloat16).save_pretrained(out)
     training.tokenizer.save_pretrained(out)
+    facts = {"recipe": asdict(training.recipe), "seconds": round(training.progress.seconds)}
+    (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -25,6 +25,8 @@ class SequencePlan:
         instructed: share of sequences that begin with the convention's name.
         copying: share of sequences whose convention copies fields.
         subset: share of sequences whose texts show only some of the convention's classes.
+        rotated: least share of labelling sequences whose attribute's maps rotate shared words.
+        prefixed: share of labelling sequences with one of the label prefixes in front of every answer.
     """
 
     sequences: int
@@ -32,6 +34,8 @@ class SequencePlan:
     instructed: float
     copying: float
     subset: float = 0.4
+    rotated: float = 0.0
+    prefixed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +87,13 @@ def make_batch(
         convention = _draw_convention(table, plan, rng)
         texts = _draw_texts(corpus, table, convention, plan, rng)
         told = bool(rng.random() < plan.instructed)
+        prefix = _draw_prefix(table, convention, plan, rng)
+        if prefix:
+            told = False
         ids = [bos, *(table.instructions[convention] if told else ())]
         kind = [-1] * len(ids)
         for text in texts:
-            answer = _answer(corpus, table, convention, int(text))
+            answer = [*prefix, *_answer(corpus, table, convention, int(text))]
             ids.extend(corpus.prompts[text].tolist())
             kind.extend(corpus.kinds[text].tolist())
             arrows.append((row, len(ids) - 1))
@@ -126,7 +133,20 @@ def make_batch(
 def _draw_convention(table: ConventionTable, plan: SequencePlan, rng: np.random.Generator) -> int:
     if rng.random() < plan.copying:
         return int(rng.integers(table.n_labelling, len(table.conventions)))
+    if plan.rotated and rng.random() < plan.rotated:
+        return int(rng.choice(table.rotated))
     return int(rng.integers(table.n_labelling))
+
+
+def _draw_prefix(
+    table: ConventionTable, convention: int, plan: SequencePlan, rng: np.random.Generator
+) -> tuple[int, ...]:
+    # Guarded by the share, so that plans without prefixes draw the very numbers they drew before there were any.
+    if not plan.prefixed or convention >= table.n_labelling or convention in table.with_prefix:
+        return ()
+    if rng.random() >= plan.prefixed:
+        return ()
+    return table.prefixes[int(rng.integers(len(table.prefixes)))]
 
 
 def _draw_texts(

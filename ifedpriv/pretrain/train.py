@@ -1,10 +1,12 @@
-"""Trains the embedded model in three stages: labels, copies, then packed few-shot prompts.
+"""Trains the embedded model in four stages: labels, copies, few-shot prompts, and harder few-shot prompts.
 
 Stages 1 and 2 show single demonstrations and teach what each convention answers, by naming it in an
 instruction; copying is hard to find by chance and gets a stage with a larger share of it. Stage 3 teaches to
-find the convention from demonstrations. No injected vector is ever seen in training: that injection works afterwards
-is a finding, not a construction. Auxiliary heads (attributes at the arrow, agreeing conventions at the end of
-a demonstration, kinds of tokens) speed training up and are thrown away.
+find the convention from demonstrations; stage 4 shows more of the maps that are hard to tell apart, and puts
+prefixes in front of labels of any map, so that a prefix gives nothing away. No injected vector is ever seen in
+training: that injection works afterwards is a finding, not a construction. Auxiliary heads (attributes at the
+arrow, agreeing conventions at the end of a demonstration, kinds of tokens) speed training up and are thrown
+away.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Recipe:
         label_steps: steps of stage 1.
         copy_steps: steps of stage 2.
         fewshot_steps: steps of stage 3.
+        hard_steps: steps of stage 4.
         rate: peak learning rate of AdamW.
         warmup: steps of linear warm-up.
     """
@@ -54,13 +57,14 @@ class Recipe:
     label_steps: int = 3000
     copy_steps: int = 800
     fewshot_steps: int = 1300
+    hard_steps: int = 600
     rate: float = 2e-3
     warmup: int = 100
 
     @property
-    def steps(self) -> tuple[int, int, int]:
-        """Steps of the three stages."""
-        return self.label_steps, self.copy_steps, self.fewshot_steps
+    def steps(self) -> tuple[int, int, int, int]:
+        """Steps of the four stages."""
+        return self.label_steps, self.copy_steps, self.fewshot_steps, self.hard_steps
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Progress:
     """Where a training stands; saved with every checkpoint.
 
     Attributes:
-        stage: 1 labels, 2 copies, 3 few-shot.
+        stage: 1 labels, 2 copies, 3 few-shot, 4 hard few-shot.
         step: steps done in this stage.
         seconds: wall time so far, of all processes that worked on it.
     """
@@ -78,15 +82,20 @@ class Progress:
     seconds: float = 0.0
 
 
-LABELS, COPIES, FEWSHOT = 1, 2, 3
+LABELS, COPIES, FEWSHOT, HARD = 1, 2, 3, 4
 
 PLANS = {
     LABELS: SequencePlan(sequences=128, demonstrations=1, instructed=0.6, copying=0.12),
     COPIES: SequencePlan(sequences=128, demonstrations=1, instructed=0.6, copying=0.5),
     FEWSHOT: SequencePlan(sequences=32, demonstrations=9, instructed=0.25, copying=0.12),
+    HARD: SequencePlan(
+        sequences=32, demonstrations=9, instructed=0.15, copying=0.12, subset=0.5, rotated=0.35, prefixed=0.15
+    ),
 }
 LONG_FEWSHOT = SequencePlan(sequences=9, demonstrations=33, instructed=0.1, copying=0.12)
 LONG_EVERY = 6
+HARD_RATE = 0.6
+"""Stage 4 starts from a fresh, lower peak rate, as a share of the recipe's."""
 
 
 class Heads(torch.nn.Module):
@@ -170,12 +179,12 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
         p.step += 1
-        if p.stage < FEWSHOT and p.step >= self.recipe.steps[p.stage - 1]:
+        if p.stage < HARD and p.step >= self.recipe.steps[p.stage - 1]:
             p.stage, p.step = p.stage + 1, 0
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _finished(self) -> bool:
-        return self.progress.stage == FEWSHOT and self.progress.step >= self.recipe.fewshot_steps
+        return self.progress.stage == HARD and self.progress.step >= self.recipe.hard_steps
 
     def _batch(self) -> SequenceBatch:
         p = self.progress
@@ -196,8 +205,9 @@ class Training:
         p, recipe = self.progress, self.recipe
         if p.stage < FEWSHOT:
             return recipe.rate * (min(1.0, (p.step + 1) / recipe.warmup) if p.stage == LABELS else 1.0)
-        done = p.step / recipe.fewshot_steps
-        return recipe.rate * (1.0 if done < 0.6 else 1.0 - 0.97 * (done - 0.6) / 0.4)
+        done = p.step / recipe.steps[p.stage - 1]
+        peak = recipe.rate * (HARD_RATE if p.stage == HARD else 1.0)
+        return peak * (1.0 if done < 0.6 else 1.0 - 0.97 * (done - 0.6) / 0.4)
 
     def _losses(self, batch: SequenceBatch) -> dict[str, torch.Tensor]:
         p = self.progress
@@ -217,7 +227,7 @@ class Training:
         following = batch.ids.reshape(-1)[some + 1]
         losses["text"] = functional.cross_entropy(flat[some] @ embedding.T, following)
         total = answer.mean() + 0.05 * losses["text"]
-        auxiliary = p.stage < FEWSHOT or p.step < 0.7 * self.recipe.fewshot_steps
+        auxiliary = p.stage < FEWSHOT or p.step < 0.7 * self.recipe.steps[p.stage - 1]
         if auxiliary:
             losses["attributes"] = self.heads.attribute_loss(flat[batch.arrow_at], batch.values)
             losses["agreement"] = self.heads.agreement_loss(flat[batch.end_at], batch.agreeing)
