@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task
+from ifedpriv.errors import UserError
 from ifedpriv.experiment.facts import task_of
 from ifedpriv.experiment.prepare import load_backbone
 from ifedpriv.experiment.rundir import RunDirectory
@@ -19,6 +20,12 @@ def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
         UserError: if the run has none, or its files do not fit each other.
     """
     run = RunDirectory.open(path)
+    method = run.config().method.kind
+    if method != "ifed_icl":
+        raise UserError(
+            f"{path} is a run of method {method!r}, which has no injection",
+            "give a run of method ifed_icl",
+        )
     injection = Injection.load(run.injection)
     backbone = load_backbone(run.config())
     injection.check(backbone)

@@ -16,8 +16,11 @@ from ifedpriv.icl.calibrate import Calibrator
 from ifedpriv.icl.evaluate import Answers, answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import Position
+from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
+from ifedpriv.methods.lora_adapter import LoraAdapter
 from ifedpriv.methods.method import Client
 
 _SHOTS, _LOCAL = 21, 22
@@ -28,8 +31,8 @@ def zero_shot(setup: Setup) -> Answers:
     return _answers(setup, setup.all_queries)
 
 
-def global_injection(setup: Setup, injection: Injection) -> Answers:
-    """The federation's injection, no demonstration in the prompt."""
+def global_injection(setup: Setup, injection: Adaptation) -> Answers:
+    """The federation's injection (or adapter), no demonstration in the prompt."""
     return _answers(setup, setup.all_queries, injection=injection)
 
 
@@ -54,13 +57,15 @@ def demonstrations(setup: Setup, client: Client) -> str:
     return context
 
 
-def local_injection(setup: Setup, injection: Injection, client: Client) -> Answers:
-    """What a client's own injection (see `train_alone`) answers."""
+def local_injection(setup: Setup, injection: Adaptation, client: Client) -> Answers:
+    """What a client's own injection (or adapter; see `train_alone`) answers."""
     return _answers(setup, setup.queries(client.group), injection=injection)
 
 
-def train_alone(setup: Setup, client: Client) -> Injection:
-    """The injection that a client makes alone, with as many steps as it takes in the federation."""
+def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
+    """What a client makes alone, with as many steps as it takes in the federation."""
+    if isinstance(setup.method, FedLora):
+        return _adapter_alone(setup, setup.method, client)
     spec = setup.method.spec
     vector = extract(
         setup.backbone,
@@ -79,8 +84,16 @@ def train_alone(setup: Setup, client: Client) -> Injection:
     return Injection(vector, coefficients)
 
 
+def _adapter_alone(setup: Setup, method: FedLora, client: Client) -> LoraAdapter:
+    state = method.initial_state()
+    while state.round < method.rounds:
+        rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, state.round])
+        state = state.next(**method.client_step(state, client, rng).upload.arrays)
+    return method.artifact(state)
+
+
 def _answers(
-    setup: Setup, queries: Sequence[Example], *, context: str = "", injection: Injection | None = None
+    setup: Setup, queries: Sequence[Example], *, context: str = "", injection: Adaptation | None = None
 ) -> Answers:
     return answer(
         setup.backbone,

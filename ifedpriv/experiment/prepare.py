@@ -13,12 +13,12 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
-from ifedpriv.data.task import Example, TaskData
+from ifedpriv.data.task import Example, Task, TaskData
 from ifedpriv.embedded import MODEL_PATH
-from ifedpriv.errors import InputError
 from ifedpriv.experiment.pool import Clients, client_of
+from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import FedLoraSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Setup:
     data: TaskData
     partition: Partition
     clients: Clients
-    method: IfedIcl
+    method: IfedIcl | FedLora
     defense: Defense
 
     def queries(self, group: str) -> list[Example]:
@@ -63,13 +63,8 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
     torch.set_num_threads(config.threads)
     backbone = backbone or load_backbone(config)
     data = data or load_task_data(config.data, data_root(config))
-    if not isinstance(config.method, IfedIclSpec):
-        raise InputError(
-            f"method.kind is {config.method.kind!r}, which `run` does not drive",
-            "use benchmarks/client_cost.py",
-        )
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
-    method = IfedIcl(config.method, backbone, data.task)
+    method = build_method(config, backbone, data.task)
     clients = tuple(
         client_of(number, examples, group, config.evaluation.validation_fraction)
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
@@ -83,6 +78,13 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
         method,
         Defense.from_spec(config.defense),
     )
+
+
+def build_method(config: RunConfig, backbone: Backbone, task: Task) -> IfedIcl | FedLora:
+    """The method that a configuration names."""
+    if isinstance(config.method, FedLoraSpec):
+        return FedLora(config.method, backbone, task, config.seed)
+    return IfedIcl(config.method, backbone, task)
 
 
 def load_backbone(config: RunConfig) -> Backbone:

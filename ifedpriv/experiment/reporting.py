@@ -21,8 +21,10 @@ from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
+    GLOBAL_LORA,
     LOCAL_ICL,
     LOCAL_INJECTION,
+    LOCAL_LORA,
     ZERO_SHOT,
     BackboneFacts,
     CoefficientRecord,
@@ -72,10 +74,7 @@ def build_report(outcome: Outcome) -> Report:
         rows=tuple(_rows(outcome)),
         rounds=rounds,
         round_summary=RoundSummary.of(rounds),
-        coefficients=CoefficientRecord(
-            _grid(setup.method.initial_state().arrays["coefficients"]),
-            _grid(outcome.state.arrays["coefficients"]),
-        ),
+        coefficients=_coefficients(outcome),
         privacy=PrivacyRecord(statement.text(), json.loads(statement.to_json())),
         guard=None
         if verdict is None
@@ -112,6 +111,8 @@ def _rows(outcome: Outcome) -> list[Row]:
             "global injection (IFed-ICL)",
             "the federation's vector and coefficients, last round",
         ),
+        LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
+        GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
     }
     result = []
     for key, (name, notes) in described.items():
@@ -122,7 +123,7 @@ def _rows(outcome: Outcome) -> list[Row]:
         if key == LOCAL_ICL:
             first = setup.clients[setup.clients.numbers(0)[0]]
             tokens = _mean_length(setup, demonstrations(setup, first))
-        if key == GLOBAL_INJECTION:
+        if key in (GLOBAL_INJECTION, GLOBAL_LORA):
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
         result.append(Row(key, name, figures(kind, comparison.lists), up, down, spent, tokens, notes))
@@ -190,6 +191,13 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
         tuple(f"client {c}" for c in line["dropped"]),
         line["epsilon"],
     )
+
+
+def _coefficients(outcome: Outcome) -> CoefficientRecord | None:
+    if "coefficients" not in outcome.state.arrays:
+        return None
+    start = outcome.setup.method.initial_state().arrays["coefficients"]
+    return CoefficientRecord(_grid(start), _grid(outcome.state.arrays["coefficients"]))
 
 
 def _grid(values: NDArray[np.float32]) -> tuple[tuple[tuple[float, ...], ...], ...]:

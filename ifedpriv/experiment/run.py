@@ -17,6 +17,7 @@ from typing import Any
 
 from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.ledger import Ledger, PublicDeclaration
+from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.facts import task_facts, task_hash
@@ -27,9 +28,16 @@ from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.federation import Federation, RoundRecord
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.icl.evaluate import Answers
-from ifedpriv.icl.injection import Injection
-from ifedpriv.methods.method import Client, State
-from ifedpriv.report.schema import GLOBAL_INJECTION, LOCAL_ICL, LOCAL_INJECTION, ZERO_SHOT
+from ifedpriv.methods.fed_lora import FedLora
+from ifedpriv.methods.method import Artifact, Client, State
+from ifedpriv.report.schema import (
+    GLOBAL_INJECTION,
+    GLOBAL_LORA,
+    LOCAL_ICL,
+    LOCAL_INJECTION,
+    LOCAL_LORA,
+    ZERO_SHOT,
+)
 
 Report = Callable[[str, int, int], None]
 """Progress: what is being done, how much of it is done, and how much there is."""
@@ -42,7 +50,7 @@ class Outcome:
     Attributes:
         setup: what it was made of.
         state: after the last round.
-        injection: the artifact, with its privacy statement.
+        injection: the artifact (an injection or an adapter), with its privacy statement.
         ledger: what was released.
         rounds: the lines of ``rounds.jsonl``.
         rows: comparison name to lists of answers and seconds of client time.
@@ -52,7 +60,7 @@ class Outcome:
 
     setup: Setup
     state: State
-    injection: Injection
+    injection: Artifact
     ledger: Ledger
     rounds: list[dict[str, Any]]
     rows: dict[str, Comparison]
@@ -117,13 +125,13 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             )
     statement = setup.defense.statement(ledger)
     injection = setup.method.artifact(state, {**task_facts(setup.data.task), **statement.to_metadata()})
-    injection.save(run.injection)
+    injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
     rows = _compare(setup, run, injection, report)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds)
 
 
-def train(setup: Setup) -> tuple[State, Injection]:
+def train(setup: Setup) -> tuple[State, Artifact]:
     """Play all rounds in memory, with nothing recorded, tested or written; what sweeps and benchmarks need."""
     ledger = Ledger(simulation=True)
     cohort = Cohort(setup.config.cohort, setup.config.seed)
@@ -145,8 +153,8 @@ def train(setup: Setup) -> tuple[State, Injection]:
 def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
     test = None
-    is_guard = record.round == setup.method.guard_round
-    if setup.config.evaluation.every_round and record.round > 0 and not is_guard:
+    trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
+    if setup.config.evaluation.every_round and trained:
         answers = baselines.global_injection(setup, setup.method.artifact(state))
         test = single(setup.data.task.kind, answers).to_json()
     up_payload, up_wire = record.up.totals()
@@ -166,7 +174,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
     }
 
 
-def _compare(setup: Setup, run: RunDirectory, injection: Injection, report: Report) -> dict[str, Comparison]:
+def _compare(setup: Setup, run: RunDirectory, injection: Artifact, report: Report) -> dict[str, Comparison]:
     """Every line of the table; each finished piece is kept, so that a resumed run does not repeat it."""
     jobs = _jobs(setup, injection)
     found: dict[str, list[Answers]] = {}
@@ -186,9 +194,11 @@ def _compare(setup: Setup, run: RunDirectory, injection: Injection, report: Repo
     }
 
 
-def _jobs(setup: Setup, injection: Injection) -> list[tuple[str, str, Callable[[], tuple[Answers, float]]]]:
+def _jobs(setup: Setup, injection: Artifact) -> list[tuple[str, str, Callable[[], tuple[Answers, float]]]]:
     """Row, name of the piece, and how to make it: answers, and the seconds a client spends on getting ready."""
     wanted = setup.config.evaluation
+    lora = isinstance(setup.method, FedLora)
+    together, own_row = (GLOBAL_LORA, LOCAL_LORA) if lora else (GLOBAL_INJECTION, LOCAL_INJECTION)
 
     def alone(client: Client) -> tuple[Answers, float]:
         before = time.process_time()
@@ -198,14 +208,14 @@ def _jobs(setup: Setup, injection: Injection) -> list[tuple[str, str, Callable[[
 
     jobs: list[tuple[str, str, Callable[[], tuple[Answers, float]]]] = [
         (ZERO_SHOT, ZERO_SHOT, lambda: (baselines.zero_shot(setup), 0.0)),
-        (GLOBAL_INJECTION, GLOBAL_INJECTION, lambda: (baselines.global_injection(setup, injection), 0.0)),
+        (together, together, lambda: (baselines.global_injection(setup, injection), 0.0)),
     ]
     for client in (setup.clients[number] for number in setup.clients.numbers(0)):
         if wanted.local_icl:
             shown = partial(baselines.local_icl, setup, client)
             jobs.append((LOCAL_ICL, f"{LOCAL_ICL}-{client.number}", lambda shown=shown: (shown(), 0.0)))  # type: ignore[misc]
         if wanted.local_injection:
-            jobs.append((LOCAL_INJECTION, f"{LOCAL_INJECTION}-{client.number}", partial(alone, client)))
+            jobs.append((own_row, f"{own_row}-{client.number}", partial(alone, client)))
     return jobs
 
 

@@ -57,6 +57,11 @@ class RunDirectory:
         return self.path / "view"
 
     @property
+    def adapter(self) -> Path:
+        """The artifact of a LoRA run."""
+        return self.path / "adapter.safetensors"
+
+    @property
     def injection(self) -> Path:
         """The trained artifact."""
         return self.path / "injection.safetensors"

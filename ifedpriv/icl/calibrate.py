@@ -1,33 +1,19 @@
 """Local calibration: a few steps of Adam on the 4L scalars, with everything else frozen.
 
-Only the scalars get a gradient, logits are computed at answer positions alone, and batches are made of
-examples of like length, since each of these saves most of the time that fine-tuning spends.
+Only the scalars get a gradient, so none is computed for a weight, nor for anything in front of the first site.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
-from ifedpriv.data.task import Example, Task, TaskKind
-from ifedpriv.icl.labels import LabelTokens, label_tokens
-from ifedpriv.icl.prompts import Demonstration, tokenize
+from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.icl.vectors import Coefficients, ContextVector
-
-
-class Loss(StrEnum):
-    """What an answer token competes with: the whole vocabulary, or the label words alone."""
-
-    VOCABULARY = "vocabulary"
-    LABELS = "labels"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,15 +47,8 @@ class Calibration:
     loss: float
 
 
-class Calibrator:
+class Calibrator(Objective):
     """Calibrates one client's coefficients; tokenises its examples once for all rounds."""
-
-    def __init__(self, backbone: Backbone, task: Task, examples: Sequence[Example]) -> None:
-        self._backbone = backbone
-        self._demonstrations = [tokenize(backbone, task, example) for example in examples]
-        self._classes = [example.label for example in examples]
-        self._task = task
-        self._labels: LabelTokens | None = None
 
     def run(
         self, vector: ContextVector, start: Coefficients, plan: CalibrationPlan, rng: np.random.Generator
@@ -97,9 +76,7 @@ class Calibrator:
         losses = []
         with inject(backbone, injected, scalars):
             for chosen in self._draw(plan, rng):
-                loss = self.loss(
-                    [self._demonstrations[i] for i in chosen], [self._classes[i] for i in chosen], plan.loss
-                )
+                loss = self.loss_of(chosen, plan.loss)
                 objective = loss
                 if plan.proximal:
                     objective = objective + plan.proximal / 2 * (scalars - broadcast).square().sum()
@@ -113,56 +90,5 @@ class Calibrator:
                 losses.append(float(loss.detach()))
         return Calibration(Coefficients(scalars.detach().cpu().numpy()), float(np.mean(losses)))
 
-    def loss(
-        self, demonstrations: Sequence[Demonstration], classes: Sequence[int], kind: Loss
-    ) -> torch.Tensor:
-        """Mean cross-entropy over answer tokens, with whatever is injected; a scalar tensor."""
-        labels = self._label_tokens() if kind is Loss.LABELS else None
-        if labels is not None and labels.single:
-            return self._label_loss(demonstrations, classes, labels)
-        # The separator is part of what a generated answer must get right: it is where generation stops.
-        ends = self._task.kind is TaskKind.GENERATION
-        batch = self._backbone.make_batch([d.ids[:-1] for d in demonstrations])
-        hidden = self._backbone.hidden(batch)
-        rows, columns, targets = [], [], []
-        for row, d in enumerate(demonstrations):
-            last = len(d.ids) if ends else d.prompt_length + d.answer_length
-            for index in range(d.prompt_length, last):
-                rows.append(row)
-                columns.append(index - 1)
-                targets.append(d.ids[index])
-        logits = self._backbone.logits(hidden[rows, columns]).float()
-        return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device))
-
-    def _label_loss(
-        self, demonstrations: Sequence[Demonstration], classes: Sequence[int], labels: LabelTokens
-    ) -> torch.Tensor:
-        prompts = [d.ids[: d.prompt_length] for d in demonstrations]
-        hidden = self._backbone.hidden(self._backbone.make_batch(prompts))
-        at = hidden[torch.arange(len(prompts)), torch.tensor([len(p) - 1 for p in prompts])]
-        words = torch.tensor([label[0] for label in labels.tokens], device=at.device)
-        return functional.cross_entropy(
-            self._backbone.logits(at, words).float(), torch.tensor(list(classes), device=at.device)
-        )
-
-    def _label_tokens(self) -> LabelTokens | None:
-        if self._task.kind is TaskKind.GENERATION:
-            return None
-        if self._labels is None:
-            self._labels = label_tokens(self._backbone, self._task)
-        return self._labels
-
     def _draw(self, plan: CalibrationPlan, rng: np.random.Generator) -> list[list[int]]:
-        """Batches without replacement while examples last; then a fresh shuffle.
-
-        What all steps need is drawn first and then cut into batches by length, which wastes little on padding
-        and still shows every example equally often.
-        """
-        size = min(plan.batch_size, len(self._demonstrations))
-        drawn: list[int] = []
-        while len(drawn) < plan.steps * size:
-            drawn.extend(rng.permutation(len(self._demonstrations)).tolist())
-        drawn = drawn[: plan.steps * size]
-        drawn.sort(key=lambda i: (len(self._demonstrations[i].ids), i))
-        batches = [drawn[i * size : (i + 1) * size] for i in range(plan.steps)]
-        return [batches[i] for i in rng.permutation(plan.steps)]
+        return self.batches(plan.steps, plan.batch_size, rng)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task, TaskKind
-from ifedpriv.icl.injection import Injection
-from ifedpriv.icl.predict import generate_answers, predict_labels
+from ifedpriv.icl.predict import Adaptation, generate_answers, predict_labels
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -42,7 +41,7 @@ def answer(
     examples: Sequence[Example],
     *,
     context: str = "",
-    injection: Injection | None = None,
+    injection: Adaptation | None = None,
     batch_size: int = 64,
 ) -> Answers:
     """Answer every example's text by label scoring or generation, whichever the task asks for."""

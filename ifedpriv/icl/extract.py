@@ -16,7 +16,7 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import capture
 from ifedpriv.data.task import Example, Task
 from ifedpriv.errors import InputError
-from ifedpriv.icl.prompts import Position, bucketed, tokenize
+from ifedpriv.icl.prompts import Demonstration, Position, bucketed, tokenize_all
 from ifedpriv.icl.vectors import ContextVector
 
 
@@ -27,13 +27,23 @@ def activations(
     *,
     position: Position = Position.LAST,
     batch_size: int = 32,
+    demonstrations: Sequence[Demonstration] | None = None,
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
     """What each demonstration adds to the residual stream, batch by batch.
+
+    Args:
+        backbone: the frozen model.
+        task: template, label words and separator.
+        examples: the labelled examples.
+        position: the token that stands for a demonstration.
+        batch_size: demonstrations per forward pass.
+        demonstrations: the same examples as `tokenize_all` gives them, if somebody has them already.
 
     Yields:
         Indices into ``examples`` and their activations, float32 ``[batch, layers, 2, width]``.
     """
-    demonstrations = [tokenize(backbone, task, example) for example in examples]
+    if demonstrations is None:
+        demonstrations = tokenize_all(backbone, task, examples)
     for chosen in bucketed([len(d.ids) for d in demonstrations], batch_size):
         batch = backbone.make_batch([demonstrations[i].ids for i in chosen])
         positions = torch.tensor([demonstrations[i].index(position) for i in chosen], device=backbone.device)
@@ -49,6 +59,7 @@ def extract(
     *,
     position: Position = Position.LAST,
     batch_size: int = 32,
+    demonstrations: Sequence[Demonstration] | None = None,
 ) -> ContextVector:
     """Mean activations of a client's demonstrations.
 
@@ -58,6 +69,7 @@ def extract(
         examples: the client's labelled examples; at least one.
         position: the token that stands for a demonstration.
         batch_size: demonstrations per forward pass.
+        demonstrations: the same examples, tokenised, if somebody has them already.
 
     Returns:
         The context vector with the number of examples.
@@ -65,7 +77,9 @@ def extract(
     Reference: IFed-ICL, Eq. 1 and 2.
     """
     total = np.zeros((backbone.n_layers, 2, backbone.width), dtype=np.float64)
-    for _, values in activations(backbone, task, examples, position=position, batch_size=batch_size):
+    for _, values in activations(
+        backbone, task, examples, position=position, batch_size=batch_size, demonstrations=demonstrations
+    ):
         total += values.sum(axis=0, dtype=np.float64)
     if not examples:
         raise InputError("a context vector was asked of 0 examples", "give the client at least one example")
@@ -79,6 +93,7 @@ def extract_by_class(
     *,
     position: Position = Position.LAST,
     batch_size: int = 32,
+    demonstrations: Sequence[Demonstration] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean activations of each class, for a class-balanced merge.
 
@@ -88,7 +103,9 @@ def extract_by_class(
     """
     total = np.zeros((task.n_classes, backbone.n_layers, 2, backbone.width), dtype=np.float64)
     labels = np.asarray([example.label for example in examples])
-    for chosen, values in activations(backbone, task, examples, position=position, batch_size=batch_size):
+    for chosen, values in activations(
+        backbone, task, examples, position=position, batch_size=batch_size, demonstrations=demonstrations
+    ):
         np.add.at(total, labels[chosen], values.astype(np.float64))
     counts = np.bincount(labels, minlength=task.n_classes).astype(np.float64)
     means = total / np.maximum(counts, 1)[:, None, None, None]

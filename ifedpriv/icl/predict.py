@@ -7,7 +7,8 @@ for labels of one token only the rows of the label words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +17,16 @@ from numpy.typing import NDArray
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.prefix import SharedPrefix
 from ifedpriv.data.task import Task
-from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.labels import LabelTokens, label_tokens
 from ifedpriv.icl.prompts import bucketed
+
+
+class Adaptation(Protocol):
+    """What can be put on a backbone for the length of a block: an injection, an adapter."""
+
+    def on(self, backbone: Backbone) -> AbstractContextManager[None]:
+        """Make every forward pass of the backbone the adapted one until the block ends."""
+        ...
 
 
 def score_labels(
@@ -27,7 +35,7 @@ def score_labels(
     texts: Sequence[str],
     *,
     context: str = "",
-    injection: Injection | None = None,
+    injection: Adaptation | None = None,
     batch_size: int = 64,
 ) -> NDArray[np.float32]:
     """Score every label word for every text.
@@ -37,7 +45,7 @@ def score_labels(
         task: a classification task.
         texts: the queries.
         context: what stands in front of each query: demonstrations or an instruction.
-        injection: injected while scoring, if given.
+        injection: injection or adapter that is on while scoring, if given.
         batch_size: prompts per forward pass.
 
     Returns:
@@ -60,14 +68,14 @@ def _score_batch(
     backbone: Backbone, labels: LabelTokens, prefix: SharedPrefix, prompts: list[list[int]]
 ) -> NDArray[np.float32]:
     scores = torch.zeros((len(prompts), len(labels.tokens)), dtype=torch.float32)
-    rows = torch.arange(len(prompts))
     ends = torch.tensor([len(p) - 1 - prefix.length for p in prompts])
     for index, path in enumerate(labels.paths):
-        hidden = prefix.hidden([[*p, *path] for p in prompts])
-        for probe in labels.probes:
-            if probe.path != index:
-                continue
-            at = hidden[rows, ends + probe.depth]
+        probes = [probe for probe in labels.probes if probe.path == index]
+        rows = torch.arange(len(prompts)).repeat(len(probes))
+        columns = torch.cat([ends + probe.depth for probe in probes])
+        with backbone.reading_at(rows, columns, len(prompts)) as (chosen, tokens):
+            hidden = prefix.hidden([[*p, *path] for p in prompts])[chosen, tokens]
+        for probe, at in zip(probes, torch.split(hidden, len(prompts)), strict=True):
             wanted = torch.tensor(probe.tokens, device=backbone.device)
             if labels.single:
                 values = backbone.logits(at, wanted).float()
@@ -85,7 +93,7 @@ def predict_labels(
     texts: Sequence[str],
     *,
     context: str = "",
-    injection: Injection | None = None,
+    injection: Adaptation | None = None,
     batch_size: int = 64,
 ) -> NDArray[np.int64]:
     """The best label index for every text; see `score_labels`."""
@@ -100,7 +108,7 @@ def generate_answers(
     texts: Sequence[str],
     *,
     context: str = "",
-    injection: Injection | None = None,
+    injection: Adaptation | None = None,
     batch_size: int = 32,
 ) -> list[str]:
     """Generate an answer for every text, up to the task's separator, without its leading gap."""

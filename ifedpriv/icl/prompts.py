@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.backbone import Backbone, answer_border
 from ifedpriv.data.task import Example, Task
 
 
@@ -51,20 +51,34 @@ class Demonstration:
 
 
 def tokenize(backbone: Backbone, task: Task, example: Example, context: str = "") -> Demonstration:
-    """Tokenise one example with its answer and separator, refusing one that does not fit the model.
+    """Tokenise one example; see `tokenize_all`."""
+    return tokenize_all(backbone, task, [example], context)[0]
+
+
+def tokenize_all(
+    backbone: Backbone, task: Task, examples: Sequence[Example], context: str = ""
+) -> tuple[Demonstration, ...]:
+    """Tokenise examples with their answers and separators, refusing one that does not fit the model.
 
     Args:
         backbone: whose tokenizer and context length hold.
         task: the template.
-        example: text and answer.
+        examples: texts and answers.
         context: text in front, such as demonstrations or an instruction.
     """
-    prompt, answer = context + task.prompt(example.text), task.answer(example)
-    start, full = backbone.encode_pair(prompt, answer + task.separator)
-    answer_only = backbone.encode_answer(prompt, answer)
-    ids = (*start, *full)
-    backbone.check_length(ids, f"an example of task {task.name} of {len(example.text)} characters")
-    return Demonstration(ids, len(start), min(len(answer_only), len(full)))
+    prompts = [context + task.prompt(example.text) for example in examples]
+    answered = [prompt + task.answer(example) for prompt, example in zip(prompts, examples, strict=True)]
+    count = len(prompts)
+    ids = backbone.encode_prompts([*prompts, *answered, *(text + task.separator for text in answered)])
+    found = []
+    for example, prompt, answer, whole in zip(
+        examples, ids[:count], ids[count : 2 * count], ids[2 * count :], strict=True
+    ):
+        backbone.check_length(whole, f"an example of task {task.name} of {len(example.text)} characters")
+        border = answer_border(prompt, whole)
+        length = len(answer) - answer_border(prompt, answer)
+        found.append(Demonstration(tuple(whole), border, min(length, len(whole) - border)))
+    return tuple(found)
 
 
 def bucketed(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -21,11 +21,12 @@ from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
-from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator, Loss
+from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
 from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.objective import Loss
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
 from ifedpriv.methods.method import Client, ClientStep, State
@@ -142,13 +143,26 @@ class IfedIcl:
 
     def _vector(self, client: Client) -> Upload:
         position, size = Position(self.spec.position), self.spec.batch_size
+        tokenised = self._calibrator(client).demonstrations
         if self.spec.aggregation == "class_balanced":
             means, counts = extract_by_class(
-                self.backbone, self.task, client.train, position=position, batch_size=size
+                self.backbone,
+                self.task,
+                client.train,
+                position=position,
+                batch_size=size,
+                demonstrations=tokenised,
             )
             arrays = {"by_class": means, "present": (counts > 0).astype(np.float32)}
             return Upload(arrays, 1.0, 0, UploadKind.VECTOR)
-        vector = extract(self.backbone, self.task, client.train, position=position, batch_size=size)
+        vector = extract(
+            self.backbone,
+            self.task,
+            client.train,
+            position=position,
+            batch_size=size,
+            demonstrations=tokenised,
+        )
         return Upload({"vector": vector.values}, self._weight(client), 0, UploadKind.VECTOR)
 
     def _scores(self, state: State, client: Client) -> Upload:

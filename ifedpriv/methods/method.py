@@ -8,7 +8,6 @@ method's run can be checkpointed and resumed by the same code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
-from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
+from ifedpriv.icl.predict import Adaptation
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +78,8 @@ class ClientStep:
     loss: float | None
 
 
-class Artifact(Protocol):
+class Artifact(Adaptation, Protocol):
     """What a method ends with: something to put on a backbone, and to save."""
-
-    def on(self, backbone: Backbone) -> AbstractContextManager[None]:
-        """Make every forward pass of the backbone the adapted one until the block ends."""
-        ...
 
     def save(self, path: Path) -> None:
         """Write it to a file."""

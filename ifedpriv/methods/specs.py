@@ -92,6 +92,7 @@ class FedLoraSpec(BaseModel):
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     rounds: int = Field(15, ge=1)
     steps: int = Field(4, ge=1)
+    epochs: int = Field(0, ge=0)
     batch_size: int = Field(16, ge=1)
     rate: float = Field(1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"

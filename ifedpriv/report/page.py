@@ -12,7 +12,7 @@ from html import escape
 
 from ifedpriv.report import plots, wording
 from ifedpriv.report.page_style import STYLE
-from ifedpriv.report.schema import CLASSIFICATION, GLOBAL_INJECTION, ZERO_SHOT, Report, Row
+from ifedpriv.report.schema import CLASSIFICATION, GLOBAL_INJECTION, GLOBAL_LORA, ZERO_SHOT, Report, Row
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # A matrix with more cells than this is shown as a figure only.
@@ -71,7 +71,7 @@ def render(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     metric = report.primary_metric
-    floor, ours = report.row(ZERO_SHOT), report.row(GLOBAL_INJECTION)
+    floor, ours = report.row(ZERO_SHOT), report.row(GLOBAL_INJECTION) or report.row(GLOBAL_LORA)
     if floor is None or ours is None:
         return ""
     return (
@@ -154,7 +154,7 @@ def _results(report: Report) -> str:
         ]
         for row in report.rows
     ]
-    main = [row.key == GLOBAL_INJECTION for row in report.rows]
+    main = [row.key in (GLOBAL_INJECTION, GLOBAL_LORA) for row in report.rows]
     remarks = [wording.intervals_line(report), wording.BYTES_REMARK, *wording.rounds_lines(report)]
     return (
         _table([*heads, "Notes"] if noted else heads, body, main=main, words_last=noted)

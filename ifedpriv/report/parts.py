@@ -16,6 +16,9 @@ ZERO_SHOT = "zero_shot"
 LOCAL_ICL = "local_icl"
 LOCAL_INJECTION = "local_injection"
 GLOBAL_INJECTION = "global_injection"
+# A LoRA run has these in place of the injections.
+LOCAL_LORA = "local_lora"
+GLOBAL_LORA = "global_lora"
 STANDARD_ROWS = (ZERO_SHOT, LOCAL_ICL, LOCAL_INJECTION, GLOBAL_INJECTION)
 
 CLASSIFICATION = "classification"

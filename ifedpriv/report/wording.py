@@ -38,6 +38,14 @@ EXPLANATIONS = {
         "the federated method: the server averages what all clients send, so that everybody injects one "
         "vector that knows of all their examples; the score is that of the last round, never of the best one"
     ),
+    "local_lora": (
+        "each client fine-tunes an adapter (LoRA) on its own examples; nothing leaves the client; the score is "
+        "the mean over clients"
+    ),
+    "global_lora": (
+        "the usual baseline: clients fine-tune one adapter (LoRA), and the server averages its weights after "
+        "every round; the score is that of the last round, never of the best one"
+    ),
     "instructed": "the backbone is told in words what is asked, and sees no example",
     "pooled_icl": (
         "examples of all clients in one prompt: no federation may do this, it shows what sharing everything "
