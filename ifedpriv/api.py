@@ -80,7 +80,7 @@ class IFedICL:
         template: str,
         labels: Sequence[str],
         separator: str = "\n",
-        rounds: int = 15,
+        rounds: int = 10,
         held_out: float = 0.2,
         seed: int = 0,
     ) -> None:

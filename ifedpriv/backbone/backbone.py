@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils.logging import disable_progress_bar
 
 from ifedpriv.backbone.batches import Batch, Side, pad
 from ifedpriv.backbone.families import Sites, resolve, text_config
@@ -107,6 +108,8 @@ class Backbone:
                 f"{name!r} has no tokenizer that can be read: {_one_line(problem)}",
                 "save the tokenizer beside the model",
             ) from problem
+        # transformers draws its own bar, in pipes too; a command of ours shows progress where a person watches.
+        disable_progress_bar()
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, config=config, dtype=DTYPES[dtype], output_loading_info=True

@@ -26,7 +26,7 @@ class CalibrationSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rounds: int = Field(15, ge=0, le=10_000)
+    rounds: int = Field(10, ge=0, le=10_000)
     steps: int = Field(4, ge=1)
     batch_size: int = Field(16, ge=1)
     rate: float = Field(0.1, gt=0)
@@ -58,7 +58,7 @@ class IfedIclSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ifed_icl"] = "ifed_icl"
-    position: Literal["last", "label", "prompt_end"] = "last"
+    position: Literal["last", "label", "prompt_end"] = "label"
     branches: Literal["both", "attention", "mlp"] = "both"
     layers: Literal["all", "early", "middle", "late"] = "all"
     form: Literal["linear", "add"] = "linear"
