@@ -14,7 +14,14 @@ from defenses.upload import UploadKind
 
 
 class WireSpec(BaseModel):
-    """How the numbers of each kind of upload travel, in both directions."""
+    """How the numbers of each kind of upload travel, in both directions.
+
+    Attributes:
+        vector: precision of context vectors.
+        coefficients: precision of λ and β, which travel as two arrays.
+        weights: precision of adapter weights.
+        scores: precision of held-out scores.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +46,12 @@ class WireSpec(BaseModel):
 # Kinds of defense, and later their steps, are a closed set on purpose, with no registry and no plug-ins: each
 # stands for a theorem about what leaves a client, and a stranger's step would silently void the guarantee.
 class DefenseSpec(BaseModel):
-    """What stands between a client and the server."""
+    """What stands between a client and the server.
+
+    Attributes:
+        kind: ``none`` sends uploads as they are; it is the only kind so far.
+        wire: how the numbers travel.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

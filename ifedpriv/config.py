@@ -29,7 +29,13 @@ class _Section(BaseModel):
 
 
 class BackboneSection(_Section):
-    """The frozen model: ``embedded``, a directory, or a hub name."""
+    """The frozen model.
+
+    Attributes:
+        path: ``embedded`` for the model that ships with the package, or a directory, or a hub name.
+        dtype: the type the model computes in; vectors and coefficients are kept in float32 whatever it is.
+        device: where it computes, in torch's words: ``cpu``, ``cuda``, ``cuda:1``.
+    """
 
     path: str = "embedded"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -37,7 +43,17 @@ class BackboneSection(_Section):
 
 
 class EvaluationSection(_Section):
-    """What is measured beside the method. Test data never decides anything."""
+    """What is measured beside the method. Test data never decides anything.
+
+    Attributes:
+        shots: the most demonstrations in a client's own prompt (local ICL).
+        local_icl: measure what each client's own prompt answers.
+        local_injection: measure what each client's own vector and coefficients answer.
+        instructed: has no effect in this version.
+        every_round: score the injection on the test examples after every coefficient round, for the curve.
+        validation_fraction: share of each client's examples that it holds out for the guard, rounded down.
+        batch_size: test prompts per forward pass.
+    """
 
     shots: int = Field(8, ge=1)
     local_icl: bool = True
@@ -49,7 +65,26 @@ class EvaluationSection(_Section):
 
 
 class RunConfig(_Section):
-    """One experiment, whole. The defaults are the quickstart."""
+    """One experiment, whole. The defaults are the quickstart.
+
+    Attributes:
+        schema_version: version of this format.
+        name: names the run and, where ``--out`` is not given, its folder ``runs/NAME``.
+        seed: fixes clients, batches, cohorts and failures.
+        simulation: randomness of the defense comes from the seed, and the statement says that nobody is protected.
+            False takes the system's secure source. Without a defense nothing is drawn from either.
+        threads: processor threads of the model.
+        record_view: record every frame, in both directions, in the run's folder ``view``.
+        data_root: where relative data paths start; left out, the environment variable ``IFEDPRIV_DATA``, else the
+            working directory.
+        backbone: the frozen model.
+        data: the task and its texts; ``source`` says which of four.
+        partition: who holds which examples; ``kind`` says which of five.
+        method: what clients and server compute; ``kind`` says which.
+        cohort: who takes part and who fails.
+        defense: what stands between client and server.
+        evaluation: what is measured beside the method.
+    """
 
     schema_version: Literal[1] = SCHEMA
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9._-]{1,80}$")

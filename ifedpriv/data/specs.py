@@ -279,7 +279,11 @@ class DirichletPartition(_Partition):
 
 
 class PathologicalPartition(_Partition):
-    """Each client holds shards of exactly ``classes_per_client`` classes."""
+    """Each client holds shards of a few classes.
+
+    Attributes:
+        classes_per_client: exactly how many classes a client holds.
+    """
 
     kind: Literal["pathological"] = "pathological"
     classes_per_client: Count = 2

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def build_report(outcome: Outcome) -> Report:
     return Report(
         run=setup.config.name,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         platform={
             "system": f"{platform.system()} {platform.machine()}",
             "cores": str(os.cpu_count()),
@@ -130,6 +130,14 @@ def _rows(outcome: Outcome) -> list[Row]:
     return result
 
 
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        # A checkout that is run without being installed.
+        return "not installed"
+
+
 def _mean_length(setup: Setup, context: str) -> float:
     """Mean prompt length in tokens over (at most 100) test queries."""
     task = setup.data.task
@@ -140,6 +148,8 @@ def _mean_length(setup: Setup, context: str) -> float:
 def _task_facts(setup: Setup) -> TaskFacts:
     task = setup.data.task
     counts = holdings(setup.partition.clients, task.n_classes)
+    if not task.n_classes:
+        counts = np.asarray([[len(client)] for client in setup.partition.clients])
     return TaskFacts(
         task.name,
         str(task.kind),

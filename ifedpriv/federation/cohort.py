@@ -15,6 +15,10 @@ class CohortSpec(BaseModel):
 
     The vector round asks everybody: a client that never gives a vector is never represented. Later rounds draw
     a share of the clients. A failing client computes nothing and sends nothing in that round.
+
+    Attributes:
+        participation: share of the clients that each round after the first asks; at least one.
+        failure_rate: chance that an asked client fails in a round, drawn for each client and round.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,7 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CalibrationSpec(BaseModel):
-    """How the coefficients are calibrated; the defaults are those of the shipped results."""
+    """How the coefficients are calibrated; the defaults are those of the shipped results.
+
+    Attributes:
+        rounds: rounds of coefficients; 0 leaves them at their start.
+        steps: optimiser steps a client takes in a round.
+        batch_size: examples a step.
+        rate: Adam's learning rate at the first round.
+        schedule: constant, or a cosine over the rounds that ends at a twentieth of the rate.
+        decay: pull toward the identity (λ = 0, β = 1), as decoupled weight decay; 0 for none.
+        proximal: FedProx's μ, the pull toward the broadcast coefficients; 0 for none.
+        loss: an answer token competes with the whole vocabulary, or with the label words alone (where every label
+            is one token; otherwise the vocabulary is used).
+        start_lambda: λ before the first round, everywhere.
+        start_beta: β before the first round, everywhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,8 +41,18 @@ class CalibrationSpec(BaseModel):
 class IfedIclSpec(BaseModel):
     """IFed-ICL: one context vector, then rounds of coefficients.
 
-    ``branches``, ``layers`` (thirds of the model) and ``form`` (``add`` keeps β at 1) leave the other coefficients
-    at the identity; they exist for the ablations of I2CL (arXiv 2405.14660, Tables 3 to 8).
+    Attributes:
+        kind: names the method.
+        position: the token that stands for a demonstration: its last (the separator), the label's last, or the
+            prompt's last.
+        branches: which branches' coefficients may move; the others stay at the identity. This and the next two
+            exist for the ablations of I2CL (arXiv 2405.14660, Tables 3 to 8).
+        layers: the same for thirds of the model.
+        form: linear moves λ and β, add moves λ alone and keeps β at 1.
+        aggregation: uniform over clients, as in the paper; by their numbers of examples; or class by class.
+        batch_size: demonstrations per forward pass of the extraction.
+        guard: end with a round that compares injection and bare model on held-out examples.
+        calibration: how the coefficients are calibrated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +69,20 @@ class IfedIclSpec(BaseModel):
 
 
 class FedLoraSpec(BaseModel):
-    """FedAvg over LoRA adapters (the baseline of the IFed-ICL paper)."""
+    """FedAvg over LoRA adapters (the baseline of the IFed-ICL paper).
+
+    Attributes:
+        kind: names the method.
+        rank: rank of each adapter.
+        alpha: adapters are scaled by alpha / rank.
+        targets: names of the linear modules that get an adapter.
+        rounds: rounds of training.
+        steps: optimiser steps a client takes in a round.
+        batch_size: examples a step.
+        rate: learning rate at the first round.
+        schedule: constant, or a cosine over the rounds.
+        aggregation: uniform over clients, or by their numbers of examples.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
