@@ -25,8 +25,8 @@ from ifedpriv.backbone.prove import PATH_TOLERANCE, probe_tokens, relative_diffe
 def narrowed(sites: Sites, rows: Tensor, columns: Tensor, n_rows: int) -> Iterator[None]:
     """Run the last layer's MLP at chosen tokens of each forward pass, until the block ends.
 
-    Edits of its output by hooks that were there before stay what they were: they see the chosen tokens. Only
-    injections and adapters may be open, not a capture.
+    Hooks on its output that are there already see the chosen tokens alone, as one sequence: right for an injection.
+    Hooks set inside the block, such as a capture's, see the whole batch with zeros at all other tokens.
 
     Args:
         sites: of the model.

@@ -46,9 +46,11 @@ def activations(
         demonstrations = tokenize_all(backbone, task, examples)
     for chosen in bucketed([len(d.ids) for d in demonstrations], batch_size):
         batch = backbone.make_batch([demonstrations[i].ids for i in chosen])
-        positions = torch.tensor([demonstrations[i].index(position) for i in chosen], device=backbone.device)
-        with torch.inference_mode(), capture(backbone, positions) as captured:
-            backbone.hidden(batch)
+        columns = [demonstrations[i].index(position) for i in chosen]
+        # In this order: what is captured is then laid out as the whole batch again.
+        with torch.inference_mode(), backbone.reading_at(range(len(chosen)), columns, len(chosen)) as (_, at):
+            with capture(backbone, at) as captured:
+                backbone.hidden(batch)
         yield chosen, captured.contributions().float().cpu().numpy()
 
 

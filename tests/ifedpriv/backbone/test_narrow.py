@@ -7,7 +7,7 @@ import torch
 from toys import CONFIGS, toy_model, toy_tokenizer
 
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.backbone.hooks import inject
+from ifedpriv.backbone.hooks import capture, inject
 from ifedpriv.backbone.narrow import can_narrow, narrowed
 
 IDS = [[0, 5, 6, 7, 30, 31], [0, 9], [0, 40, 41]]
@@ -45,6 +45,21 @@ def test_the_last_mlp_sees_the_read_tokens_and_no_others():
     backbone.hidden(backbone.make_batch(IDS))
     handle.remove()
     assert seen == [(1, 4, 48), (3, 6, 48)]
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "bloom", "gemma2", "falcon-40b", "granite"])
+def test_a_capture_inside_reads_what_it_always_read(family):
+    backbone = Backbone.wrap(toy_model(family), toy_tokenizer())
+    batch = backbone.make_batch(IDS)
+    with torch.no_grad(), capture(backbone, batch.last) as plain:
+        backbone.hidden(batch)
+    with (
+        torch.no_grad(),
+        backbone.reading_at(range(3), batch.last, 3),
+        capture(backbone, batch.last) as found,
+    ):
+        backbone.hidden(batch)
+    torch.testing.assert_close(found.contributions(), plain.contributions(), rtol=1e-5, atol=1e-6)
 
 
 def test_no_hook_stays_behind_even_after_a_failure():
