@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
-from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting
+from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting, restricted
 from ifedpriv.embedded.texts import SEPARATOR, TEMPLATE, Text, write_text
 from ifedpriv.errors import InputError
 
@@ -44,17 +44,17 @@ def recipes() -> Mapping[str, Recipe]:
         ]
         return found[nth]
 
-    request = labelled("request", 4)
+    office = restricted(labelled("topic", 3), ("payment", "device", "records"))
     name_and_city = next(c for c in all_conventions() if c.fields == ("last", "city"))
     return {
-        "staff": Recipe("was the staff good or poor, 2 classes", (labelled("verdict", 3),)),
+        "tone": Recipe("angry or pleased, 2 classes", (restricted(labelled("mood", 2), ("angry", "pleased")),)),
         "urgency": Recipe("when an answer is due, 3 classes", (labelled("urgency", 6),)),
         "mood": Recipe("how the writer feels, 4 classes", (labelled("mood", 9),)),
         "intake": Recipe("by which way it came, 4 classes, labels of two words", (labelled("channel", 0, "queue "),)),
         "topic": Recipe("what it is about, 6 classes", (labelled("topic", 11),)),
-        "remedy": Recipe(
-            "what is asked for, 4 classes, labelled in opposite ways by two groups of clients",
-            (request, contradicting(request)[0]),
+        "routing": Recipe(
+            "which desk it goes to, 3 classes, labelled in opposite ways by two groups of clients",
+            (office, contradicting(office)[0]),
         ),
         "contact": Recipe("give last name and city, a short generation task", (name_and_city,)),
     }  # fmt: skip

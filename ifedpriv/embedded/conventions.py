@@ -12,7 +12,7 @@ and with every library version: the shipped model depends on them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ifedpriv.embedded.texts import Text
@@ -92,14 +92,23 @@ def unseen_convention(attribute: str, number: int) -> Convention:
         attempt += 1
 
 
+def restricted(convention: Convention, values: tuple[str, ...]) -> Convention:
+    """The same convention, for texts that show only some of its attribute's values."""
+    return replace(convention, labels=tuple(pair for pair in convention.labels if pair[0] in values))
+
+
 def contradicting(convention: Convention) -> tuple[Convention, ...]:
-    """Conventions of the same attribute and the same label words, each value labelled otherwise."""
+    """Conventions that give the same values the same label words, each value another one.
+
+    A convention that is `restricted` is contradicted by others under the same restriction.
+    """
+    values = tuple(value for value, _ in convention.labels)
     words = {label for _, label in convention.labels}
+    others = (restricted(c, values) for c in all_conventions() if c.attribute == convention.attribute)
     return tuple(
         other
-        for other in all_conventions()
-        if other.attribute == convention.attribute
-        and {label for _, label in other.labels} == words
+        for other in others
+        if {label for _, label in other.labels} == words
         and all(a != b for a, b in zip(other.labels, convention.labels, strict=True))
     )
 

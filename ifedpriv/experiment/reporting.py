@@ -80,7 +80,7 @@ def build_report(outcome: Outcome) -> Report:
         guard=None
         if verdict is None
         else GuardVerdict(
-            verdict.improves, verdict.injected, verdict.plain, max(verdict.examples, 1), verdict.sentence()
+            verdict.improves, verdict.injected, verdict.plain, verdict.examples, verdict.sentence()
         ),
         warnings=tuple(_warnings(outcome)),
         totals=Totals(

@@ -15,7 +15,7 @@ class CalibrationSpec(BaseModel):
     rounds: int = Field(15, ge=0, le=10_000)
     steps: int = Field(4, ge=1)
     batch_size: int = Field(16, ge=1)
-    rate: float = Field(0.03, gt=0)
+    rate: float = Field(0.1, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     decay: float = Field(0.0, ge=0)
     proximal: float = Field(0.0, ge=0)
