@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def build_report(outcome: Outcome) -> Report:
     return Report(
         run=setup.config.name,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         platform={
             "system": f"{platform.system()} {platform.machine()}",
             "cores": str(os.cpu_count()),
@@ -193,3 +193,11 @@ def _sum(counted: Counted) -> Traffic:
 def _mean(counted: Counted, clients: int) -> Traffic:
     payload, wire = counted.totals()
     return Traffic(round(payload / clients), round(wire / clients))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # Started from a checkout that was never installed.
+        return "not installed"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class CalibrationSpec(BaseModel):
     """How the coefficients are calibrated; the defaults are those of the shipped results."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rounds: int = Field(15, ge=0, le=10_000)
     steps: int = Field(4, ge=1)
@@ -31,7 +31,7 @@ class IfedIclSpec(BaseModel):
     at the identity; they exist for the ablations of I2CL (arXiv 2405.14660, Tables 3 to 8).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["ifed_icl"] = "ifed_icl"
     position: Literal["last", "label", "prompt_end"] = "last"
@@ -47,7 +47,7 @@ class IfedIclSpec(BaseModel):
 class FedLoraSpec(BaseModel):
     """FedAvg over LoRA adapters (the baseline of the IFed-ICL paper)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["fed_lora"] = "fed_lora"
     rank: int = Field(8, ge=1)

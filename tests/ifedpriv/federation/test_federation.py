@@ -67,7 +67,7 @@ def test_a_failing_client_is_not_in_the_aggregate_and_takes_up_no_uplink():
     assert set(first.up.wire) == {0, 2}
     assert set(second.up.wire) == {1}
     assert set(second.down.wire) == {0, 1, 2}
-    assert [event.contributors for event in fed.ledger.events] == [(0, 2), (1,)]
+    assert [event.by for event in fed.ledger.events] == [(0, 2), (1,)]
 
 
 def test_a_failing_clients_data_is_not_touched():
