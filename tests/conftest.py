@@ -12,6 +12,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test may depend on the network; with these set, a slip fails at once instead of after a long wait.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# As the program does for itself where nobody watches; here the libraries are loaded before it starts.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from hypothesis import settings
 

@@ -81,7 +81,7 @@ class RunDirectory:
         """Replace the checkpoint: the state, and JSON facts that belong to it."""
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self._checkpoint.with_suffix(".partial")
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+        arrays = {name: np.array(array, order="C") for name, array in state.arrays.items()}
         save_file(arrays, partial, metadata={"round": str(state.round), "facts": json.dumps(facts)})
         partial.replace(self._checkpoint)
 
