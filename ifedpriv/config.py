@@ -1,7 +1,8 @@
 """A run's configuration: frozen sections, read from YAML by 1.2 rules, every mistake one sentence with its path.
 
 YAML 1.2 matters for privacy: by 1.1 rules, which most readers follow, ``delta: 1e-6`` is text and ``off`` is
-a truth value. ``extends:`` names a file to start from, and ``--set a.b=c`` changes one value.
+a truth value. ``extends:`` names a file to start from, and ``--set a.b=c`` changes one value. A section
+that does not say its kind changes the default one; a section that changes its kind starts anew.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from ifedpriv.federation.cohort import CohortSpec
 from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
 SCHEMA: Literal[1] = 1
+
+_TAGS = {"data": "source", "partition": "kind", "method": "kind", "defense": "kind"}
+"""The field of each section that says which kind of section it is."""
 
 
 class _Section(BaseModel):
@@ -140,8 +144,14 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
 
 def parse_config(data: Mapping[str, Any], source: str) -> RunConfig:
     """Validate a nested mapping; ``source`` names it in errors."""
+    defaults = RunConfig().model_dump(mode="json")
+    whole = dict(data)
+    for section, tag in _TAGS.items():
+        given = data.get(section)
+        if isinstance(given, Mapping) and tag not in given:
+            whole[section] = {**_merge(defaults[section], given, {}), tag: defaults[section][tag]}
     try:
-        return RunConfig.model_validate(data)
+        return RunConfig.model_validate(whole)
     except ValidationError as error:
         raise UserError(_sentence(error, source)) from error
 
@@ -176,22 +186,27 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = data.pop("extends", None)
     if base is None:
         return data
-    return _merge(_read(path.parent / str(base), (*seen, path)), data)
+    return _merge(_read(path.parent / str(base), (*seen, path)), data, _TAGS)
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` wins; a section whose ``kind`` or ``source`` changes is replaced whole."""
+def _merge(base: dict[str, Any], over: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """``over`` wins; a section whose tag changes is replaced whole."""
     result = dict(base)
     for key, value in over.items():
-        old = result.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            other_kind = any(
-                tag in value and old.get(tag, value[tag]) != value[tag] for tag in ("kind", "source")
-            )
-            result[key] = value if other_kind else _merge(old, value)
+        old, tag = result.get(key), tags.get(key)
+        other_kind = isinstance(old, dict) and isinstance(value, dict) and _changes_kind(old, value, key, tag)
+        if isinstance(old, dict) and isinstance(value, dict) and not other_kind:
+            result[key] = _merge(old, value, {})
         else:
             result[key] = value
     return result
+
+
+def _changes_kind(old: Mapping[str, Any], new: Mapping[str, Any], section: str, tag: str | None) -> bool:
+    if tag is None or tag not in new:
+        return False
+    before = old.get(tag, RunConfig().model_dump(mode="json")[section][tag])
+    return bool(before != new[tag])
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -204,6 +219,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {name} is {text!r}, which is not YAML", "quote the value") from error
     section = data
     *parents, last = name.split(".")
+    first = name.partition(".")[0]
+    old = data.get(first)
+    if name == f"{first}.{_TAGS.get(first)}" and isinstance(old, dict):
+        data[first] = {} if _changes_kind(old, {last: value}, first, last) else old
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
@@ -224,6 +243,9 @@ def _sentence(error: ValidationError, source: str) -> str:
         return f"{field} is not a field of the configuration; remove it or mend its spelling"
     if first["type"] == "value_error":
         return message if parts == [] else f"{field}: {message}"
+    if first["type"] == "union_tag_invalid":
+        tag = first["ctx"]["discriminator"].strip("'")
+        return f"{field}.{tag} is {first['ctx']['tag']!r}; use one of {first['ctx']['expected_tags']}"
     shown = repr(first.get("input"))
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return f"{field} is {shown}: {message[0].lower()}{message[1:]}"

@@ -1,7 +1,23 @@
-"""Settings that all tests share."""
+"""Settings that all tests share.
+
+``HYPOTHESIS_PROFILE=ci`` makes every property test draw the same examples in every run.
+"""
+
+import os
+
+# Before torch or a tokenizer is imported: one thread gives the same digits on every machine, and no fork
+# or subprocess of a test has threads to lose.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# No test may depend on the network; with these set, a slip fails at once instead of after a long wait.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# As the program does for itself where nobody watches; here the libraries are loaded before it starts.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from hypothesis import settings
 
 # A busy machine is no reason to fail: no test is timed.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))

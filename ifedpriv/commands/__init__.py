@@ -6,7 +6,9 @@ A verb's module is imported only when it is asked for, so that `ifedpriv --help`
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -28,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 2: something the user can mend. 70: a fault of ours, with its traceback. 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not sys.stderr.isatty():
+        # Read when transformers is imported, which then draws no bars into a pipe.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     parser = argparse.ArgumentParser(
         prog="ifedpriv", description="Federated in-context learning with privacy measured from both sides."
     )
@@ -48,4 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("ifedpriv: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # Whoever read the output has left; what is still in the buffer would fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception:
+        traceback.print_exc()
+        return 70

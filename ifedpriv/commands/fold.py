@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"--out {options.out} is a file", "give a new folder")
     if options.out.exists() and any(options.out.iterdir()):
         raise UserError(f"--out {options.out} is not empty", "give a new folder")
     from ifedpriv.experiment.artifact import load_run

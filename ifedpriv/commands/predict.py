@@ -50,10 +50,13 @@ def _texts(options: argparse.Namespace) -> list[str]:
     if options.file is not None:
         try:
             raw = sys.stdin.buffer.read() if str(options.file) == "-" else options.file.read_bytes()
-            texts.extend(line for line in raw.decode("utf-8").splitlines() if line.strip())
-        except FileNotFoundError as error:
+            # Not splitlines: it would cut a text at a form feed or at any of seven other characters.
+            lines = (line.removesuffix("\r") for line in raw.decode("utf-8-sig").split("\n"))
+            texts.extend(line for line in lines if line.strip())
+        except OSError as error:
             raise InputError(
-                f"--file {options.file} does not exist", "give a file with one text a line"
+                f"--file {options.file} cannot be read ({error.strerror or type(error).__name__})",
+                "give a file with one text a line",
             ) from error
         except UnicodeDecodeError as error:
             raise InputError(

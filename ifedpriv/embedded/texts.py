@@ -1,7 +1,8 @@
 """Writes service messages: a frame of one of four domains, filled with attributes and private details.
 
-The one invariant: a text shows every attribute by exactly one word, and names one person, one city and one
-number, so that every labelling convention applies to every text.
+The one invariant: a text has one slot for every attribute, and names one person, one city and one number, so
+that every labelling convention applies to every text. (Five frames use an attribute's word in their own
+wording as well, such as ``Patient``; the model that ships was trained on them as they are.)
 """
 
 from __future__ import annotations

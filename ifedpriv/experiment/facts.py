@@ -26,11 +26,12 @@ def task_facts(task: Task) -> dict[str, str]:
 
 def task_of(facts: Mapping[str, str]) -> Task:
     """The task that `task_facts` wrote down."""
-    if "task" not in facts:
-        raise InputError("the injection does not say its task", "use one that this program wrote")
-    wording = json.loads(facts["task"])
-    kind = TaskKind(wording.pop("kind"))
-    return Task(**{**wording, "label_words": tuple(wording["label_words"]), "kind": kind})
+    try:
+        wording = json.loads(facts["task"])
+        kind = TaskKind(wording.pop("kind"))
+        return Task(**{**wording, "label_words": tuple(wording["label_words"]), "kind": kind})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError("the injection does not say its task", "use one that this program wrote") from error
 
 
 def task_hash(task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
-from ifedpriv.data.task import Example, Task, TaskData
+from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_of
+from ifedpriv.icl.labels import label_tokens
+from ifedpriv.icl.prompts import tokenize
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.method import Client
 from ifedpriv.methods.specs import FedLoraSpec
 
 
@@ -69,6 +73,7 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
         client_of(number, examples, group, config.evaluation.validation_fraction)
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
+    _check_texts(backbone, data, clients)
     return Setup(
         config,
         backbone,
@@ -85,6 +90,23 @@ def build_method(config: RunConfig, backbone: Backbone, task: Task) -> IfedIcl |
     if isinstance(config.method, FedLoraSpec):
         return FedLora(config.method, backbone, task, config.seed)
     return IfedIcl(config.method, backbone, task)
+
+
+def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client]) -> None:
+    """Refuse label words and texts that the model cannot take, before anything is computed or written."""
+    task = data.task
+    if task.kind is TaskKind.GENERATION:
+        room = task.max_new_tokens
+    else:
+        room = max(map(len, label_tokens(backbone, task).tokens))
+    for client in clients:
+        for example in (*client.train, *client.validation):
+            tokenize(backbone, task, example)
+    for query in data.test:
+        ids = backbone.encode_prompt(task.prompt(query.text))
+        backbone.check_length(
+            [*ids, *range(room)], f"a test example of task {task.name} of {len(query.text)} characters"
+        )
 
 
 def load_backbone(config: RunConfig) -> Backbone:

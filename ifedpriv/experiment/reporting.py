@@ -130,14 +130,6 @@ def _rows(outcome: Outcome) -> list[Row]:
     return result
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        # A checkout that is run without being installed.
-        return "not installed"
-
-
 def _mean_length(setup: Setup, context: str) -> float:
     """Mean prompt length in tokens over (at most 100) test queries."""
     task = setup.data.task
@@ -211,3 +203,11 @@ def _sum(counted: Counted) -> Traffic:
 def _mean(counted: Counted, clients: int) -> Traffic:
     payload, wire = counted.totals()
     return Traffic(round(payload / clients), round(wire / clients))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # Started from a checkout that was never installed.
+        return "not installed"

@@ -29,13 +29,20 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunDirectory:
         """Start a run's folder; an existing run is never overwritten."""
-        if (path / "config.yaml").exists():
+        run = cls(path)
+        # Any of them without its configuration is what is left of a run, and would be gone on from.
+        if any(left.exists() for left in (path / "config.yaml", path / "checkpoint", run.view, run.rounds)):
             raise UserError(
                 f"{path} holds a run already", "give --out another folder, or --resume to go on with this one"
             )
-        path.mkdir(parents=True, exist_ok=True)
-        run = cls(path)
-        write_whole(path / "config.yaml", config.to_yaml())
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_whole(path / "config.yaml", config.to_yaml())
+        except OSError as error:
+            raise UserError(
+                f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
+                "give a folder that you may make",
+            ) from error
         return run
 
     @classmethod
@@ -79,7 +86,7 @@ class RunDirectory:
         """Replace the checkpoint: the state, and JSON facts that belong to it."""
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self._checkpoint.with_suffix(".partial")
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+        arrays = {name: np.array(array, order="C") for name, array in state.arrays.items()}
         save_file(arrays, partial, metadata={"round": str(state.round), "facts": json.dumps(facts)})
         partial.replace(self._checkpoint)
 
@@ -111,8 +118,21 @@ class RunDirectory:
         return [json.loads(line) for line in lines[:-1] if line]
 
     def cut_rounds(self, before: int) -> list[dict[str, Any]]:
-        """Forget rounds from ``before`` on; returns those kept."""
-        kept = [record for record in self.read_rounds() if record["round"] < before]
+        """Forget rounds from ``before`` on; returns those kept.
+
+        Raises:
+            UserError: a round before it is missing, or a line is no record of a round.
+        """
+        try:
+            kept = [record for record in self.read_rounds() if record["round"] < before]
+            whole = [record["round"] for record in kept] == list(range(before))
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise UserError(
+                f"{self.rounds} does not hold rounds 0 to {before - 1}, which the checkpoint counts as done",
+                "delete the checkpoint folder and the file to start the run again",
+            )
         write_whole(self.rounds, "".join(json.dumps(record) + "\n" for record in kept))
         return kept
 
@@ -121,11 +141,14 @@ class RunDirectory:
         write_whole(self.path / "checkpoint" / f"{name}.json", json.dumps(value))
 
     def load_part(self, name: str) -> dict[str, Any] | None:
-        """A piece of work that `save_part` kept, or None."""
+        """A piece of work that `save_part` kept, or None if there is none that can be read: it is then done again."""
         path = self.path / "checkpoint" / f"{name}.json"
         if not path.exists():
             return None
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return None
         return result
 
 

@@ -125,7 +125,7 @@ class Federation:
         record = RoundRecord(number, kind)
         invited = self.cohort.invited(number, self.clients.numbers(number))
         if not invited:
-            return self._nobody(state, record)
+            return self._nobody(state, record, started)
         info = RoundInfo(number, kind, invited, layout)
         if self.view is not None:
             self.view.begin_round(info)
@@ -147,14 +147,10 @@ class Federation:
                 losses.append(step.loss)
         record.loss = float(np.mean(losses)) if losses else None
         if not record.took_part:
-            return self._nobody(state, record)
+            return self._nobody(state, record, started)
         aggregate = server.aggregate()
         self.ledger.add(Event(_RELEASED[kind], number, record.took_part, kind))
-        state = self.method.server_step(state, aggregate)
-        if self.view is not None:
-            self.view.flush()
-        record.seconds = time.perf_counter() - started
-        return state, record
+        return self._over(self.method.server_step(state, aggregate), record, started)
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])
@@ -197,10 +193,17 @@ class Federation:
                 Direction.DOWN, sender=SERVER, recipient=client, round_number=number, frame=frame
             )
 
-    def _nobody(self, state: State, record: RoundRecord) -> tuple[State, RoundRecord]:
+    def _over(self, state: State, record: RoundRecord, started: float) -> tuple[State, RoundRecord]:
+        """The round's end: what was recorded is on disk before anybody writes down that the round is over."""
+        if self.view is not None:
+            self.view.flush()
+        record.seconds = time.perf_counter() - started
+        return state, record
+
+    def _nobody(self, state: State, record: RoundRecord, started: float) -> tuple[State, RoundRecord]:
         if state.round == 0:
             raise UserError(
                 f"no client answered in round 0 ({len(record.failed)} failed)",
                 "lower cohort.failure_rate or add clients: without a first upload there is nothing to go on with",
             )
-        return state.next(), record
+        return self._over(state.next(), record, started)

@@ -78,13 +78,12 @@ def extract(
 
     Reference: IFed-ICL, Eq. 1 and 2.
     """
+    _need_one(examples)
     total = np.zeros((backbone.n_layers, 2, backbone.width), dtype=np.float64)
     for _, values in activations(
         backbone, task, examples, position=position, batch_size=batch_size, demonstrations=demonstrations
     ):
         total += values.sum(axis=0, dtype=np.float64)
-    if not examples:
-        raise InputError("a context vector was asked of 0 examples", "give the client at least one example")
     return ContextVector((total / len(examples)).astype(np.float32), len(examples))
 
 
@@ -103,6 +102,7 @@ def extract_by_class(
         Means, float32 ``[classes, layers, 2, width]``, zero for classes without an example, and the number of
         examples of each class, float32 ``[classes]``.
     """
+    _need_one(examples)
     total = np.zeros((task.n_classes, backbone.n_layers, 2, backbone.width), dtype=np.float64)
     labels = np.asarray([example.label for example in examples])
     for chosen, values in activations(
@@ -112,3 +112,8 @@ def extract_by_class(
     counts = np.bincount(labels, minlength=task.n_classes).astype(np.float64)
     means = total / np.maximum(counts, 1)[:, None, None, None]
     return means.astype(np.float32), counts.astype(np.float32)
+
+
+def _need_one(examples: Sequence[Example]) -> None:
+    if not examples:
+        raise InputError("a context vector was asked of 0 examples", "give the client at least one example")

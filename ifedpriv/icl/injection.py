@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
@@ -86,11 +87,8 @@ class Injection:
             "facts": json.dumps(dict(self.facts), sort_keys=True),
         }
         partial = path.with_name(path.name + ".partial")
-        save_file(
-            {"vector": self.vector.values.copy(), "coefficients": self.coefficients.values.copy()},
-            partial,
-            metadata=metadata,
-        )
+        tensors = {"vector": self.vector.values.copy(), "coefficients": self.coefficients.values.copy()}
+        partial.write_bytes(_sorted_header(save(tensors, metadata)))
         partial.replace(path)
 
     @classmethod
@@ -101,20 +99,29 @@ class Injection:
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if metadata.get("format") != FORMAT:
-                raise InputError(
-                    f"injection {path} has format {metadata.get('format')!r}", f"this version reads {FORMAT}"
-                )
+                if metadata.get("format") != FORMAT:
+                    raise InputError(
+                        f"injection {path} has format {metadata.get('format')!r}",
+                        f"this version reads {FORMAT}",
+                    )
+                tensors = {name: file.get_tensor(name) for name in ("vector", "coefficients")}
+            facts = json.loads(metadata["facts"])
+            strings = isinstance(facts, dict) and all(isinstance(value, str) for value in facts.values())
+            if not strings or any(tensor.dtype != np.float32 for tensor in tensors.values()):
+                raise ValueError("not what `save` writes")
             vector = ContextVector(tensors["vector"], int(metadata["count"]))
-            return cls(
-                vector,
-                Coefficients(tensors["coefficients"]),
-                metadata["backbone"],
-                json.loads(metadata["facts"]),
-            )
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            return cls(vector, Coefficients(tensors["coefficients"]), metadata["backbone"], facts)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(
                 f"injection {path} cannot be read ({type(error).__name__})",
                 "the file is damaged; make it again",
             ) from error
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """A safetensors file with its header in one order: the library's changes from write to write."""
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[8 + size :]

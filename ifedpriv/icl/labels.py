@@ -55,10 +55,20 @@ def label_tokens(backbone: Backbone, task: Task) -> LabelTokens:
     """Tokenise the labels behind a prompt and plan how they are scored.
 
     Raises:
-        InputError: if two label words become the same tokens, or one becomes none.
+        InputError: if two label words become the same tokens, one becomes none, or one merges with the prompt,
+            which would then have to be scored behind another prompt.
     """
     prompt = task.prompt("x")
-    tokens = tuple(tuple(backbone.encode_answer(prompt, answer)) for answer in task.answers())
+    alone = backbone.encode_prompt(prompt)
+    pairs = [backbone.encode_pair(prompt, answer) for answer in task.answers()]
+    for index, (start, _) in enumerate(pairs):
+        if start != alone:
+            raise InputError(
+                f"task.label_words[{index}] is {task.label_words[index]!r}, which the tokenizer merges with the end "
+                f"of task.template, {task.template[-10:]!r}, across task.gap, {task.gap!r}",
+                "move a space at the template's end into the gap, or a line break in the gap into the template",
+            )
+    tokens = tuple(tuple(answer) for _, answer in pairs)
     unknown = backbone.tokenizer.unk_token_id
     for index, label in enumerate(tokens):
         word = task.label_words[index]

@@ -24,7 +24,7 @@ class CalibrationSpec(BaseModel):
         start_beta: β before the first round, everywhere.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rounds: int = Field(10, ge=0, le=10_000)
     steps: int = Field(4, ge=1)
@@ -55,7 +55,7 @@ class IfedIclSpec(BaseModel):
         calibration: how the coefficients are calibrated.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["ifed_icl"] = "ifed_icl"
     position: Literal["last", "label", "prompt_end"] = "label"
@@ -77,14 +77,15 @@ class FedLoraSpec(BaseModel):
         alpha: adapters are scaled by alpha / rank.
         targets: names of the linear modules that get an adapter.
         rounds: rounds of training.
-        steps: optimiser steps a client takes in a round.
+        steps: optimiser steps a client takes in a round, where ``epochs`` is 0.
+        epochs: whole passes over a client's examples in a round, in place of ``steps``; 0 for steps.
         batch_size: examples a step.
         rate: learning rate at the first round.
         schedule: constant, or a cosine over the rounds.
         aggregation: uniform over clients, or by their numbers of examples.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["fed_lora"] = "fed_lora"
     rank: int = Field(8, ge=1)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -259,20 +260,24 @@ class Training:
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one."""
-        from safetensors import safe_open
-
         path = self.folder / "training.safetensors"
         if not path.exists():
             return False
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
+        try:
+            with safe_open(path, "pt") as file:
+                meta = file.metadata()
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"pretrain checkpoint {path} cannot be read ({type(error).__name__})",
+                "delete it to train from the beginning",
+            ) from error
         if json.loads(meta["recipe"]) != asdict(self.recipe):
             raise UserError(
                 f"pretrain folder {self.folder} holds a training with another recipe",
                 "give --out another folder, or delete this one",
             )
         self.progress = Progress(**json.loads(meta["progress"]))
-        tensors = load_file(path)
         for prefix, module in (("model.", self.model), ("heads.", self.heads)):
             for name, parameter in module.named_parameters():
                 parameter.data.copy_(tensors[prefix + name])

@@ -1,3 +1,5 @@
+"""Every way to give a task's files loads the examples that are in them, splits kept apart."""
+
 import importlib.util
 import json
 import logging

@@ -1,3 +1,5 @@
+"""Partitions hand every example to one client at most, as skewed as asked, and the same from the same seed."""
+
 import dataclasses
 from collections import Counter
 

@@ -1,3 +1,5 @@
+"""A data or partition spec that exists is well formed; every other is refused by field name."""
+
 import pytest
 from examples import TWO_WORDS, data_spec, partition_spec
 from pydantic import TypeAdapter, ValidationError

@@ -1,3 +1,5 @@
+"""Metrics against answers by hand."""
+
 import numpy as np
 import pytest
 from hypothesis import given

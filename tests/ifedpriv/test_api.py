@@ -1,0 +1,93 @@
+"""The Python interface finds what the command line finds, and names the client and row of a mistake."""
+
+import numpy as np
+import pytest
+from program import called
+from tiny import TEMPLATE, WORDS, examples, save_checkpoint, tiny_backbone, tiny_config, write_config
+
+from defenses.statement import PrivacyStatement
+from ifedpriv import IFedICL, Injection
+from ifedpriv.errors import InputError, UserError
+
+CLIENTS = [[(e.text, WORDS[e.label]) for e in examples(size, seed)] for seed, size in ((1, 9), (2, 12))]
+
+
+def interface(**changes):
+    return IFedICL(tiny_backbone(), **{"template": TEMPLATE, "labels": WORDS, "rounds": 2, **changes})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    # The tiny task has no gap between prompt and label; the interface's own default has one.
+    return interface(template=TEMPLATE, labels=("A", "B")).fit(CLIENTS)
+
+
+def test_fit_gives_an_injection_a_statement_and_a_verdict(fitted, tmp_path):
+    assert [record.round for record in fitted.rounds] == [0, 1, 2, 3]
+    assert fitted.verdict.examples == 1 + 2
+    assert not fitted.statement.bounded
+    assert not fitted.statement.simulation
+    fitted.save(tmp_path / "deep" / "injection.safetensors")
+    again = Injection.load(tmp_path / "deep" / "injection.safetensors")
+    again.check(tiny_backbone())
+    assert np.array_equal(again.vector.values, fitted.injection.vector.values)
+    assert PrivacyStatement.from_metadata(again.facts) == fitted.statement
+
+
+def test_predict_gives_label_words(fitted):
+    texts = [e.text for e in examples(5, 9)]
+    answers = fitted.predict(texts)
+    assert len(answers) == 5
+    assert set(answers) <= set(WORDS)
+    assert fitted.predict(texts[::-1]) == answers[::-1]
+
+
+def test_each_round_is_told_as_it_ends():
+    told = []
+    fitted = interface(rounds=1, held_out=0.0).fit(CLIENTS, told.append)
+    assert tuple(told) == fitted.rounds
+    assert [record.round for record in told] == [0, 1]
+    assert fitted.verdict is None
+
+
+def test_the_seed_decides_the_batches():
+    one, same, other = (interface(seed=s, rounds=1).fit(CLIENTS).injection for s in (0, 0, 1))
+    assert np.array_equal(one.coefficients.values, same.coefficients.values)
+    assert not np.array_equal(one.coefficients.values, other.coefficients.values)
+
+
+def test_what_it_saves_serves_the_command_line(fitted, tmp_path):
+    """In a run's folder, with the backbone it was made for."""
+    config = {**tiny_config(tmp_path), "backbone": {"path": str(save_checkpoint(tmp_path / "same"))}}
+    (tmp_path / "run").mkdir()
+    write_config(tmp_path / "run" / "config.yaml", config)
+    fitted.save(tmp_path / "run" / "injection.safetensors")
+    done = called("predict", tmp_path / "run", "--text", "the worst day")
+    assert done.out.split() == fitted.predict(["the worst day"])
+
+
+def test_a_backbone_can_be_named_by_its_folder(tmp_path):
+    model = IFedICL(save_checkpoint(tmp_path), template=TEMPLATE, labels=WORDS)
+    assert model.backbone.fingerprint == tiny_backbone().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        ([[("a", "A")], []], "client 1 has no example"),
+        ([[("a", "A"), ("b", "C")]], "client 0, row 1: the label is 'C'; use one of A, B"),
+        ([[("a", "A"), ("  ", "B")]], "client 0, row 1: the text is empty"),
+        ([], "no client answered in round 0"),
+    ],
+)
+def test_a_mistake_names_client_and_row_and_no_text(clients, expected):
+    with pytest.raises(UserError) as caught:
+        interface().fit(clients)
+    assert expected in str(caught.value)
+
+
+def test_a_wrong_wording_is_refused_at_once():
+    with pytest.raises(InputError, match=r"holds \{text\} 0 times"):
+        interface(template="no slot")
+    with pytest.raises(InputError, match="needs at least two"):
+        interface(labels=["A"])
