@@ -35,7 +35,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 ALPHAS = (8.0, 32.0)
 MEMORY_ROUNDS = 3
 TASK = "topic"
-CLIENTS, EXAMPLES, ROUNDS, STEPS, BATCH, TEST = 8, 200, 15, 4, 16, 500
+CLIENTS, EXAMPLES, ROUNDS, STEPS, BATCH, TEST = 8, 200, 10, 4, 16, 500
 
 ARMS: dict[str, dict[str, Any]] = {
     "ifed_icl, 4 steps": {"kind": "ifed_icl"},

@@ -75,13 +75,14 @@ class FedLoraSpec(BaseModel):
         kind: names the method.
         rank: rank of each adapter.
         alpha: adapters are scaled by alpha / rank.
-        targets: names of the linear modules that get an adapter.
+        targets: last parts of the names of the linear modules that get an adapter. The default means the fused
+            map of queries, keys and values where a family has one (GPT-2, GPT-NeoX, BLOOM, Falcon, Phi-3).
         rounds: rounds of training.
         steps: optimiser steps a client takes in a round, where ``epochs`` is 0.
         epochs: whole passes over a client's examples in a round, in place of ``steps``; 0 for steps.
         batch_size: examples a step.
-        rate: learning rate at the first round.
-        schedule: constant, or a cosine over the rounds.
+        rate: Adam's learning rate at the first round.
+        schedule: constant, or a cosine over the rounds that ends at a twentieth of the rate.
         aggregation: uniform over clients, or by their numbers of examples.
     """
 

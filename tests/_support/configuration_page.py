@@ -86,7 +86,8 @@ SECTIONS = (
     ),
     (
         "`method` with `kind: fed_lora`",
-        "`ifedpriv run` refuses this kind; it is there for comparisons.",
+        "Needs the package PEFT: `pip install 'ifedpriv[lora]'`. A run has the rows *local LoRA* and *global LoRA* "
+        "in place of the injections, ends with `adapter.safetensors`, and cannot be folded.",
         (("", FedLoraSpec),),
     ),
     ("`cohort`", "", (("", CohortSpec),)),
