@@ -88,7 +88,7 @@ class Injection:
         }
         partial = path.with_name(path.name + ".partial")
         tensors = {"vector": self.vector.values.copy(), "coefficients": self.coefficients.values.copy()}
-        partial.write_bytes(_sorted_header(save(tensors, metadata)))
+        partial.write_bytes(sorted_header(save(tensors, metadata)))
         partial.replace(path)
 
     @classmethod
@@ -118,7 +118,7 @@ class Injection:
             ) from error
 
 
-def _sorted_header(file: bytes) -> bytes:
+def sorted_header(file: bytes) -> bytes:
     """A safetensors file with its header in one order: the library's changes from write to write."""
     size = int.from_bytes(file[:8], "little")
     header = json.loads(file[8 : 8 + size])

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import nn
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.errors import InputError, ModelError, UserError
+from ifedpriv.icl.injection import sorted_header
 
 FORMAT = "ifedpriv-lora-1"
 
@@ -226,7 +227,8 @@ class LoraAdapter:
             "facts": json.dumps(dict(self.facts), sort_keys=True),
         }
         partial = path.with_name(path.name + ".partial")
-        save_file({name: array.copy() for name, array in self.arrays.items()}, partial, metadata=metadata)
+        tensors = {name: array.copy() for name, array in self.arrays.items()}
+        partial.write_bytes(sorted_header(save(tensors, metadata)))
         partial.replace(path)
 
     @classmethod
@@ -237,20 +239,19 @@ class LoraAdapter:
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise InputError(
+                        f"adapter {path} has format {metadata.get('format')!r}",
+                        f"this version reads {FORMAT}",
+                    )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if metadata.get("format") != FORMAT:
-                raise InputError(
-                    f"adapter {path} has format {metadata.get('format')!r}", f"this version reads {FORMAT}"
-                )
-            return cls(
-                tensors,
-                int(metadata["rank"]),
-                float(metadata["alpha"]),
-                tuple(json.loads(metadata["targets"])),
-                metadata["backbone"],
-                json.loads(metadata["facts"]),
-            )
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            facts, targets = json.loads(metadata["facts"]), json.loads(metadata["targets"])
+            strings = isinstance(facts, dict) and all(isinstance(v, str) for v in (*facts.values(), *targets))
+            if not strings or any(tensor.dtype != np.float32 for tensor in tensors.values()):
+                raise ValueError("not what `save` writes")
+            rank, alpha = int(metadata["rank"]), float(metadata["alpha"])
+            return cls(tensors, rank, alpha, tuple(targets), metadata["backbone"], facts)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(
                 f"adapter {path} cannot be read ({type(error).__name__})",
                 "the file is damaged; make it again",

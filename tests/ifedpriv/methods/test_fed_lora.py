@@ -217,6 +217,7 @@ def test_saving_and_loading(backbone, tmp_path):
     adapter.save(path)
     back = LoraAdapter.load(path)
     assert (back.rank, back.alpha, back.targets, back.facts) == (2, 4.0, SPEC.targets, {"task": "x"})
+    assert adapter.save(tmp_path / "again") is None and path.read_bytes() == (tmp_path / "again").read_bytes()
     with adapter.on(backbone):
         first = hidden(backbone)
     with back.on(backbone):
