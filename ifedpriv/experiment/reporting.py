@@ -138,7 +138,8 @@ def _mean_length(setup: Setup, context: str) -> float:
 
 def _task_facts(setup: Setup) -> TaskFacts:
     task = setup.data.task
-    counts = holdings(setup.partition.clients, task.n_classes)
+    held = setup.partition.clients
+    counts = holdings(held, task.n_classes) if task.n_classes else [[len(client)] for client in held]
     return TaskFacts(
         task.name,
         str(task.kind),
