@@ -113,7 +113,7 @@ def test_clients_of_one_example_each_run(world, tmp_path):
 
 def test_the_shipped_model_and_tasks_run_with_contradicting_groups(tmp_path):
     flags = [
-        "data.name=routing",
+        "data.name=remedy",
         "data.train=60",
         "data.test=12",
         "partition={kind: contradictory, clients: 2}",
