@@ -31,7 +31,7 @@ from scipy import stats
 THREADS = 1
 SEEDS = 5
 TUNING_SEEDS = (1000, 1001)
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ALPHAS = (8.0, 32.0)
 MEMORY_ROUNDS = 3
 TASK = "topic"

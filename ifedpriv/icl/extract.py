@@ -25,7 +25,7 @@ def activations(
     task: Task,
     examples: Sequence[Example],
     *,
-    position: Position = Position.LAST,
+    position: Position = Position.LABEL,
     batch_size: int = 32,
     demonstrations: Sequence[Demonstration] | None = None,
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
@@ -59,7 +59,7 @@ def extract(
     task: Task,
     examples: Sequence[Example],
     *,
-    position: Position = Position.LAST,
+    position: Position = Position.LABEL,
     batch_size: int = 32,
     demonstrations: Sequence[Demonstration] | None = None,
 ) -> ContextVector:
@@ -92,7 +92,7 @@ def extract_by_class(
     task: Task,
     examples: Sequence[Example],
     *,
-    position: Position = Position.LAST,
+    position: Position = Position.LABEL,
     batch_size: int = 32,
     demonstrations: Sequence[Demonstration] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

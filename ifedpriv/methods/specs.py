@@ -75,8 +75,8 @@ class FedLoraSpec(BaseModel):
         kind: names the method.
         rank: rank of each adapter.
         alpha: adapters are scaled by alpha / rank.
-        targets: last parts of the names of the linear modules that get an adapter. The default means the fused
-            map of queries, keys and values where a family has one (GPT-2, GPT-NeoX, BLOOM, Falcon, Phi-3).
+        targets: last parts of the names of the linear modules that get an adapter; the default means the fused map in
+            families that have one.
         rounds: rounds of training.
         steps: optimiser steps a client takes in a round, where ``epochs`` is 0.
         epochs: whole passes over a client's examples in a round, in place of ``steps``; 0 for steps.

@@ -86,8 +86,7 @@ SECTIONS = (
     ),
     (
         "`method` with `kind: fed_lora`",
-        "Needs the package PEFT: `pip install 'ifedpriv[lora]'`. A run has the rows *local LoRA* and *global LoRA* "
-        "in place of the injections, ends with `adapter.safetensors`, and cannot be folded.",
+        "Needs the extra `lora`. There is no guard.",
         (("", FedLoraSpec),),
     ),
     ("`cohort`", "", (("", CohortSpec),)),
@@ -204,6 +203,9 @@ def default_words(field):
 def rows(model, prefix):
     """The table's cells for one class: name, type, default, meaning."""
     whole, meanings = model.model_json_schema(), documented(model)
+    missing = [name for name in own_fields(model) if name not in (*meanings, *TAGS)]
+    if missing:
+        raise SystemExit(f"{model.__name__} has no line under Attributes for {', '.join(missing)}")
     result = []
     for name in own_fields(model):
         part = whole["properties"][name]

@@ -113,7 +113,7 @@ def test_clients_of_one_example_each_run(world, tmp_path):
 
 def test_the_shipped_model_and_tasks_run_with_contradicting_groups(tmp_path):
     flags = [
-        "data.name=routing",
+        "data.name=remedy",
         "data.train=60",
         "data.test=12",
         "partition={kind: contradictory, clients: 2}",
@@ -131,7 +131,9 @@ def test_a_generation_task_runs_and_predicts(tmp_path):
     given = [argument for value in flags for argument in ("--set", value)]
     done = called("run", "--out", tmp_path / "run", "--json", *given)
     assert done.code == 0, done
-    assert json.loads(done.out)["primary_metric"] == "exact_match"
+    report = json.loads(done.out)
+    assert report["primary_metric"] == "exact_match"
+    assert report["task"]["holdings"]["counts"] == [[15], [15]]
     said = called("predict", tmp_path / "run", "--text", "Note by Ida Holt in Seaford.", "--json")
     assert set(json.loads(said.out)) == {"answer"}
 

@@ -23,7 +23,7 @@ from ifedpriv.pretrain.train import Recipe, Training
 
 # Six few-shot steps, so that a long batch is among them.
 RECIPE = Recipe(
-    width=16, layers=1, heads=2, hidden=16, texts=300, label_steps=2, copy_steps=1, fewshot_steps=6, warmup=2
+    width=16, layers=1, heads=2, hidden=16, texts=300, label_steps=2, copy_steps=1, fewshot_steps=6, hard_steps=2, warmup=2
 )
 PLAN = SequencePlan(sequences=12, demonstrations=4, instructed=0.5, copying=0.4)
 
@@ -183,7 +183,7 @@ def test_a_training_goes_through_its_stages_and_moves_every_weight(training, tmp
     made = training(tmp_path)
     before, stages = weights(made), []
     made.run(lambda p, losses: stages.append((p.stage, sorted(losses))))
-    assert [stage for stage, _ in stages] == [1, 2, *[3] * 7]
+    assert [stage for stage, _ in stages] == [1, 2, *[3] * 6, *[4] * 3]
     assert "kinds" in stages[1][1]
     assert "kinds" not in stages[-1][1]
     assert all(not torch.equal(before[name], after) for name, after in weights(made).items())
