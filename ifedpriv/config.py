@@ -53,7 +53,6 @@ class EvaluationSection(_Section):
         shots: the most demonstrations in a client's own prompt (local ICL).
         local_icl: measure what each client's own prompt answers.
         local_injection: measure what each client's own vector and coefficients answer.
-        instructed: has no effect in this version.
         every_round: score the injection on the test examples after every coefficient round, for the curve.
         validation_fraction: share of each client's examples that it holds out for the guard, rounded down.
         batch_size: test prompts per forward pass.
@@ -62,7 +61,6 @@ class EvaluationSection(_Section):
     shots: int = Field(8, ge=1)
     local_icl: bool = True
     local_injection: bool = True
-    instructed: bool = False
     every_round: bool = True
     validation_fraction: float = Field(0.2, ge=0, lt=1)
     batch_size: int = Field(64, ge=1)

@@ -23,7 +23,16 @@ from ifedpriv.pretrain.train import Recipe, Training
 
 # Six few-shot steps, so that a long batch is among them.
 RECIPE = Recipe(
-    width=16, layers=1, heads=2, hidden=16, texts=300, label_steps=2, copy_steps=1, fewshot_steps=6, hard_steps=2, warmup=2
+    width=16,
+    layers=1,
+    heads=2,
+    hidden=16,
+    texts=300,
+    label_steps=2,
+    copy_steps=1,
+    fewshot_steps=6,
+    hard_steps=2,
+    warmup=2,
 )
 PLAN = SequencePlan(sequences=12, demonstrations=4, instructed=0.5, copying=0.4)
 
