@@ -263,56 +263,62 @@ def test_a_balanced_test_has_equally_many_of_every_class():
 
 needs_data = pytest.mark.skipif(not os.environ.get("IFEDPRIV_DATA"), reason="IFEDPRIV_DATA is not set")
 
-# The beginning of one real row of every class, in the order of the label words.
+# The word that each class must get, and how one real row of the class begins; written out, not computed.
 KNOWN_ROWS = {
-    "subj": ["it is a look into one of the major social", "performances all around are tops"],
-    "trec": [
-        "What does snafu stand for",
-        "What brand of white rum is still made in Cuba",
-        "What is sound ?",
-        "Who was the inventor of the stove",
-        "Where does the Santa Fe Trail",
-        "How many votes in Congress dissented",
-    ],
-    "sst2": ["an ugly-duckling tale so hideously", "very psychoanalytical -- provocatively"],
-    "sst5": [
-        "not only unfunny , but downright repellent",
-        "halfway through the movie , the humor dwindles",
-        "every child 's story is what matters",
-        "a delightful romantic comedy with plenty of bite",
-        "`` the best disney movie since the lion king",
-    ],
-    "mr": ["stay away . far away .", "a savage john waters-like humor"],
-    "agnews": [
-        "Iraq PM pleads for Europe",
-        "Couch, Gildon, Levens Among NFL Cuts",
-        "Socially Responsible Funds on a Tear",
-        "Nokia To Expand On-Device Storage",
-    ],
-    "emoc": [
-        "M fine am good how's study ?",
-        "I am happy to with you.",
-        "I am boring what boring???",
-        "I hate bio your face.",
-    ],
-    "emotion": [
-        "i feel like the awkward outsider",
-        "i hope that you are all feeling festive",
-        "im feeling that longing urge to create",
-        "i still feel incredibly frustrated by it",
-        "i reached down to feel what that strange sensation",
-        "im old enough that graduation and yk feels",
-    ],
-    "sib200": [
-        "During the 1980s he worked on shows such as Taxi",
-        "Inland Antarctica is a desolate plateau",
-        "Apart from the fever and a sore throat",
-        "He referred to the rumors as",
-        "The atom can be considered to be one",
-        "The final score was a one-point victory",
-        "Goma is a tourist city",
-    ],
-    "sms_spam": ["Yeah I should be able to, I'll text", "FREE RING TONE just text"],
+    "subj": {
+        "objective": "it is a look into one of the major social",
+        "subjective": "performances all around are tops",
+    },
+    "trec": {
+        "Abbreviation": "What does snafu stand for",
+        "Entity": "What brand of white rum is still made in Cuba",
+        "Description": "What is sound ?",
+        "Person": "Who was the inventor of the stove",
+        "Location": "Where does the Santa Fe Trail",
+        "Number": "How many votes in Congress dissented",
+    },
+    "sst2": {
+        "negative": "an ugly-duckling tale so hideously",
+        "positive": "very psychoanalytical -- provocatively",
+    },
+    "sst5": {
+        "terrible": "not only unfunny , but downright repellent",
+        "negative": "halfway through the movie , the humor dwindles",
+        "neutral": "every child 's story is what matters",
+        "positive": "a delightful romantic comedy with plenty of bite",
+        "great": "`` the best disney movie since the lion king",
+    },
+    "mr": {"negative": "stay away . far away .", "positive": "a savage john waters-like humor"},
+    "agnews": {
+        "World": "Iraq PM pleads for Europe",
+        "Sports": "Couch, Gildon, Levens Among NFL Cuts",
+        "Business": "Socially Responsible Funds on a Tear",
+        "Technology": "Nokia To Expand On-Device Storage",
+    },
+    "emoc": {
+        "others": "M fine am good how's study ?",
+        "happy": "I am happy to with you.",
+        "sad": "I am boring what boring???",
+        "angry": "I hate bio your face.",
+    },
+    "emotion": {
+        "sadness": "i feel like the awkward outsider",
+        "joy": "i hope that you are all feeling festive",
+        "love": "im feeling that longing urge to create",
+        "anger": "i still feel incredibly frustrated by it",
+        "fear": "i reached down to feel what that strange sensation",
+        "surprise": "im old enough that graduation and yk feels",
+    },
+    "sib200": {
+        "entertainment": "During the 1980s he worked on shows such as Taxi",
+        "geography": "Inland Antarctica is a desolate plateau",
+        "health": "Apart from the fever and a sore throat",
+        "politics": "He referred to the rumors as",
+        "science": "The atom can be considered to be one",
+        "sports": "The final score was a one-point victory",
+        "travel": "Goma is a tourist city",
+    },
+    "sms_spam": {"normal": "Yeah I should be able to, I'll text", "spam": "FREE RING TONE just text"},
 }
 
 
@@ -327,7 +333,7 @@ def test_a_preset_fits_the_real_files(name):
     known = {
         example.text: data.task.label_words[example.label] for example in [*data.train, *data.validation]
     }
-    for start, word in zip(KNOWN_ROWS[name], data.task.label_words, strict=True):
+    for word, start in KNOWN_ROWS[name].items():
         assert {known[text] for text in known if text.startswith(start)} == {word}, start
 
 

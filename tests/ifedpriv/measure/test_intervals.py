@@ -144,6 +144,16 @@ def test_bootstrap_of_macro_f1_equals_drawing_rows():
     assert (interval.low, interval.high) == pytest.approx(tuple(plain), abs=0.008)
 
 
+def test_a_class_that_a_resample_lacks_does_not_count_in_it():
+    """Against drawing rows again, where one class has one row; 0.025 is 5 standard errors."""
+    truth = np.array([0, 1] * 30 + [2])
+    prediction = np.where(np.arange(61) % 7 == 0, 1 - truth % 2, truth % 2)
+    rows = np.random.default_rng(14).integers(61, size=(4000, 61))
+    plain = np.quantile([macro_f1(truth[i], prediction[i]) for i in rows], [0.025, 0.975])
+    interval = bootstrap_macro_f1(truth, prediction, resamples=4000)
+    assert (interval.low, interval.high) == pytest.approx(tuple(plain), abs=0.025)
+
+
 def test_bootstrap_of_a_mean_is_close_to_its_normal_interval():
     values = np.random.default_rng(4).random(400)
     interval = bootstrap_mean(values, resamples=4000)
