@@ -18,7 +18,7 @@ from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_of
 from ifedpriv.icl.labels import label_tokens
-from ifedpriv.icl.prompts import tokenize
+from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client
@@ -100,10 +100,9 @@ def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client]) 
     else:
         room = max(map(len, label_tokens(backbone, task).tokens))
     for client in clients:
-        for example in (*client.train, *client.validation):
-            tokenize(backbone, task, example)
-    for query in data.test:
-        ids = backbone.encode_prompt(task.prompt(query.text))
+        tokenize_all(backbone, task, (*client.train, *client.validation))
+    prompts = backbone.encode_prompts([task.prompt(query.text) for query in data.test])
+    for query, ids in zip(data.test, prompts, strict=True):
         backbone.check_length(
             [*ids, *range(room)], f"a test example of task {task.name} of {len(query.text)} characters"
         )

@@ -6,20 +6,17 @@ backbone it was made for and refuses any other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
-from ifedpriv.errors import InputError, ModelError
+from ifedpriv.errors import ModelError
+from ifedpriv.icl.tensor_file import reading, write_tensors
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
 FORMAT = "ifedpriv-injection-1"
@@ -79,49 +76,13 @@ class Injection:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; an interrupted write leaves nothing under the final name."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {
-            "format": FORMAT,
-            "count": str(self.vector.count),
-            "backbone": self.backbone,
-            "facts": json.dumps(dict(self.facts), sort_keys=True),
-        }
-        partial = path.with_name(path.name + ".partial")
-        tensors = {"vector": self.vector.values.copy(), "coefficients": self.coefficients.values.copy()}
-        partial.write_bytes(sorted_header(save(tensors, metadata)))
-        partial.replace(path)
+        metadata = {"format": FORMAT, "count": str(self.vector.count), "backbone": self.backbone}
+        tensors = {"vector": self.vector.values, "coefficients": self.coefficients.values}
+        write_tensors(path, tensors, metadata, self.facts)
 
     @classmethod
     def load(cls, path: Path) -> Injection:
         """Read a file that `save` wrote."""
-        if not path.is_file():
-            raise InputError(f"injection {path} does not exist", "give the run's injection.safetensors")
-        try:
-            with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(
-                        f"injection {path} has format {metadata.get('format')!r}",
-                        f"this version reads {FORMAT}",
-                    )
-                tensors = {name: file.get_tensor(name) for name in ("vector", "coefficients")}
-            facts = json.loads(metadata["facts"])
-            strings = isinstance(facts, dict) and all(isinstance(value, str) for value in facts.values())
-            if not strings or any(tensor.dtype != np.float32 for tensor in tensors.values()):
-                raise ValueError("not what `save` writes")
+        with reading(path, "injection", FORMAT) as (tensors, metadata, facts):
             vector = ContextVector(tensors["vector"], int(metadata["count"]))
             return cls(vector, Coefficients(tensors["coefficients"]), metadata["backbone"], facts)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(
-                f"injection {path} cannot be read ({type(error).__name__})",
-                "the file is damaged; make it again",
-            ) from error
-
-
-def sorted_header(file: bytes) -> bytes:
-    """A safetensors file with its header in one order: the library's changes from write to write."""
-    size = int.from_bytes(file[:8], "little")
-    header = json.loads(file[8 : 8 + size])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + file[8 + size :]

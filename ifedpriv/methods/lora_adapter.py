@@ -22,13 +22,11 @@ from weakref import WeakSet
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from torch import nn
 
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.errors import InputError, ModelError, UserError
-from ifedpriv.icl.injection import sorted_header
+from ifedpriv.errors import ModelError, UserError
+from ifedpriv.icl.tensor_file import reading, write_tensors
 
 FORMAT = "ifedpriv-lora-1"
 
@@ -217,45 +215,27 @@ class LoraAdapter:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; an interrupted write leaves nothing under the final name."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {
             "format": FORMAT,
             "rank": str(self.rank),
             "alpha": repr(self.alpha),
             "targets": json.dumps(self.targets),
             "backbone": self.backbone,
-            "facts": json.dumps(dict(self.facts), sort_keys=True),
         }
-        partial = path.with_name(path.name + ".partial")
-        tensors = {name: array.copy() for name, array in self.arrays.items()}
-        partial.write_bytes(sorted_header(save(tensors, metadata)))
-        partial.replace(path)
+        write_tensors(path, self.arrays, metadata, self.facts)
 
     @classmethod
     def load(cls, path: Path) -> LoraAdapter:
         """Read a file that `save` wrote."""
-        if not path.is_file():
-            raise InputError(f"adapter {path} does not exist", "give the run's adapter.safetensors")
-        try:
-            with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(
-                        f"adapter {path} has format {metadata.get('format')!r}",
-                        f"this version reads {FORMAT}",
-                    )
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            facts, targets = json.loads(metadata["facts"]), json.loads(metadata["targets"])
-            strings = isinstance(facts, dict) and all(isinstance(v, str) for v in (*facts.values(), *targets))
-            if not strings or any(tensor.dtype != np.float32 for tensor in tensors.values()):
-                raise ValueError("not what `save` writes")
-            rank, alpha = int(metadata["rank"]), float(metadata["alpha"])
-            return cls(tensors, rank, alpha, tuple(targets), metadata["backbone"], facts)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(
-                f"adapter {path} cannot be read ({type(error).__name__})",
-                "the file is damaged; make it again",
-            ) from error
+        with reading(path, "adapter", FORMAT) as (tensors, metadata, facts):
+            return cls(
+                tensors,
+                int(metadata["rank"]),
+                float(metadata["alpha"]),
+                tuple(json.loads(metadata["targets"])),
+                metadata["backbone"],
+                facts,
+            )
 
 
 def _wrapped(

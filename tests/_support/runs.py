@@ -28,7 +28,7 @@ def found(folder: Path) -> dict[str, Any]:
     return {
         "report": report,
         "rounds": lines,
-        "injection": (folder / "injection.safetensors").read_bytes(),
+        "artifacts": {path.name: path.read_bytes() for path in folder.glob("*.safetensors")},
         "config": (folder / "config.yaml").read_text("utf-8"),
         "view": (view / "view.json").read_text("utf-8") if view.exists() else None,
         "frames": [_fields(record) for record in ServerView.open(view).frames()] if view.exists() else None,

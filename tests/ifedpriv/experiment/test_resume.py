@@ -72,6 +72,19 @@ def test_killed_at_every_single_file(world, tmp_path):
         assert go_on(out) == whole, number
 
 
+def test_another_method_is_gone_on_with_as_well(world, tmp_path):
+    """FedAvg over LoRA, killed after two of its three rounds, with the third in the recording already."""
+    config, _, _ = world
+    lora = "method={kind: fed_lora, rank: 2, rounds: 3, steps: 2, batch_size: 4}"
+    begun = ["run", config, "--set", lora]
+    assert called(*begun, "--out", tmp_path / "whole").code == 0
+    whole = found(tmp_path / "whole")
+    assert list(whole["artifacts"]) == ["adapter.safetensors"]
+    assert len(whole["rounds"]) == 3
+    kill_run(8, *begun, "--out", tmp_path / "run")
+    assert go_on(tmp_path / "run") == whole
+
+
 def test_killed_over_and_over(world, tmp_path):
     """The resumed runs are killed as well; each must get further than the one before."""
     config, whole, _ = world
