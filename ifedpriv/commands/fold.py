@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from ifedpriv.commands.console import say
 from ifedpriv.errors import UserError
 
 
@@ -21,9 +23,13 @@ def run(options: argparse.Namespace) -> int:
     if options.out.exists() and any(options.out.iterdir()):
         raise UserError(f"--out {options.out} is not empty", "give a new folder")
     from ifedpriv.experiment.artifact import load_run
+    from ifedpriv.experiment.facts import guard_warning
     from ifedpriv.icl.folding import fold
 
     backbone, _, injection = load_run(options.run)
+    warning = guard_warning(injection.facts)
+    if warning is not None:
+        say(f"ifedpriv: warning: {warning}", sys.stderr)
     fold(backbone, injection, options.out)
     print(f"Folded checkpoint: {options.out} (plain transformers loads it; it has no run-time cost)")
     return 0

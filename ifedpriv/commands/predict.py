@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from ifedpriv.commands.console import say
 from ifedpriv.errors import InputError
 
 
@@ -26,10 +27,14 @@ def run(options: argparse.Namespace) -> int:
     texts = _texts(options)
     from ifedpriv.data.task import TaskKind
     from ifedpriv.experiment.artifact import load_run
+    from ifedpriv.experiment.facts import guard_warning
     from ifedpriv.icl.predict import generate_answers, score_labels
 
     backbone, task, injection = load_run(options.run)
     used = None if options.plain else injection
+    warning = guard_warning(injection.facts)
+    if warning is not None and not options.plain:
+        say(f"ifedpriv: warning: {warning}; --plain answers without it", sys.stderr)
     if task.kind is TaskKind.GENERATION:
         answers = generate_answers(backbone, task, texts, injection=used)
         lines = [{"answer": answer} for answer in answers]

@@ -1,4 +1,4 @@
-"""What travels with an injection about its task, and how a task is told from it."""
+"""What travels with an injection about its task and about the guard's verdict, and how both are read back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
+from ifedpriv.icl.guard import GuardVerdict
 
 
 def task_facts(task: Task) -> dict[str, str]:
@@ -32,6 +33,26 @@ def task_of(facts: Mapping[str, str]) -> Task:
         return Task(**{**wording, "label_words": tuple(wording["label_words"]), "kind": kind})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError("the injection does not say its task", "use one that this program wrote") from error
+
+
+def guard_facts(verdict: GuardVerdict | None) -> dict[str, str]:
+    """A guard's verdict as metadata; nothing where there was no guard."""
+    if verdict is None:
+        return {}
+    return {"guard": json.dumps({"accepted": verdict.improves, "verdict": verdict.sentence()})}
+
+
+def guard_warning(facts: Mapping[str, str]) -> str | None:
+    """What a user of an injection must be told: the guard's sentence where it refused, else None."""
+    if "guard" not in facts:
+        return None
+    try:
+        said = json.loads(facts["guard"])
+        return None if said["accepted"] else str(said["verdict"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "the injection's guard verdict cannot be read", "the file is damaged; make it again"
+        ) from error
 
 
 def task_hash(task: Task) -> str:

@@ -41,7 +41,7 @@ def figures(kind: TaskKind, lists: Sequence[Answers]) -> dict[str, Figure]:
     """
     if kind is TaskKind.GENERATION:
         return {
-            EXACT_MATCH: _mean_figure([_texts(metrics.exact_match, a) for a in lists]),
+            EXACT_MATCH: _accuracy([_texts(metrics.exact_match, a) == 1 for a in lists]),
             ROUGE_L: _mean_figure([_texts(metrics.rouge_l, a) for a in lists]),
         }
     right = [np.asarray(a.truth) == np.asarray(a.predicted) for a in lists]

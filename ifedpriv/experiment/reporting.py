@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,6 +18,8 @@ from ifedpriv.experiment.figures import figures, primary_metric
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
+from ifedpriv.icl.labels import label_tokens
+from ifedpriv.methods.specs import IfedIclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -53,7 +54,7 @@ def build_report(outcome: Outcome) -> Report:
     verdict = setup.method.verdict(outcome.state)
     return Report(
         run=setup.config.name,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=outcome.started,
         versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         platform={
             "system": f"{platform.system()} {platform.machine()}",
@@ -164,10 +165,21 @@ def _warnings(outcome: Outcome) -> list[str]:
     failed = sum(len(line["dropped"]) for line in outcome.rounds)
     if failed:
         result.append(f"{failed} client steps failed and are not in the aggregates")
+    if _loss_fell_back(outcome.setup):
+        result.append(
+            "method.calibration.loss is labels, but a label of this task has several tokens: answers competed with "
+            "the whole vocabulary"
+        )
     verdict = outcome.setup.method.verdict(outcome.state)
     if verdict is not None and not verdict.improves:
         result.append(verdict.sentence())
     return result
+
+
+def _loss_fell_back(setup: Setup) -> bool:
+    spec, task = setup.config.method, setup.data.task
+    asked = isinstance(spec, IfedIclSpec) and spec.calibration.loss == "labels"
+    return asked and (task.n_classes == 0 or not label_tokens(setup.backbone, task).single)
 
 
 def _round(line: Mapping[str, Any]) -> RoundRecord:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from defenses.ledger import Ledger, PublicDeclaration
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
 from ifedpriv.experiment import baselines
-from ifedpriv.experiment.facts import task_facts, task_hash
+from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import single
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
@@ -56,6 +57,7 @@ class Outcome:
         rows: comparison name to lists of answers and seconds of client time.
         up, down: bytes by client over all rounds.
         seconds: wall time of rounds and comparisons, of all processes that worked on this run.
+        started: when the first of those processes began, as ISO 8601.
     """
 
     setup: Setup
@@ -67,6 +69,7 @@ class Outcome:
     up: Traffic
     down: Traffic
     seconds: float
+    started: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,20 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
                     "up": up.to_dict(),
                     "down": down.to_dict(),
                     "seconds": before + time.perf_counter() - started,
+                    "started": facts["started"],
                 },
             )
     statement = setup.defense.statement(ledger)
-    injection = setup.method.artifact(state, {**task_facts(setup.data.task), **statement.to_metadata()})
+    said = {
+        **task_facts(setup.data.task),
+        **guard_facts(setup.method.verdict(state)),
+        **statement.to_metadata(),
+    }
+    injection = setup.method.artifact(state, said)
     injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
     rows = _compare(setup, run, injection, report)
     seconds = before + time.perf_counter() - started
-    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds)
+    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
 
 
 def train(setup: Setup) -> tuple[State, Artifact]:
@@ -227,7 +236,8 @@ def _first_facts(setup: Setup) -> dict[str, Any]:
     ):
         ledger.add(PublicDeclaration(what, why))
     empty = Traffic().to_dict()
-    return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0, "started": now}
 
 
 def _entropy(setup: Setup) -> Entropy:

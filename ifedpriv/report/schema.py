@@ -82,7 +82,7 @@ class Report(Record):
     Attributes:
         schema_version: of this format.
         run: the run's name.
-        started: when, as ISO 8601 with its zone.
+        started: when the run began, as ISO 8601 with its zone; a resumed run keeps its first beginning.
         versions: version of each piece of software that may change a number, by name.
         platform: facts about the machine, by name.
         seeds: what each source of chance started from, by name.

@@ -1,6 +1,7 @@
 """The program from end to end: what each verb writes, prints and returns."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,17 @@ def test_clients_of_one_example_each_run(world, tmp_path):
     assert json.loads(done.out)["guard"] is None
 
 
+def test_a_loss_among_labels_that_cannot_be_is_told(tmp_path):
+    """Labels of several tokens compete with the vocabulary, whatever the configuration asks for."""
+    small = ["data.train=48", "data.validation=20", "data.test=20", "partition.clients=2"]
+    quick = ["method.calibration={rounds: 1, steps: 1, loss: labels}", "evaluation.local_icl=false"]
+    sets = [part for value in [*small, *quick] for part in ("--set", value)]
+    for task, told in (("intake", True), ("tone", False)):
+        done = called("run", "--set", f"data.name={task}", *sets, "--out", tmp_path / task)
+        assert done.code == 0, done
+        assert ("a label of this task has several tokens" in " ".join(done.out.split())) is told
+
+
 def test_the_shipped_model_and_tasks_run_with_contradicting_groups(tmp_path):
     flags = [
         "data.name=remedy",
@@ -180,6 +192,28 @@ def test_predict_plain_is_the_bare_model(world, run):
         assert list(line["scores"]) == list(WORDS)
         assert list(line["scores"].values()) == pytest.approx(row.tolist(), abs=1e-5)
         assert json.loads(other)["scores"] != line["scores"]
+
+
+@pytest.mark.parametrize(("injected", "warned"), [(0.25, True), (0.75, False)])
+def test_an_injection_that_the_guard_refused_is_used_with_a_warning(run, tmp_path, injected, warned):
+    """On standard error, so that a program that reads the answers is not disturbed."""
+    from ifedpriv.experiment.facts import guard_facts
+    from ifedpriv.icl.guard import GuardVerdict
+
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    was = Injection.load(run / "injection.safetensors")
+    facts = {**was.facts, **guard_facts(GuardVerdict(injected, 0.5, 8))}
+    Injection(was.vector, was.coefficients, was.backbone, facts).save(other / "injection.safetensors")
+    for command in (
+        ["predict", other, "--text", TEXTS[0]],
+        ["fold", other, "--out", tmp_path / "folded"],
+    ):
+        done = called(*command)
+        assert done.code == 0, done
+        assert ("does NOT improve the model" in done.err) is warned
+        assert "does NOT" not in done.out
+    assert called("predict", other, "--plain", "--text", TEXTS[0]).err == ""
 
 
 def test_predict_without_a_text_or_with_one_that_is_none(run, tmp_path):

@@ -1,5 +1,6 @@
 """Killed at any moment and gone on with, a run finds what an uninterrupted one finds, to the digit and to the byte."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -157,6 +158,15 @@ def stopped(world, tmp_path, rounds):
 
 def test_interrupted_by_the_user(world, tmp_path):
     assert go_on(stopped(world, tmp_path, 2)) == world[1]
+
+
+def test_a_resumed_run_began_when_it_began(world, tmp_path):
+    out = stopped(world, tmp_path, 2)
+    run = RunDirectory.open(out)
+    state, facts = run.load_checkpoint()
+    run.save_checkpoint(state, {**facts, "started": "2020-02-03T04:05:06+00:00"})
+    go_on(out)
+    assert json.loads((out / "report.json").read_text("utf-8"))["started"] == "2020-02-03T04:05:06+00:00"
 
 
 def test_lines_and_frames_ahead_of_the_checkpoint_are_cut_back(world, tmp_path):
