@@ -57,7 +57,9 @@ def card(result: dict[str, Any], recipe: Recipe, facts: dict[str, Any]) -> str:
         facts: ``parameters``, ``bytes``, ``vocabulary``, ``context`` and ``minutes`` of the trained model.
     """
     means = mean_over_tasks(result)
-    agreeing = {name: by for name, by in result["accuracies"].items() if len(recipes()[name].conventions) == 1}
+    agreeing = {
+        name: by for name, by in result["accuracies"].items() if len(recipes()[name].conventions) == 1
+    }
     return _TEMPLATE.read_text(encoding="utf-8").format(
         millions=facts["parameters"] / 1e6,
         megabytes=facts["bytes"] / 1e6,

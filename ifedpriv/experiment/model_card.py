@@ -134,7 +134,8 @@ def table(result: dict[str, Any]) -> str:
     lines.append(
         f"accuracy, mean of {result['seeds']} seeds with 95% Student intervals over them; {result['queries']} test "
         f"queries a task and seed; instructed: the convention's name in front of the prompt; few_shot: "
-        f"{result['shots']} demonstrations in the prompt, drawn from all clients; ifed_icl: 8 clients of 32 examples, Dirichlet(0.5), last round, nothing in the prompt"
+        f"{result['shots']} demonstrations in the prompt, drawn from all clients; ifed_icl: 8 clients of 32 "
+        "examples, Dirichlet(0.5), last round, nothing in the prompt"
     )
     return "\n".join(lines)
 
