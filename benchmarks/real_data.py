@@ -31,6 +31,7 @@ def build(backbone: Backbone, name: str, root: Path, seed: int, options: argpars
     """One experiment of ten clients on a data set with the literature's wording."""
     config: dict[str, Any] = {
         "name": "real",
+        "threads": 1,
         "seed": seed,
         "data_root": str(root),
         "data": {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig, parse_config
@@ -149,7 +150,14 @@ def _config(name: str, seed: int, queries: int) -> RunConfig:
     data = {"source": "embedded", "name": name, "train": 400, "validation": 50, "test": queries, "seed": seed}
     evaluation = {"every_round": False}
     return parse_config(
-        {"name": "card", "seed": seed, "data": data, "partition": partition, "evaluation": evaluation},
+        {
+            "name": "card",
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+            "data": data,
+            "partition": partition,
+            "evaluation": evaluation,
+        },
         "the card",
     )
 
