@@ -267,7 +267,6 @@ def generation_cell(backbone: Backbone, seed: int) -> dict[str, float]:
 
 
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "IID": ("mood", {"kind": "iid"}),
     "2 classes a client": ("mood", {"kind": "pathological", "classes_per_client": 2}),
     "1 class a client": ("mood", {"kind": "pathological", "classes_per_client": 1}),
     "two groups with opposed labels": ("remedy", {"kind": "contradictory", "groups": 2}),

@@ -3,7 +3,7 @@
     python benchmarks/precision.py [--seeds 5] [--tasks ...]
 
 The precision is that of a real run: uploads and broadcast travel at it, and the coefficients are calibrated on the
-vector as the clients received it. Coefficients stay at fp16 but for the last row. Results go to
+vector as the clients received it. Coefficients stay at fp16. Results go to
 ``results/precision.json`` cell by cell; every difference is against fp16 with the same seed.
 """
 
@@ -23,7 +23,6 @@ WIRES = {
     "fp16": {"vector": "fp16"},
     "int8": {"vector": "int8"},
     "int4": {"vector": "int4"},
-    "int8, coefficients int8": {"vector": "int8", "coefficients": "int8"},
 }
 
 
