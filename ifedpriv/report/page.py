@@ -123,7 +123,7 @@ def _what(report: Report) -> str:
         f"{task.test_size} in all."
     )
     terms = "".join(
-        f"<dt>{_text(row.name)}</dt>\n<dd>{_text(_sentence(_explained(row)))}</dd>\n"
+        f"<dt>{_text(row.name)}</dt>\n<dd>{_text(wording.sentence(_explained(row)))}</dd>\n"
         for row in report.rows
         if _explained(row)
     )
@@ -155,7 +155,7 @@ def _results(report: Report) -> str:
         for row in report.rows
     ]
     main = [row.key in (GLOBAL_INJECTION, GLOBAL_LORA) for row in report.rows]
-    remarks = [wording.intervals_line(report), wording.BYTES_REMARK, *wording.rounds_lines(report)]
+    remarks = [wording.intervals_line(report), wording.COSTS_REMARK, *wording.rounds_lines(report)]
     return (
         _table([*heads, "Notes"] if noted else heads, body, main=main, words_last=noted)
         + "".join(_paragraph(remark, "soft") for remark in remarks)

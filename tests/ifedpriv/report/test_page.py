@@ -102,7 +102,7 @@ def test_every_number_and_caveat_of_the_table_is_on_the_page(make):
             assert number in text, number
     for sentence in (
         wording.intervals_line(report),
-        wording.BYTES_REMARK,
+        wording.COSTS_REMARK,
         *wording.rounds_lines(report),
         wording.guard_line(report),
         report.privacy.text,
