@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ifedpriv.report import wording
 from ifedpriv.report.schema import Report, Row
@@ -41,7 +41,10 @@ def render(report: Report) -> str:
     lines.append("")
     lines += _block(
         (["Method", *names], ["", *intervals]),
-        [(_marked(row, notes), [wording.figure(row.figures.get(m)) for m in metrics]) for row in report.rows],
+        [
+            (wording.marked(row, notes), [wording.figure(row.figures.get(m)) for m in metrics])
+            for row in report.rows
+        ],
         [_FIGURE_WIDTH] * len(metrics),
     )
     lines.append("")
@@ -68,11 +71,6 @@ def render(report: Report) -> str:
         lines += ["", *told] if told else []
     lines += [f"  {line}" for part in parts for line in _wrapped(part)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _marked(row: Row, notes: Mapping[str, str]) -> str:
-    mark = notes.get(wording.printable(row.notes))
-    return wording.printable(row.name) + (f" ({mark})" if mark else "")
 
 
 def _costs(row: Row) -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from string import ascii_lowercase
 
-from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Traffic
+from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic
 
 NOTHING = "-"
 COSTS_REMARK = (
@@ -26,7 +27,7 @@ _METRIC_NAMES = {
     "exact_match": "exact match",
     "rouge_l": "ROUGE-L",
 }
-METRIC_EXPLANATIONS = {
+_METRIC_EXPLANATIONS = {
     "accuracy": "the share of test texts that are answered right",
     "macro_f1": (
         "the F1 score (harmonic mean of precision and recall) of each class, averaged over the classes, so that "
@@ -76,6 +77,11 @@ def metric_name(key: str) -> str:
     return _METRIC_NAMES.get(key) or printable(key.replace("_", " "))
 
 
+def metric_explanation(key: str) -> str:
+    """What a metric measures."""
+    return _METRIC_EXPLANATIONS.get(key, "a score that the run brought along, from 0 to 1")
+
+
 def printable(text: str) -> str:
     """``text`` on one line, with control characters (a terminal would obey them) made visible as ``?``."""
     joined = " ".join(text.split())
@@ -85,7 +91,12 @@ def printable(text: str) -> str:
 
 def sentence(text: str) -> str:
     """``text`` with a capital in front and a full stop at the end."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return capital(text) + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def capital(text: str) -> str:
+    """``text`` with a capital in front."""
+    return text[:1].upper() + text[1:]
 
 
 def labelled(text: str) -> tuple[str, ...]:
@@ -100,6 +111,12 @@ def footnotes(report: Report) -> dict[str, str]:
         if row.notes:
             found.setdefault(printable(row.notes), _mark(len(found)))
     return found
+
+
+def marked(row: Row, notes: Mapping[str, str]) -> str:
+    """A row's name with the mark of its note."""
+    mark = notes.get(printable(row.notes))
+    return printable(row.name) + (f" ({mark})" if mark else "")
 
 
 def _mark(index: int) -> str:
