@@ -116,9 +116,9 @@ def _privacy(report: Report) -> str:
         )
     else:
         body += markup.paragraph(
-            "How to read the bound: whether what it protects was in the data or not changes the odds of "
-            "anything that can be observed by a factor of at most e^epsilon, except with a probability of "
-            "about delta. Smaller is stronger; 0 tells nothing at all."
+            "How to read the bound: whether what it protects was in the data or not changes the probability "
+            "of whatever the run may release by a factor of at most e^epsilon, and delta on top. Smaller is "
+            "stronger; at 0 nothing is told at all."
         )
     data = markup.preformatted(privacy.statement)
     return (
@@ -174,8 +174,8 @@ def _results(report: Report) -> str:
     main = [row.key in (GLOBAL_INJECTION, GLOBAL_LORA) for row in report.rows]
     metric = report.primary_metric
     caption = (
-        "Scores on test texts, from 0 to 1, where 1 is best. The interval holds the scores that are to be expected "
-        "had other test texts been asked and, for a mean over clients, other clients taken part."
+        "Scores on test texts, from 0 to 1, where 1 is best. The interval allows for the chance that lies in "
+        "which test texts were asked and, for a mean over clients, in which clients took part."
     )
     shown = f"Each method's {wording.metric_name(metric)} on test texts (dot) with its interval (bar)."
     explained = (

@@ -49,23 +49,24 @@ details { margin: .8rem 0; }
 summary { cursor: pointer; color: var(--link); }
 pre { background: var(--wash); padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; line-height: 1.4;
   overflow-wrap: normal; }
+@media (max-width: 56rem) { table { font-size: .88rem; } th, td { padding: .3rem .4rem; } }
 @media (max-width: 40rem) {
   body { padding: 1.2rem 1rem 3rem; }
   .wide th:first-child { position: sticky; left: 0; background: var(--paper); }
-  th, td { padding: .3rem .5rem; }
   td.words, th.words { min-width: 11rem; }
 }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { font-size: 10pt; }
+  body { max-width: none; padding: 0; }
   nav { display: none; }
   h2 { break-after: avoid; margin-top: 1.6rem; }
   figure, tr, dd { break-inside: avoid; }
   dt { break-after: avoid; }
   .wide { overflow: visible; background: none; }
-  table { font-size: .7rem; }
+  table { font-size: .82rem; }
   th, td { padding: .15rem .4rem; }
   td.words, th.words { min-width: 8rem; }
-  figure svg, figure svg.broad { max-width: 26rem; min-width: 0; }
+  figure svg, figure svg.broad { max-width: 32rem; min-width: 0; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   .box details { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }

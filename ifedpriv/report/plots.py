@@ -78,15 +78,14 @@ def holdings(report: Report) -> str:
         raise ValueError("this report does not say who holds what")
     clients, classes = len(found.clients), len(found.classes)
     told = clients * classes <= _MAX_CELLS and classes <= _MAX_COLUMNS and clients <= _MAX_ROWS
-    title = f"Who holds what: examples of {clients} clients by class"
-    if classes == 1 and not told:
-        sizes = [row[0] for row in found.counts]
-        return _svg("holdings", f"Examples of each of {clients} clients", 2.4, lambda f: _sizes(f, sizes))
-    if not told:
-        height = min(2.5 + 0.03 * clients, 9)
+    if classes == 1:
+        height = 1.0 + 0.27 * clients if told else 2.4
         return _svg(
-            "holdings", title, height, lambda figure: _shades(figure, found), min(3 + 0.2 * classes, _WIDEST)
+            "holdings", f"Examples of each of {clients} clients", height, lambda f: _sizes(f, found, told)
         )
+    title = f"Who holds what: examples of {clients} clients by class"
+    if not told:
+        return _svg("holdings", title, min(2.5 + 0.03 * clients, 9), lambda figure: _shades(figure, found))
     width = min(max(_WIDTH, 1.6 + 0.42 * classes), _WIDEST)
     return _svg("holdings", title, 0.8 + 0.27 * clients, lambda figure: _cells(figure, found), width)
 
@@ -106,17 +105,10 @@ def _cells(figure: Any, found: Holdings) -> None:
             axes.annotate(str(count), (x, y), ha="center", va="center", fontsize=_SMALL)
     axes.set_xlim(-0.5, len(found.classes) - 0.5)
     axes.set_ylim(len(found.clients) - 0.5, -0.5)
-    named = len(set(found.groups)) > 1
-    labels = [
-        f"{_short(name)} ({_short(group)})" if named else _short(name)
-        for name, group in zip(found.clients, found.groups, strict=True)
-    ]
-    axes.set_yticks(range(len(found.clients)), labels)
+    axes.set_yticks(range(len(found.clients)), _with_groups(found))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _name_classes(axes, found.classes)
-    if len(found.classes) > 1:
-        axes.set_xlabel("class")
 
 
 def _shades(figure: Any, found: Holdings) -> None:
@@ -133,7 +125,6 @@ def _shades(figure: Any, found: Holdings) -> None:
         axes.set_ylabel("client, counted from 0")
     if len(found.classes) <= _MAX_ROWS:
         _name_classes(axes, found.classes)
-        axes.set_xlabel("class")
     else:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("class, counted from 0")
@@ -141,7 +132,7 @@ def _shades(figure: Any, found: Holdings) -> None:
 
 def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     names = [_short(name) for name in classes]
-    turn = len(classes) * max(map(len, names)) > 40
+    turn = len(classes) * max(map(len, names)) > 36
     axes.set_xticks(
         range(len(classes)),
         names,
@@ -149,15 +140,39 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
         ha="right" if turn else "center",
         rotation_mode="anchor" if turn else "default",
     )
+    axes.set_xlabel("class")
 
 
-def _sizes(figure: Any, sizes: Sequence[int]) -> None:
+def _sizes(figure: Any, found: Holdings, told: bool) -> None:
     axes = figure.add_subplot()
-    axes.stairs(sizes, fill=True, color=FIRST, alpha=0.6)
-    axes.set_xlabel("client, counted from 0")
-    axes.set_ylabel("examples")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+    sizes = [row[0] for row in found.counts]
+    if told:
+        axes.barh(range(len(sizes)), sizes, height=0.7, color=FIRST)
+        for place, size in enumerate(sizes):
+            _tell(axes, size, place, str(size))
+        axes.set_yticks(range(len(sizes)), _with_groups(found))
+        axes.set_ylim(len(sizes) - 0.4, -0.6)
+        axes.set_xlim(0, max(1, *sizes) * 1.1)
+        axes.tick_params(axis="y", length=0)
+    else:
+        axes.stairs(sizes, fill=True, color=FIRST)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("examples" if told else "client, counted from 0")
+    axes.set_ylabel("" if told else "examples")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _tell(axes: Any, value: float, place: float, said: str) -> None:
+    """A number at the end of its bar."""
+    axes.annotate(said, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=_SMALL)
+
+
+def _with_groups(found: Holdings) -> list[str]:
+    if len(set(found.groups)) == 1:
+        return [_short(name) for name in found.clients]
+    return [
+        f"{_short(name)} ({_short(group)})" for name, group in zip(found.clients, found.groups, strict=True)
+    ]
 
 
 def rounds(report: Report) -> str:
@@ -278,7 +293,11 @@ def methods(report: Report) -> str:
 
 def traffic(report: Report) -> str:
     """Bytes that one client sends and receives in the whole run, by method, from 0 on."""
-    rows = [row for row in report.rows if row.up_bytes_per_client and row.down_bytes_per_client]
+    rows = [
+        (_lines(row.name), (row.up_bytes_per_client.wire, row.down_bytes_per_client.wire))
+        for row in report.rows
+        if row.up_bytes_per_client and row.down_bytes_per_client
+    ]
     if not rows:
         raise ValueError("this report has no traffic")
 
@@ -286,31 +305,19 @@ def traffic(report: Report) -> str:
         from matplotlib.ticker import FuncFormatter, MaxNLocator
 
         axes = figure.add_subplot()
-        counts = [
-            (row.up_bytes_per_client.wire, row.down_bytes_per_client.wire)
-            for row in rows
-            if row.up_bytes_per_client and row.down_bytes_per_client
-        ]
-        largest = max(10, max(max(pair) for pair in counts))
+        largest = max(10, max(max(pair) for _, pair in rows))
         axes.set_xlim(0, largest * 1.3)
         ways = (("sent", FIRST, ""), ("received", SECOND, "////"))
         for side, (name, colour, hatch) in enumerate(ways):
             at = [place + (side - 0.5) * 0.38 for place in range(len(rows))]
-            values = [pair[side] for pair in counts]
+            values = [pair[side] for _, pair in rows]
             style = {"color": colour} if not hatch else {"facecolor": "none", "edgecolor": colour}
             # Nothing is drawn for nothing: the edge of an empty bar is as wide as a few bytes.
             edges = [1 if value else 0 for value in values]
             axes.barh(at, values, height=0.34, hatch=hatch, linewidth=edges, label=name, **style)
             for place, value in zip(at, values, strict=True):
-                axes.annotate(
-                    wording.byte_count(value),
-                    (value, place),
-                    (3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=_SMALL,
-                )
-        axes.set_yticks(range(len(rows)), [_lines(row.name) for row in rows])
+                _tell(axes, value, place, wording.byte_count(value))
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         # Steps of 2.5 would need a second decimal.
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))

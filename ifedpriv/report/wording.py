@@ -33,8 +33,11 @@ _METRIC_EXPLANATIONS = {
         "the F1 score (harmonic mean of precision and recall) of each class, averaged over the classes, so that "
         "a rare class counts as much as a common one"
     ),
-    "exact_match": "the share of test texts whose answer is the expected one to the letter",
-    "rouge_l": "how much of the expected answer comes back in its order: 0 is nothing of it, 1 is all of it",
+    "exact_match": "the share of test texts whose answer has the words of the expected one, in their order",
+    "rouge_l": (
+        "how many words answer and expected answer share in one order (F1 of the longest common subsequence): "
+        "0 is none, 1 is all"
+    ),
 }
 
 EXPLANATIONS = {

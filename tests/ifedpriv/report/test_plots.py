@@ -118,6 +118,7 @@ def test_who_holds_what_shows_every_count_and_the_groups():
 def test_many_clients_are_shown_as_a_shaded_grid():
     svg = plots.holdings(holdings_report(300, 12))
     assert "<image" in svg and len(svg) < 60_000
+    assert "broad" not in svg.split(">")[0], "its scale must be seen on a telephone too"
     assert "<image" not in plots.holdings(holdings_report(20, 12))
     assert svg == plots.holdings(holdings_report(300, 12))
 
@@ -154,6 +155,13 @@ def test_a_telephone_shows_figures_whole_in_letters_that_can_be_read(name):
     sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
     assert sizes and width <= 346 and "broad" not in root.attrib.get("class", "")
     assert min(sizes) * 350 / width >= 8
+
+
+def test_clients_without_classes_are_bars_with_their_numbers():
+    counts = [str(row[0]) for row in generation_report().task.holdings.counts]
+    found = texts(plots.holdings(generation_report()))
+    assert [word for word in found if word in counts][-8:] == counts
+    assert {"examples", "client-0", "client-7"} <= set(found) and "class" not in found
 
 
 def test_what_is_wider_says_so():
