@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Texts
 from attacks._space import Space, read
@@ -39,19 +40,21 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
     centre = public.mean(axis=0)
     rng = np.random.default_rng([knowledge.seed, 1])
 
-    def draw(examples: float) -> np.ndarray:
+    def draw(examples: float) -> NDArray[np.float32]:
         # A sum of centred public vectors with normal weights has exactly their covariance.
         mix = rng.standard_normal(len(public)) / np.sqrt(len(public) * examples)
         return np.asarray(centre + np.tensordot(mix, public - centre, axes=1), dtype=np.float32)
 
     facts = view.facts
-    with ServerViewWriter.create(folder, backbone=facts.backbone, task=facts.task, defense=facts.defense) as writer:
+    with ServerViewWriter.create(
+        folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
+    ) as writer:
         for entry in facts.rounds:
             if entry.kind is UploadKind.VECTOR:
                 writer.begin_round(entry)
         for layout in facts.layouts:
             writer.add_layout(layout)
-        drawn: list[np.ndarray] = []
+        drawn: list[NDArray[np.float32]] = []
         for frame in view.uploads(UploadKind.VECTOR):
             examples = frame.upload.weight if frame.upload.weight != 1 else _ASSUMED
             arrays = dict(frame.upload.arrays)
@@ -60,7 +63,12 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
                     drawn.append(draw(examples))
                     shape = array.shape[:-3]
                     arrays[name] = np.stack([draw(examples) for _ in range(shape[0])]) if shape else drawn[-1]
-            _copy(writer, Upload(arrays, frame.upload.weight, frame.upload.round, UploadKind.VECTOR), frame.sender, view)
+            _copy(
+                writer,
+                Upload(arrays, frame.upload.weight, frame.upload.round, UploadKind.VECTOR),
+                frame.sender,
+                view,
+            )
         for record in view.frames():
             if record.direction is Direction.DOWN:
                 _redraw_broadcast(writer, view, record.frame, record.recipient, draw(_ASSUMED))
@@ -73,7 +81,7 @@ def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerVie
 
 
 def _redraw_broadcast(
-    writer: ServerViewWriter, view: ServerView, frame: bytes, recipient: int, vector: np.ndarray
+    writer: ServerViewWriter, view: ServerView, frame: bytes, recipient: int, vector: NDArray[np.float32]
 ) -> None:
     header = peek(frame)
     layout = view.facts.layout(header.layout_digest)
@@ -132,9 +140,11 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             chosen = rng.permutation(len(knowledge.pool))[: answer.content.chosen]
             drawn.append(Members(tuple(map(int, chosen)), len(chosen), False, "none"))
         return {PRIOR: drawn}
-    counts = _counts(inner_tokens(backbone, knowledge.task, knowledge.public))
-    ranked = tuple(sorted(counts, key=lambda token: (-counts[token], token)))
-    bags: list[Content] = [Bag(ranked, a.content.chosen if isinstance(a.content, Bag) else len(ranked)) for a in answers]
+    common = _counts(inner_tokens(backbone, knowledge.task, knowledge.public))
+    ranked = tuple(sorted(common, key=lambda token: (-common[token], token)))
+    bags: list[Content] = [
+        Bag(ranked, a.content.chosen if isinstance(a.content, Bag) else len(ranked)) for a in answers
+    ]
     return {PRIOR: bags}
 
 

@@ -16,7 +16,7 @@ from attacks._space import Space, read
 from attacks._targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
 
-MOST = 400
+MOST = 320
 """The most candidates with a weight; more than the members of any vector that can be told apart at all."""
 
 _ASSUMED = 16

@@ -152,12 +152,16 @@ class _Judge:
         view = self.subject.view
         if Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes:
             return sorted({frame.sender for frame in view.uploads(UploadKind.VECTOR)})
-        return sorted({n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster})
+        return sorted(
+            {n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster}
+        )
 
     def _of_pool(self, content: NDArray[np.bool_]) -> _Pool:
         if self._pool is None:
             knowledge = self.subject.knowledge
-            inner = inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
+            inner = (
+                inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
+            )
             self._pool = _Pool(
                 {_key_of(example): i for i, example in enumerate(knowledge.pool)},
                 tuple(private_strings(example.text) for example in knowledge.pool),
@@ -176,7 +180,7 @@ class _Judge:
 
 
 def content_tokens(backbone: Backbone, knowledge: Knowledge) -> NDArray[np.bool_]:
-    """Tokens that count, bool over the vocabulary: all but those that half of the public texts hold, and special ones."""
+    """Tokens that count, bool over the vocabulary: none that half of the public texts hold, and no special ones."""
     counts = np.zeros(int(backbone.head.weight.shape[0]))
     inner = inner_tokens(backbone, knowledge.task, knowledge.public) if knowledge.public else []
     for ids in inner:

@@ -30,7 +30,12 @@ def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Targ
     space = Space.of(vectors, targets)
     points = space.enter(vectors)
     classes = knowledge.task.n_classes
-    means = np.stack([points[labels == c].mean(axis=0) if (labels == c).any() else points.mean(axis=0) for c in range(classes)])
+    means = np.stack(
+        [
+            points[labels == c].mean(axis=0) if (labels == c).any() else points.mean(axis=0)
+            for c in range(classes)
+        ]
+    )
     within = np.var(points - means[labels], axis=0)
     answers = []
     for target in targets:

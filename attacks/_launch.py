@@ -43,7 +43,11 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 
     started = getattr(sys.modules["__main__"], "__file__", None)
     module = import_module(ATTACKS[name])
-    if started and Path(started).name == f"{name}.py" and Path(started).resolve() != Path(str(module.__file__)).resolve():
+    if (
+        started
+        and Path(started).name == f"{name}.py"
+        and Path(started).resolve() != Path(str(module.__file__)).resolve()
+    ):
         print(
             f"ifedpriv: error: {started} was started, and the attack that is installed is {module.__file__}\n"
             f"ifedpriv: hint: install this checkout (pip install -e .), or say ifedpriv attack {name}",
@@ -59,7 +63,10 @@ def check_home() -> None:
     Raises:
         UserError: ``attacks`` does not lie beside ``ifedpriv``.
     """
-    ours, found = Path(str(ifedpriv.__file__)).resolve().parents[1], Path(str(attacks.__file__)).resolve().parents[1]
+    ours, found = (
+        Path(str(ifedpriv.__file__)).resolve().parents[1],
+        Path(str(attacks.__file__)).resolve().parents[1],
+    )
     if ours != found:
         raise UserError(
             f"the package attacks was found in {found}, and ifedpriv is in {ours}",
@@ -76,12 +83,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_VIEW",
         help="a run's folder, or the bare folder of a recording (default: a small run made for the purpose)",
     )
-    parser.add_argument("--config", type=Path, help="for a bare recording: the configuration of its model and task")
-    parser.add_argument("--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's")
-    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates, for corpus")
-    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)")
     parser.add_argument(
-        "--covered", type=float, default=1.0, metavar="SHARE", help="share of the true texts in it (default: 1)"
+        "--config", type=Path, help="for a bare recording: the configuration of its model and task"
+    )
+    parser.add_argument(
+        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
+    )
+    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates, for corpus")
+    parser.add_argument(
+        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
+    )
+    parser.add_argument(
+        "--covered",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the true texts in it (default: 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
@@ -125,7 +142,7 @@ def attack(
     from attacks._score import Wishes, open_subject
     from attacks._targets import read_targets
 
-    module: Attack = import_module(ATTACKS[name])  # type: ignore[assignment]
+    module: Attack = import_module(ATTACKS[name])
     wishes = Wishes(
         config=options.config,
         public=options.public,
@@ -252,5 +269,6 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"--out {path} cannot be written ({error.strerror or type(error).__name__})", "give a file you may write"
+            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
+            "give a file you may write",
         ) from error

@@ -88,7 +88,8 @@ class FirstAttention:
     def outputs(self, heads: Floats) -> Floats:
         """What each head's part adds to the residual stream, float64 ``[..., heads, width]``."""
         by_head = self.weight.reshape(len(self.weight), self.n_heads, self.head_width)
-        return np.einsum("...hd,whd->...hw", heads, by_head) * self.backbone.sites.multiplier
+        found: Floats = np.einsum("...hd,whd->...hw", heads, by_head) * self.backbone.sites.multiplier
+        return found
 
     def read(self, sequences: Sequence[Sequence[int]], columns: Sequence[int]) -> Reading:
         """The first attention at one token of each sequence; nothing behind it is computed."""
@@ -102,7 +103,9 @@ class FirstAttention:
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
             weights = [
-                t for t in (output if isinstance(output, tuple) else ()) if isinstance(t, Tensor) and t.ndim == 4
+                t
+                for t in (output if isinstance(output, tuple) else ())
+                if isinstance(t, Tensor) and t.ndim == 4
             ]
             if weights:
                 taken["attention"] = weights[-1][rows, :, at].double().cpu()

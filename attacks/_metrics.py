@@ -200,13 +200,18 @@ def judge(
     low, high = interval_of(gain.tolist()) or (float(gain.mean()), float(gain.mean()))
     if low > 0:
         return _strength(metric, rule, value, controls, best, precision)
-    if -INDIFFERENT <= low and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:
+    if low >= -INDIFFERENT and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:
         return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {best}"
     return Verdict.INCONCLUSIVE, f"the interval reaches the best control, {best}"
 
 
 def _strength(
-    metric: str, rule: Rule, value: float, controls: Mapping[str, Sequence[float]], best: str, precision: float | None
+    metric: str,
+    rule: Rule,
+    value: float,
+    controls: Mapping[str, Sequence[float]],
+    best: str,
+    precision: float | None,
 ) -> tuple[Verdict, str]:
     above = f"above the best control, {best}"
     if rule.relative and rule.relative not in controls:

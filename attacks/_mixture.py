@@ -52,55 +52,60 @@ def unmix(columns: NDArray[np.floating], vector: Floats, *, at_most: int, floor:
     """
     size = len(vector)
     norms = np.sqrt(np.einsum("nd,nd->n", columns, columns)) + 1e-300
+    pull = columns @ vector
     passive: list[int] = []
-    weights = np.zeros(0)
-    residual = vector.astype(np.float64)
-    barred = np.zeros(len(columns), dtype=bool)
+    gram, weights = np.zeros((0, 0)), np.zeros(0)
+    residual, barred = vector.astype(np.float64), -1
     scale = float(np.sqrt(vector @ vector)) + 1e-300
-    for _ in range(4 * at_most + 20):
+    for _ in range(2 * at_most + 20):
         if residual @ residual <= floor * size or len(passive) >= at_most:
             break
         gain = (columns @ residual) / norms
         gain[passive] = -np.inf
-        gain[barred] = -np.inf
+        if barred >= 0:
+            gain[barred] = -np.inf
         best = int(np.argmax(gain))
         if gain[best] <= 1e-9 * scale:
             break
-        passive, weights, left = _settle(columns, vector, [*passive, best], np.append(weights, 0.0))
+        border = columns[[*passive, best]] @ columns[best]
+        gram = np.block([[gram, border[:-1, None]], [border[None, :]]])
+        kept, weights = _settle(gram, pull[[*passive, best]], np.append(weights, 0.0))
         # A column that leaves at once would come back for ever.
-        barred[:] = False
-        barred[[column for column in left if column == best]] = True
+        barred = -1 if kept[-1] else best
+        passive, gram = (
+            [c for c, k in zip([*passive, best], kept, strict=True) if k],
+            gram[np.ix_(kept, kept)],
+        )
         residual = vector - weights @ columns[passive] if passive else vector.astype(np.float64)
     order = np.argsort(-weights, kind="stable")
     used = np.asarray(passive, dtype=np.int64)[order]
     return Mixture(used, weights[order], float(residual @ residual) / size)
 
 
-def _settle(
-    columns: NDArray[np.floating], vector: Floats, passive: list[int], weights: Floats
-) -> tuple[list[int], Floats, list[int]]:
-    """Least squares on the columns in use, dropping those that it would make negative."""
-    left: list[int] = []
-    while passive:
-        chosen = np.asarray(columns[passive], dtype=np.float64)
-        gram = chosen @ chosen.T
-        gram[np.diag_indices_from(gram)] *= 1 + 1e-12
-        wanted = np.linalg.solve(gram, chosen @ vector)
+def _settle(gram: Floats, pull: Floats, weights: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Least squares on the columns in use, without those that it would make negative: which stay, and their weights."""
+    kept = np.ones(len(weights), dtype=bool)
+    weights = weights.copy()
+    while kept.any():
+        local = gram[np.ix_(kept, kept)]
+        local[np.diag_indices_from(local)] *= 1 + 1e-12
+        wanted = np.linalg.solve(local, pull[kept])
         if (wanted > 0).all():
-            return passive, wanted, left
+            return kept, wanted
+        current = weights[kept]
         negative = wanted <= 0
-        step = np.min(weights[negative] / np.maximum(weights[negative] - wanted[negative], 1e-300))
-        weights = weights + step * (wanted - weights)
-        keep = weights > 1e-12
-        keep[np.flatnonzero(negative)[np.argmin(weights[negative])]] = False
-        left += [column for column, kept in zip(passive, keep, strict=True) if not kept]
-        passive = [column for column, kept in zip(passive, keep, strict=True) if kept]
-        weights = weights[keep]
-    return passive, weights, left
+        ratio = current[negative] / np.maximum(current[negative] - wanted[negative], 1e-300)
+        current = current + ratio.min() * (wanted - current)
+        drop = current <= 1e-12
+        drop[np.flatnonzero(negative)[np.argmin(ratio)]] = True
+        current[drop] = 0.0
+        weights[kept] = current
+        kept[np.flatnonzero(kept)[drop]] = False
+    return kept, np.zeros(0)
 
 
 def whole_counts(
-    columns: NDArray[np.floating], vector: Floats, start: Mixture, total: int, sweeps: int = 40
+    columns: NDArray[np.floating], vector: Floats, start: Mixture, total: int, sweeps: int = 12
 ) -> tuple[NDArray[np.int64], float]:
     """The mean of exactly ``total`` columns, repetition allowed, that is nearest to the vector; by exchanges.
 

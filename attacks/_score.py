@@ -1,7 +1,7 @@
 """The only file that opens the truth: it says what is publicly known of a recording, and whose texts are behind it.
 
-The invariant: truth flows from here to the judge and never to an attack. What an attack is handed is a `ServerView`, the
-public model and a `Knowledge`; of private texts, only those in a pool are in it, among others and in a drawn order.
+The invariant: truth flows from here to the judge and never to an attack. What an attack is handed is a `ServerView`,
+the public model and a `Knowledge`; of private texts, only those in a pool are in it, among others and in a drawn order.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         )
     view = ServerView.open(path / "view" if is_run else path)
     next(view.frames(), None)
-    config = load_config(path / "config.yaml" if is_run else wishes.config) if is_run or wishes.config else None
+    config = (
+        load_config(path / "config.yaml" if is_run else wishes.config) if is_run or wishes.config else None
+    )
     backbone = _backbone(view, config)
     data, position = _public_agreement(view, config)
     truth = _truth(view, backbone, config, data) if is_run and config else None
@@ -139,7 +141,8 @@ def _public_agreement(view: ServerView, config: RunConfig | None) -> tuple[TaskD
         if task_hash(data.task) == view.facts.task:
             return data, Position.LABEL
     raise UserError(
-        "the view's task is none that ships with the package", "give the configuration that words it, with --config"
+        "the view's task is none that ships with the package",
+        "give the configuration that words it, with --config",
     )
 
 
@@ -160,10 +163,13 @@ def _read_examples(path: Path, task: Task) -> tuple[Example, ...]:
     for row in read_jsonl(path).rows:
         text, label = row.fields.get("text"), row.fields.get("label", row.fields.get("answer"))
         if not isinstance(text, str):
-            raise InputError(f"{path} has a row without a text", 'write rows as {"text": "...", "label": "..."}')
+            raise InputError(
+                f"{path} has a row without a text", 'write rows as {"text": "...", "label": "..."}'
+            )
         if task.n_classes and label is not None and label not in task.label_words:
             raise InputError(
-                f"{path} has the label {label!r}, which is no label word", f"use {', '.join(task.label_words)}"
+                f"{path} has the label {label!r}, which is no label word",
+                f"use {', '.join(task.label_words)}",
             )
         known = task.n_classes and label is not None
         examples.append(
@@ -182,8 +188,12 @@ def _pool(
     if wishes.pool_file is not None:
         found = _read_examples(wishes.pool_file, data.task)
         if any(example.label < 0 for example in found) and data.task.n_classes:
-            raise InputError(f"{wishes.pool_file} has a row without a label", "a candidate is a text with its label")
-        if truth is not None and not {key_of(e) for e in found} & {key_of(e) for held in truth.values() for e in held}:
+            raise InputError(
+                f"{wishes.pool_file} has a row without a label", "a candidate is a text with its label"
+            )
+        if truth is not None and not {key_of(e) for e in found} & {
+            key_of(e) for held in truth.values() for e in held
+        }:
             raise InputError(
                 f"pool {wishes.pool_file} holds no text of any client", "add some, or leave --pool-file out"
             )
@@ -196,7 +206,9 @@ def _pool(
     true = list(dict.fromkeys(key_of(example) for held in truth.values() for example in held))
     kept = {true[i] for i in rng.permutation(len(true))[: max(1, round(wishes.covered * len(true)))]}
     hidden = set(true) - kept
-    by_key = {key_of(example): example for held in truth.values() for example in held if key_of(example) in kept}
+    by_key = {
+        key_of(example): example for held in truth.values() for example in held if key_of(example) in kept
+    }
     others = [e for e in (*data.train, *data.test) if key_of(e) not in kept | hidden]
     lacking = wishes.pool - len(by_key) - len(others)
     if isinstance(config.data, EmbeddedData) and lacking > 0:
@@ -224,7 +236,7 @@ def _truth(
 ) -> Mapping[int, tuple[Example, ...]]:
     """Each client's training examples, made anew from the configuration, and checked against a recorded vector."""
     clients = prepare(config, backbone=backbone, data=data).clients
-    held = {number: clients[number].train for number in range(len(clients))}
+    held = {number: tuple(clients[number].train) for number in range(len(clients))}
     _check_truth(view, backbone, config, data.task, held)
     return held
 

@@ -28,12 +28,14 @@ _KEPT: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 _KEPT_BYTES = 1 << 30
 
 
-def read(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example], stage: str) -> NDArray[np.float32]:
+def read(
+    backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example], stage: str
+) -> NDArray[np.float32]:
     """What each text adds to the residual stream at the agreed position, float32 ``[n, layers, 2, width]``.
 
     Computed once for each list of texts in this process: a guess, its controls and other methods ask for the same.
     """
-    key = _key(backbone, knowledge, examples)
+    key = key_of_texts(backbone, knowledge, examples)
     if key not in _KEPT:
         found = np.empty((len(examples), backbone.n_layers, 2, backbone.width), dtype=np.float32)
         done = 0
@@ -55,7 +57,8 @@ def read(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example], 
     return _KEPT[key]
 
 
-def _key(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example]) -> str:
+def key_of_texts(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example]) -> str:
+    """What a cached reading depends on, as a hash."""
     digest = hashlib.sha256(f"{backbone.fingerprint} {knowledge.position} {knowledge.task!r}".encode())
     for example in examples:
         digest.update(f"\0{example.label}\0{example.answer}\0{example.text}".encode())

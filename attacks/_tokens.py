@@ -13,6 +13,8 @@ from ifedpriv.icl.prompts import tokenize_all
 
 COMMON = 0.5
 """Tokens that so large a share of public texts hold (full stops, commas) say nothing and are left out of scores."""
+
+
 def template_border(backbone: Backbone, task: Task) -> tuple[int, int]:
     """How many tokens of every prompt are the template's, at its beginning and at its end."""
     prompts = backbone.encode_prompts([task.prompt(text) for text in ("x", "7 y.", "Zq, z")])

@@ -35,7 +35,9 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     return tuple(found)
 
 
-def _corpus(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> dict[str, tuple[Answer, ...]]:
+def _corpus(
+    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
+) -> dict[str, tuple[Answer, ...]]:
     return {"corpus": identify(backbone, knowledge, targets)}
 
 

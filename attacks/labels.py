@@ -20,8 +20,8 @@ NAME = "labels"
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
     """The label mix of every upload and of the aggregate.
 
-    Reads: context vectors. Knows: the public task and public texts. Where the vector is taken at the answer's token, the
-    public texts need no labels: the attacker writes every label word behind each of them.
+    Reads: context vectors. Knows: the public task and public texts. Where the vector is taken at the answer's
+    token, the public texts need no labels: the attacker writes every label word behind each of them.
     """
     needs = [Capability.CLASSES, Capability.PUBLIC_TEXTS]
     if knowledge.position.value == "prompt_end":
