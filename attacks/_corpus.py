@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attacks._attack import Answer, Knowledge, Members
-from attacks._mixture import Mixture, unmix, whole_counts
+from attacks._mixture import CERTAIN, Mixture, unmix, whole_counts
 from attacks._space import Space, read
 from attacks._targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
@@ -58,11 +58,16 @@ def identify_one(space: Space, candidates: Floats, point: Floats, examples: int 
     fine = space.weights(None)
     for total in [examples] if examples else _likely_totals(mixture):
         counts, residual = whole_counts(candidates * fine, point * fine, mixture, total)
-        if Mixture(mixture.columns, mixture.weights, residual).certain:
+        if residual <= CERTAIN and _tells(space, total):
             ranked = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
             return Members(tuple(map(int, ranked)), len(ranked), True, "rounding")
     chosen = min(examples, len(mixture.columns)) if examples else _clear_of_the_rest(mixture.weights)
     return Members(tuple(map(int, mixture.columns)), chosen, False, "population")
+
+
+def _tells(space: Space, total: int) -> bool:
+    """Whether one wrong member among so many would show: it adds two examples' variance over the square of the number."""
+    return 2 * float(np.mean(space.variance / space.rounding)) / total**2 > 3 * CERTAIN
 
 
 def _likely_totals(mixture: Mixture) -> list[int]:

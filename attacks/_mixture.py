@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_CERTAIN = 1.5
-"""A residual below so many times its expectation is rounding and nothing else; another candidate in the place of a
-member leaves hundreds of times more."""
+CERTAIN = 3.0
+"""A residual below so many times its expectation is rounding and nothing else: the error of a few coarse numbers can
+fall together in one direction, and then it is twice its mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class Mixture:
     @property
     def certain(self) -> bool:
         """Whether nothing but rounding is left."""
-        return self.residual <= _CERTAIN
+        return self.residual <= CERTAIN
 
 
 def unmix(columns: NDArray[np.floating], vector: Floats, *, at_most: int, floor: float = 1.0) -> Mixture:

@@ -17,7 +17,7 @@ from attacks._labels import label_mixes
 from attacks._layer0 import FirstAttention
 from attacks._space import Space, key_of_texts, read
 from attacks._targets import Floats, Target
-from attacks._tokens import COMMON, template_border
+from attacks._tokens import COMMON, Border, template_border, text_range
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
 from ifedpriv.icl.prompts import Demonstration, Position, bucketed, tokenize_all
@@ -102,13 +102,13 @@ def words(
     if classes > 1:
         texts = tuple(Example(text.text, label=i % classes) for i, text in enumerate(texts))
     shown = tokenize_all(backbone, knowledge.task, texts)
-    start, end = template_border(backbone, knowledge.task)
-    inner = [each.ids[start : each.prompt_length - end] for each in shown]
+    border = template_border(backbone, knowledge.task)
+    inner = [[each.ids[place] for place in text_range(each, border)] for each in shown]
     bags = Words.of(backbone.model.get_input_embeddings().weight.shape[0], inner)
     key = f"{key_of_texts(backbone, knowledge, texts)} {knowledge.seed}"
     if key not in _TABLES:
         _TABLES.clear()
-        _TABLES[key] = _table(first, knowledge, shown, bags, (start, end), classes)
+        _TABLES[key] = _table(first, knowledge, shown, bags, border, classes)
     table = _TABLES[key]
     public = read(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
@@ -155,7 +155,7 @@ def _table(
     knowledge: Knowledge,
     shown: Sequence[Demonstration],
     words: Words,
-    border: tuple[int, int],
+    border: Border,
     classes: int,
 ) -> Table:
     """The table and its error, from public texts whose answers go through all classes in turn."""
@@ -185,7 +185,7 @@ def _attention(
     knowledge: Knowledge,
     shown: Sequence[Demonstration],
     words: Words,
-    border: tuple[int, int],
+    border: Border,
 ) -> Floats:
     """How strongly each head looks at each token on average, ``[v, heads]``: tokens are put into public texts."""
     rng = np.random.default_rng(knowledge.seed)
@@ -195,7 +195,7 @@ def _attention(
     while at < len(order):
         base = shown[int(rng.integers(len(shown)))]
         ids = list(base.ids)
-        room = np.arange(border[0], base.prompt_length - border[1])
+        room = np.asarray(text_range(base, border))
         chosen = rng.choice(room, min(max(1, int(_REPLACED * len(room))), len(order) - at), replace=False)
         for place in chosen:
             ids[place] = int(words.tokens[order[at]])

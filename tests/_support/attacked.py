@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiny import LAYERS, WIDTH, task, tiny_backbone, tiny_config, write_config
+from tiny import LAYERS, WIDTH, save_data, task, tiny_backbone, tiny_config, write_config
 
 from defenses.codec import Precision
 from defenses.frame import SERVER, encode
@@ -61,6 +61,7 @@ def attacked_config(folder: Path, **changes: Any) -> dict[str, Any]:
     """A run of the tiny backbone in which only the vector matters."""
     return {
         **tiny_config(folder),
+        "data": save_data(folder / "data", train=200, validation_fraction=0.4),
         "partition": {"kind": "iid", "clients": 6},
         "method": {"kind": "ifed_icl", "guard": False, "calibration": {"rounds": 0}},
         "evaluation": {

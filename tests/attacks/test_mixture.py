@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from attacks._mixture import unmix, whole_counts
+from attacks._mixture import CERTAIN, unmix, whole_counts
 
 
 @settings(max_examples=20)
@@ -66,4 +66,4 @@ def test_a_vector_of_strangers_is_not_certain():
     for _ in range(100):
         vector = (rng.normal(size=(4, 60)) * 30).mean(axis=0)
         _, residual = whole_counts(columns, vector, unmix(columns, vector, at_most=20), 4)
-        assert residual > 1.5
+        assert residual > CERTAIN

@@ -20,7 +20,9 @@ def test_rounding_variance_is_that_of_the_wire(precision):
     layout = Layout.of({"vector": (100, 2, 200)})
     vector = rng.normal(size=(100, 2, 200)).astype(np.float32)
     payload = encode_values(vector.reshape(-1), layout, UploadKind.VECTOR, precision)
-    sent = decode_values(payload, layout, UploadKind.VECTOR, precision).reshape(vector.shape).astype(np.float64)
+    sent = (
+        decode_values(payload, layout, UploadKind.VECTOR, precision).reshape(vector.shape).astype(np.float64)
+    )
     error = (sent - vector) ** 2
     said = rounding_variance(sent, precision)
     assert said.shape == sent.shape
@@ -52,7 +54,7 @@ def test_single_uploads_and_their_mean(tmp_path):
 
 
 def test_weights_on_the_wire_are_numbers_of_examples(tmp_path):
-    view, vectors = tiny_view(tmp_path / "view", clients=2, weights=[3.0, 5.0])
+    view, _ = tiny_view(tmp_path / "view", clients=2, weights=[3.0, 5.0])
     singles, aggregate = read_targets(view, tiny_backbone())
     assert [target.examples for target in singles.targets] == [3, 5]
     assert aggregate.targets[0].examples == 8

@@ -1,9 +1,10 @@
 """What the attacks get from undefended uploads of the shipped model, by number of examples behind a vector.
 
-    python benchmarks/attacks.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000]
+    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000]
 
 Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number of
-examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell.
+examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell. The file is not called
+attacks.py, because a script's folder comes first on the path, and it would hide the package.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from ifedpriv.experiment.rundir import RunDirectory
 TASK = "topic"
 SHOWN = {
     "labels": ("total variation", "exact counts"),
-    "invert": ("average precision", "token recall", "token F1", "private strings", "corpus recall", "corpus precision"),
+    "invert": (
+        "average precision",
+        "token recall",
+        "token F1",
+        "private strings",
+        "corpus recall",
+        "corpus precision",
+    ),
 }
 
 
@@ -76,7 +84,9 @@ def show(found: dict[str, Any]) -> None:
             if finding["metric"] in metrics:
                 controls = finding["controls"].items()
                 lower = finding["metric"] == "total variation"
-                best = (min if lower else max)(controls, key=lambda item: item[1]) if controls else ("none", 0)
+                best = (
+                    (min if lower else max)(controls, key=lambda item: item[1]) if controls else ("none", 0)
+                )
                 print(
                     f"k={found['examples']:<3} {finding['method']:<12} {finding['scope']:<15} {finding['metric']:<18} "
                     f"{finding['value']:.3f} (best control {best[1]:.3f}, {best[0]}) {finding['verdict']}"
