@@ -1,11 +1,12 @@
 """What guesses are worth that were made without the vector: the numbers that every attack stands beside.
 
-The invariant: a control has all of the attacker's knowledge and none of the vector under attack.
+The invariant: a control has all of the attacker's knowledge and none of the vector under attack. One stands apart:
+*nearest public texts* reads the vector as simply as can be, shows what the attack adds to that, and decides no verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 
 from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Texts
 from attacks._space import Space, read
-from attacks._targets import Target
+from attacks._targets import Target, read_targets
 from attacks._tokens import inner_tokens
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, ServerView, ServerViewWriter
+from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.backbone.backbone import Backbone
 
 PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
@@ -27,20 +28,23 @@ PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
     "nearest public texts",
     "uniform",
 )
-_ASSUMED = 16
 
 
 def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, folder: Path) -> ServerView:
     """The same recording with every context vector drawn anew, with the mean and covariance of public texts' vectors.
 
-    Each upload becomes a normal draw for as many examples as its weight says (or for 16), rounded as the wire rounds;
-    frames of other kinds are left out.
+    Each upload becomes a normal draw for as many examples as its weight says, or as are estimated, rounded as the wire
+    rounds; frames of other kinds are left out.
     """
-    public = read(backbone, knowledge, knowledge.public, "reading public texts").astype(np.float64)
+    read_public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = read_public.astype(np.float64)
     centre = public.mean(axis=0)
     rng = np.random.default_rng([knowledge.seed, 1])
+    singles, aggregate = read_targets(view, backbone)
+    space = Space.of(read_public, singles.targets or aggregate.targets)
 
-    def draw(examples: float) -> NDArray[np.float32]:
+    def draw(like: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+        examples = weight if weight != 1 else space.examples(space.enter(like))
         # A sum of centred public vectors with normal weights has exactly their covariance.
         mix = rng.standard_normal(len(public)) / np.sqrt(len(public) * examples)
         return np.asarray(centre + np.tensordot(mix, public - centre, axes=1), dtype=np.float32)
@@ -54,24 +58,17 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
                 writer.begin_round(entry)
         for layout in facts.layouts:
             writer.add_layout(layout)
-        drawn: list[NDArray[np.float32]] = []
         for frame in view.uploads(UploadKind.VECTOR):
-            examples = frame.upload.weight if frame.upload.weight != 1 else _ASSUMED
-            arrays = dict(frame.upload.arrays)
+            arrays, weight = dict(frame.upload.arrays), frame.upload.weight
             for name, array in arrays.items():
-                if array.shape[-3:] == public.shape[1:]:
-                    drawn.append(draw(examples))
-                    shape = array.shape[:-3]
-                    arrays[name] = np.stack([draw(examples) for _ in range(shape[0])]) if shape else drawn[-1]
-            _copy(
-                writer,
-                Upload(arrays, frame.upload.weight, frame.upload.round, UploadKind.VECTOR),
-                frame.sender,
-                view,
-            )
+                if array.shape == centre.shape:
+                    arrays[name] = draw(array, weight)
+                elif array.shape[1:] == centre.shape:
+                    arrays[name] = np.stack([draw(each, weight) for each in array])
+            _copy(writer, Upload(arrays, weight, frame.upload.round, UploadKind.VECTOR), frame.sender, view)
         for record in view.frames():
             if record.direction is Direction.DOWN:
-                _redraw_broadcast(writer, view, record.frame, record.recipient, draw(_ASSUMED))
+                _redraw_broadcast(writer, view, record, draw)
     return ServerView.open(folder)
 
 
@@ -81,16 +78,24 @@ def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerVie
 
 
 def _redraw_broadcast(
-    writer: ServerViewWriter, view: ServerView, frame: bytes, recipient: int, vector: NDArray[np.float32]
+    writer: ServerViewWriter,
+    view: ServerView,
+    record: FrameRecord,
+    draw: Callable[[NDArray[np.float32], float], NDArray[np.float32]],
 ) -> None:
-    header = peek(frame)
+    header = peek(record.frame)
     layout = view.facts.layout(header.layout_digest)
     if header.kind is not UploadKind.VECTOR or layout is None:
         return
-    old = decode(frame, layout)
-    upload = Upload({"vector": vector}, old.upload.weight, header.round, UploadKind.VECTOR)
-    sent = encode(upload, SERVER, header.precision)
-    writer.append(Direction.DOWN, sender=SERVER, recipient=recipient, round_number=header.round, frame=sent)
+    old = decode(record.frame, layout).upload
+    if "vector" in old.arrays:
+        upload = Upload(
+            {"vector": draw(old.arrays["vector"], 1.0)}, old.weight, header.round, UploadKind.VECTOR
+        )
+        sent = encode(upload, SERVER, header.precision)
+        writer.append(
+            Direction.DOWN, sender=SERVER, recipient=record.recipient, round_number=header.round, frame=sent
+        )
 
 
 def controls_of(

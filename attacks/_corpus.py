@@ -66,7 +66,7 @@ def identify_one(space: Space, candidates: Floats, point: Floats, examples: int 
 
 
 def _tells(space: Space, total: int) -> bool:
-    """Whether one wrong member among so many would show: it adds two examples' variance over the square of the number."""
+    """Whether one wrong member would show: it adds two examples' variance over the square of their number."""
     return 2 * float(np.mean(space.variance / space.rounding)) / total**2 > 3 * CERTAIN
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from attacks._attack import Answer, Content, Finding, Guess, Knowledge, Members, Scope, Verdict, Who
-from attacks._controls import controls_of
+from attacks._controls import NEAREST, controls_of
 from attacks._metrics import RULES, Truth, interval_of, judge, measure, private_strings
 from attacks._targets import Target
 from attacks._tokens import COMMON, inner_tokens
@@ -97,7 +97,7 @@ class _Judge:
                 verdict, why = judge(
                     metric,
                     numbers,
-                    beside,
+                    {name: made for name, made in beside.items() if name != NEAREST},
                     pool=len(subject.knowledge.pool),
                     precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
                     chance=self._chance(guess.answers, truths) if metric == "corpus recall" else None,

@@ -2,9 +2,9 @@
 
     python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000]
 
-Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number of
-examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell. The file is not called
-attacks.py, because a script's folder comes first on the path, and it would hide the package.
+Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number
+of examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell. The file is not called
+attacks.py: a script's folder comes first on the path, and it would hide the package.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from _shared import RESULTS, machine, print_machine, store
 
+from attacks._controls import NEAREST
 from attacks._launch import add_arguments, attack, to_json
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
@@ -82,7 +83,7 @@ def show(found: dict[str, Any]) -> None:
     for name, metrics in SHOWN.items():
         for finding in found[name]:
             if finding["metric"] in metrics:
-                controls = finding["controls"].items()
+                controls = [item for item in finding["controls"].items() if item[0] != NEAREST]
                 lower = finding["metric"] == "total variation"
                 best = (
                     (min if lower else max)(controls, key=lambda item: item[1]) if controls else ("none", 0)
