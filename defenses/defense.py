@@ -13,7 +13,7 @@ from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
 from defenses.session import ClientSession, RoundInfo, ServerSession, refusal
-from defenses.specs import DefenseSpec
+from defenses.specs import ClearSpec, DefenseSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -28,6 +28,8 @@ class Defense:
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
         """The defense that a spec describes."""
+        if not isinstance(spec, ClearSpec):
+            raise UserError(f"defense.kind is {spec.kind!r}, which has no sessions", "use none")
         return cls(spec)
 
     @property

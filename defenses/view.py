@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from defenses.errors import FrameError, UserError
 from defenses.frame import DecodedFrame, decode, peek
 from defenses.session import RoundInfo
-from defenses.specs import DefenseSpec
+from defenses.specs import DefenseSpec, defense_spec
 from defenses.upload import Layout, UploadKind
 
 SCHEMA = 1
@@ -145,7 +145,7 @@ class ViewFacts:
             return cls(
                 backbone=str(data["backbone"]),
                 task=str(data["task"]),
-                defense=DefenseSpec.model_validate(data["defense"]),
+                defense=defense_spec(data["defense"]),
                 rounds=tuple(RoundInfo.from_dict(entry) for entry in data["rounds"]),
                 layouts=tuple(Layout.of(entry["arrays"]) for entry in data["layouts"]),
             )
