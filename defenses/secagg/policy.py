@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from defenses.errors import ProtocolError, UserError
-from defenses.grid import Grid
+from defenses.grid import Grid, Outside
 from defenses.secagg.directory import Directory
 from defenses.secagg.graph import Graph, Shape, choose
 from defenses.secagg.keys import digest
@@ -30,6 +31,7 @@ class Policy:
         bits: levels of a number, as `Grid` has them.
         max_weight: the largest weight, a whole number.
         outside: what happens to a number beyond the clip: ``clip`` or ``refuse``.
+        scale: array names and their public factors of clip and step, by name.
     """
 
     minimum: int
@@ -38,11 +40,13 @@ class Policy:
     clip: float
     bits: int
     max_weight: int
-    outside: str
+    outside: Outside = Outside.CLIP
+    scale: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "outside", Outside(self.outside))
         if self.minimum < 2:
-            raise UserError(f"defense.minimum is {self.minimum}", "a sum of one is that one: use 2 or more")
+            raise UserError(f"defense.min_clients is {self.minimum}", "a sum of one is that one: use 2 or more")
         choose(self.minimum, self.collusion, self.dropout)
         self.grid(self.minimum)
 
@@ -56,9 +60,9 @@ class Policy:
         Raises:
             UserError: a sum could wrap.
         """
-        needed = Grid(self.clip, self.bits, clients, self.max_weight, None, self.outside).ring.bits  # type: ignore[arg-type]
+        needed = Grid(self.clip, self.bits, clients, self.max_weight, None, self.outside).ring.bits
         width = next(bits for bits in DTYPES if bits >= needed)
-        return Grid(self.clip, self.bits, clients, self.max_weight, width, self.outside)  # type: ignore[arg-type]
+        return Grid(self.clip, self.bits, clients, self.max_weight, width, self.outside)
 
     @property
     def digest(self) -> bytes:
@@ -100,7 +104,7 @@ class Terms:
         n = len(round_info.roster)
         if n < policy.minimum:
             raise ProtocolError(
-                f"the roster of round {round_info.number} has {n} clients, fewer than defense.minimum {policy.minimum}",
+                f"the roster of round {round_info.number} has {n} clients, fewer than defense.min_clients {policy.minimum}",
                 "ask more clients",
             )
         where = _round_digest(round_info, directory)
@@ -121,9 +125,10 @@ class Terms:
         most = max(self.quorum, self.graph.shape.threshold)
         return max(0, min(self.graph.shape.threshold - 1, 2 * most - self.graph.clients - 1))
 
-    def place(self, client: int) -> int:
-        """A client's place in the roster."""
-        return self.round.roster.index(client)
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Each client's place in the roster."""
+        return {client: place for place, client in enumerate(self.round.roster)}
 
 
 def _round_digest(round_info: RoundInfo, directory: Directory) -> bytes:

@@ -24,14 +24,19 @@ _DRAW_BYTES = 48
 _REDUCE_EVERY = 12
 
 
-def split(secret: bytes, threshold: int, points: Sequence[int], entropy: Entropy) -> list[bytes]:
+def draw(threshold: int, entropy: Entropy) -> bytes:
+    """The random bytes that sharing one secret takes, drawn ahead so that dealing can be repeated after a crash."""
+    return entropy.bytes(_DRAW_BYTES * (threshold - 1))
+
+
+def split(secret: bytes, threshold: int, points: Sequence[int], drawn: bytes) -> list[bytes]:
     """One share for each point.
 
     Args:
         secret: 32 bytes.
         threshold: how many shares put it together; 1 to the number of points.
         points: the holders' places, each once, above 0.
-        entropy: draws 48 bytes a coefficient.
+        drawn: from `draw`, for this secret alone.
 
     Returns:
         Shares of 33 bytes, in the order of the points.
@@ -42,7 +47,8 @@ def split(secret: bytes, threshold: int, points: Sequence[int], entropy: Entropy
         raise UserError(
             f"threshold {threshold} over {len(points)} points cannot be", "use distinct points above 0"
         )
-    drawn = entropy.bytes(_DRAW_BYTES * (threshold - 1))
+    if len(drawn) != _DRAW_BYTES * (threshold - 1):
+        raise UserError(f"{len(drawn)} random bytes cannot share a secret among {threshold}", "use `draw`")
     coefficients = [
         int.from_bytes(drawn[at : at + _DRAW_BYTES], "little") % PRIME
         for at in range(0, len(drawn), _DRAW_BYTES)
