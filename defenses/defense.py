@@ -5,15 +5,20 @@ Invariant: whatever a run sends, in either direction, is bytes made here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
-from defenses.entropy import Entropy
+from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
+from defenses.secagg.masked.client import MaskedClient
+from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
+from defenses.secagg.masked.server import MaskedServer
 from defenses.session import ClientSession, RoundInfo, ServerSession, refusal
-from defenses.specs import ClearSpec, DefenseSpec
+from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -24,33 +29,69 @@ class Defense:
     """What stands between clients and server in one run; make it with `from_spec`."""
 
     spec: DefenseSpec
+    enrolment: Enrolment | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
         """The defense that a spec describes."""
-        if not isinstance(spec, ClearSpec):
+        if not isinstance(spec, ClearSpec | MaskedSpec):
             raise UserError(f"defense.kind is {spec.kind!r}, which has no sessions", "use none")
         return cls(spec)
+
+    def enrolled(self, clients: Collection[int], entropy: Entropy) -> Defense:
+        """The same defense with what it needs before the first round, for clients that all live in this process.
+
+        A deployment does this with its own keys: `Defense(spec, Enrolment(directory, members))`.
+        """
+        if isinstance(self.spec, MaskedSpec) and self.enrolment is None:
+            return replace(self, enrolment=Enrolment.simulated(clients, entropy))
+        return self
 
     @property
     def reveals_individuals(self) -> bool:
         """True where the server can read one client's upload; methods that need that run only then."""
         return self.spec.kind == "none"
 
+    @property
+    def binds_context(self) -> bool:
+        """True where `RoundInfo.context` counts: ends that have seen different things then get no sum."""
+        return isinstance(self.spec, MaskedSpec)
+
+    @property
+    def exchanges(self) -> int:
+        """How many frames a client sends in a round."""
+        return 5 if isinstance(self.spec, MaskedSpec) else 1
+
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
         """One client's end of a round; every random byte it needs comes from ``entropy``."""
+        if isinstance(self.spec, MaskedSpec):
+            member = self._enrolment.member(me)
+            return MaskedClient(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
+        if isinstance(self.spec, MaskedSpec):
+            policy = masked_policy(self.spec, round_info.kind)
+            return MaskedServer(round_info, policy, self._enrolment.directory)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
 
-    def load_client(self, data: bytes) -> ClientSession:
-        """A client's end from what its ``save`` gave."""
+    def load_client(self, data: bytes, entropy: Entropy | None = None) -> ClientSession:
+        """A client's end from what its ``save`` gave.
+
+        Args:
+            data: what ``save`` gave.
+            entropy: drawn from only if nothing was protected yet; None for the secure source.
+        """
+        if isinstance(self.spec, MaskedSpec):
+            source = SecureEntropy() if entropy is None else entropy
+            return MaskedClient.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
+        if isinstance(self.spec, MaskedSpec):
+            return MaskedServer.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
         return ClearServer.load(data)
 
     def broadcast(self, upload: Upload) -> bytes:
@@ -92,6 +133,8 @@ class Defense:
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
+        if isinstance(self.spec, MaskedSpec):
+            return masked_statement(self.spec, ledger)
         return PrivacyStatement(
             trust=Trust.SERVER,
             releases=len(ledger.events),
@@ -108,3 +151,12 @@ class Defense:
             public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
             simulation=ledger.simulation,
         )
+
+    @property
+    def _enrolment(self) -> Enrolment:
+        if self.enrolment is None:
+            raise UserError(
+                f"defense.kind is {self.spec.kind!r}, and no client is enrolled",
+                "give the defense its key directory first: `enrolled`, or an `Enrolment`",
+            )
+        return self.enrolment

@@ -22,7 +22,6 @@ from defenses.errors import FrameError, ProtocolError, UserError
 from defenses.frame import SERVER
 from defenses.upload import MAX_U32, Float32Array, Layout, Upload, UploadKind, frozen_arrays, shapes_of
 
-
 _HEX = re.compile(r"([0-9a-f]{2})*")
 
 
@@ -56,7 +55,9 @@ class RoundInfo:
         if self.roster[0] < 0 or self.roster[-1] >= SERVER:
             raise UserError(f"round.roster is {list(self.roster)}", f"number clients from 0 to {SERVER - 1}")
         if not _HEX.fullmatch(self.context):
-            raise UserError(f"round.context is {self.context!r}", "use pairs of hexadecimal digits, or nothing")
+            raise UserError(
+                f"round.context is {self.context!r}", "use pairs of hexadecimal digits, or nothing"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As it goes into JSON."""
@@ -104,6 +105,10 @@ class Aggregate:
     def __post_init__(self) -> None:
         means: Mapping[str, npt.ArrayLike] = self.means
         object.__setattr__(self, "means", frozen_arrays(means, "aggregate"))
+
+    def as_upload(self) -> Upload:
+        """The means with the total weight, to be written down as a frame."""
+        return Upload(self.means, self.total_weight, self.round, self.kind)
 
     def __repr__(self) -> str:
         """Show shapes, never content: the mean of one upload is that upload."""

@@ -23,10 +23,12 @@ class Trust(StrEnum):
     """Who has to be trusted with what.
 
     `SERVER` is no protection at all: the server reads every upload. `CENTRAL` trusts the server to add noise,
-    `DISTRIBUTED` trusts enough clients to add their share, `LOCAL` trusts nobody else.
+    `DISTRIBUTED` trusts enough clients to add their share, `LOCAL` trusts nobody else. `CLIENTS` trusts that not too
+    many clients join with the server, which then reads sums only; nothing hides anybody within a sum.
     """
 
     SERVER = "server"
     CENTRAL = "central"
     DISTRIBUTED = "distributed"
     LOCAL = "local"
+    CLIENTS = "clients"

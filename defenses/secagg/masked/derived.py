@@ -9,17 +9,23 @@ Reference: Bonawitz et al., CCS 2017, figure 4; commitments and the second list 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 
-from defenses.secagg.keys import IdentityKey, agree, derive, digest, verify
-from defenses.secagg.messages import COMMITMENT_BYTES, bitmap
-from defenses.secagg.policy import Terms
+from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, verify
+from defenses.secagg.masked.messages import COMMITMENT_BYTES, bitmap
+from defenses.secagg.masked.policy import Terms
 
 SEED, MASK_KEY = 0, 1
 """The two secrets of a client: its self-mask seed, and its private mask key."""
 
+_SHARE = DOMAIN + b"share commitment|"
+_WHICH = (b"\x00", b"\x01")
 
-def sign_advert(terms: Terms, identity: IdentityKey, client: int, channel_key: bytes, mask_key: bytes) -> bytes:
+
+def sign_advert(
+    terms: Terms, identity: IdentityKey, client: int, channel_key: bytes, mask_key: bytes
+) -> bytes:
     """A client's signature over its keys for the round."""
     return identity.sign("advertise", terms.binding, _u32(client), channel_key, mask_key)
 
@@ -52,9 +58,9 @@ def self_mask_key(terms: Terms, client: int, seed: bytes) -> bytes:
     return derive(seed, terms.binding, "self mask", client)
 
 
-def pair_mask_key(terms: Terms, one: int, other: int, private: bytes, public: bytes) -> bytes:
-    """The key of the mask that two clients share; either's private key gives it."""
-    return derive(agree(private, public), terms.binding, "pair mask", min(one, other), max(one, other))
+def pair_mask_key(terms: Terms, one: int, other: int, mine: AgreementKey, public: bytes) -> bytes:
+    """The key of the mask that two clients share; either's key pair gives it."""
+    return derive(mine.agree(public), terms.binding, "pair mask", min(one, other), max(one, other))
 
 
 def seed_commitment(terms: Terms, client: int, seed: bytes) -> bytes:
@@ -64,13 +70,16 @@ def seed_commitment(terms: Terms, client: int, seed: bytes) -> bytes:
 
 def share_commitment(terms: Terms, dealer: int, holder: int, secret: int, share: bytes) -> bytes:
     """16 bytes that bind dealer and holder to a share, so that a wrong one has a culprit."""
-    numbers = _u32(dealer) + _u32(holder) + bytes([secret])
-    return digest("share commitment", terms.binding, numbers, share)[:COMMITMENT_BYTES]
+    # Every part but the first has a fixed length, so plain concatenation is as good as `digest`, and four times faster.
+    parts = (_SHARE, terms.binding, _u32(dealer), _u32(holder), _WHICH[secret], share)
+    return hashlib.sha256(b"".join(parts)).digest()[:COMMITMENT_BYTES]
 
 
 def share_commitments(terms: Terms, dealer: int, holder: int, shares: tuple[bytes, bytes]) -> bytes:
     """Both of a holder's commitments, seed first."""
-    return b"".join(share_commitment(terms, dealer, holder, which, share) for which, share in enumerate(shares))
+    return b"".join(
+        share_commitment(terms, dealer, holder, which, share) for which, share in enumerate(shares)
+    )
 
 
 def _u32(number: int) -> bytes:

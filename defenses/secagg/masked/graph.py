@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from defenses.errors import UserError
-from defenses.secagg.keys import DOMAIN
+from defenses.secagg.masked.keys import DOMAIN
 
 SECURITY_BITS = 40
 """A sparse graph leaves some client open with a probability of at most 2^-40."""

@@ -9,13 +9,12 @@ Reference: X25519 (RFC 7748), HKDF-SHA256 (RFC 5869), Ed25519 (RFC 8032).
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from defenses.entropy import Entropy
 from defenses.errors import ProtocolError
@@ -27,56 +26,52 @@ DOMAIN = b"ifedpriv secagg 1 "
 """Stands in front of everything that is hashed, signed or derived here; the number is the protocol's version."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class AgreementKey:
     """An X25519 key pair for one round.
 
-    Attributes:
+    Args:
         private: 32 bytes.
-        public: 32 bytes.
     """
 
-    private: bytes
-    public: bytes
+    __slots__ = ("_key", "private", "public")
+
+    def __init__(self, private: bytes) -> None:
+        # Kept as an object, because making it from bytes costs as much as an agreement.
+        self._key = X25519PrivateKey.from_private_bytes(private)
+        self.private = private
+        self.public = self._key.public_key().public_bytes_raw()
 
     @classmethod
     def fresh(cls, entropy: Entropy) -> AgreementKey:
         """A new pair."""
-        return cls.of(entropy.bytes(KEY_BYTES))
+        return cls(entropy.bytes(KEY_BYTES))
 
-    @classmethod
-    def of(cls, private: bytes) -> AgreementKey:
-        """The pair that a private key belongs to."""
-        return cls(private, X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
+    def agree(self, public: bytes) -> bytes:
+        """The secret shared with another key's owner, 32 bytes; pass it to `derive` and nowhere else.
+
+        Raises:
+            ProtocolError: the public key is one of the few that give everybody the same secret.
+        """
+        try:
+            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError as error:
+            raise ProtocolError("a public key for key agreement is degenerate") from error
 
     def __repr__(self) -> str:
         return "AgreementKey(<private>)"
 
 
-def agree(private: bytes, public: bytes) -> bytes:
-    """The secret that two X25519 keys share, 32 bytes; pass it to `derive` and nowhere else.
-
-    Raises:
-        ProtocolError: the public key is one of the few that give everybody the same secret.
-    """
-    try:
-        other = X25519PublicKey.from_public_bytes(public)
-        return X25519PrivateKey.from_private_bytes(private).exchange(other)
-    except ValueError as error:
-        raise ProtocolError("a public key for key agreement is degenerate") from error
-
-
 def derive(secret: bytes, binding: bytes, purpose: str, *numbers: int) -> bytes:
-    """A key of 32 bytes for one purpose in one round.
+    """A key of 32 bytes for one purpose in one round: HKDF-SHA256, of whose expansion one block is all.
 
     Args:
-        secret: of full length, for example from `agree`.
+        secret: of full length, for example from `AgreementKey.agree`.
         binding: 32 bytes that name the round and everything agreed on in it; the salt.
         purpose: what the key is for.
         numbers: of the clients concerned, in the order that the purpose fixes.
     """
     info = DOMAIN + purpose.encode("ascii") + b"|" + b"".join(n.to_bytes(4, "little") for n in numbers)
-    return HKDF(hashes.SHA256(), KEY_BYTES, binding, info).derive(secret)
+    return hmac.digest(hmac.digest(binding, secret, "sha256"), info + b"\x01", "sha256")
 
 
 def digest(purpose: str, *parts: bytes) -> bytes:

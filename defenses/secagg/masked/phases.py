@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from defenses.secagg.messages import (
+from defenses.secagg.masked.messages import (
     Advertise,
     Consistency,
     Inbox,

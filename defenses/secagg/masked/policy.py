@@ -12,10 +12,10 @@ from functools import cached_property
 
 from defenses.errors import ProtocolError, UserError
 from defenses.grid import Grid, Outside
-from defenses.secagg.directory import Directory
-from defenses.secagg.graph import Graph, Shape, choose
-from defenses.secagg.keys import digest
-from defenses.secagg.masks import DTYPES
+from defenses.secagg.masked.directory import Directory
+from defenses.secagg.masked.graph import Graph, Shape, choose
+from defenses.secagg.masked.keys import digest
+from defenses.secagg.masked.masks import DTYPES
 from defenses.session import RoundInfo
 
 
@@ -46,7 +46,9 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "outside", Outside(self.outside))
         if self.minimum < 2:
-            raise UserError(f"defense.min_clients is {self.minimum}", "a sum of one is that one: use 2 or more")
+            raise UserError(
+                f"defense.min_clients is {self.minimum}", "a sum of one is that one: use 2 or more"
+            )
         choose(self.minimum, self.collusion, self.dropout)
         self.grid(self.minimum)
 
@@ -104,7 +106,8 @@ class Terms:
         n = len(round_info.roster)
         if n < policy.minimum:
             raise ProtocolError(
-                f"the roster of round {round_info.number} has {n} clients, fewer than defense.min_clients {policy.minimum}",
+                f"the roster of round {round_info.number} has {n} clients, fewer than "
+                f"defense.min_clients {policy.minimum}",
                 "ask more clients",
             )
         where = _round_digest(round_info, directory)

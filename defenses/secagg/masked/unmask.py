@@ -12,11 +12,11 @@ import hmac
 
 from defenses.errors import IfedprivError, ProtocolError
 from defenses.ring import UIntArray
-from defenses.secagg import derived, shamir
-from defenses.secagg.keys import KEY_BYTES, AgreementKey
-from defenses.secagg.masks import apply, pair_sign
-from defenses.secagg.policy import Terms
-from defenses.secagg.server_state import Collected
+from defenses.secagg.masked import derived, shamir
+from defenses.secagg.masked.keys import KEY_BYTES, AgreementKey
+from defenses.secagg.masked.masks import apply, pair_sign
+from defenses.secagg.masked.policy import Terms
+from defenses.secagg.masked.server_state import Collected
 
 
 class Broken(IfedprivError):
@@ -42,13 +42,14 @@ def take_off(terms: Terms, got: Collected) -> UIntArray:
         if dealer in got.inputs:
             apply(total, derived.self_mask_key(terms, number, secret), -1)
             continue
+        mine = AgreementKey(secret)
         # A dropped client's pair masks stand in its neighbours' inputs, each with the neighbour's sign.
         for other in terms.graph.neighbours(dealer):
             if other not in got.inputs:
                 continue
             neighbour = terms.round.roster[other]
             public = got.adverts[other][KEY_BYTES : 2 * KEY_BYTES]
-            key = derived.pair_mask_key(terms, number, neighbour, secret, public)
+            key = derived.pair_mask_key(terms, number, neighbour, mine, public)
             apply(total, key, 1 if pair_sign(neighbour, number) == -1 else -1)
     return total
 
@@ -75,9 +76,12 @@ def _put_together(terms: Terms, got: Collected, dealer: int) -> bytes:
     try:
         secret = shamir.combine(points, shares)
         if dealer in got.inputs:
-            made, committed = derived.seed_commitment(terms, number, secret), got.commitments[dealer][:KEY_BYTES]
+            made, committed = (
+                derived.seed_commitment(terms, number, secret),
+                got.commitments[dealer][:KEY_BYTES],
+            )
         else:
-            made = AgreementKey.of(secret).public
+            made = AgreementKey(secret).public
             committed = got.adverts[dealer][KEY_BYTES : 2 * KEY_BYTES]
     except ProtocolError as error:
         raise misdealt from error

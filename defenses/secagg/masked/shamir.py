@@ -100,7 +100,9 @@ def combine(points: Sequence[int], shares: Sequence[bytes]) -> bytes:
         ProtocolError: a share is no element of the field, or the shares fit no secret of 32 bytes.
     """
     if len(points) != len(shares) or len(set(points)) != len(points):
-        raise UserError(f"{len(shares)} shares at {len(points)} points cannot be combined", "give one for each")
+        raise UserError(
+            f"{len(shares)} shares at {len(points)} points cannot be combined", "give one for each"
+        )
     values = [int.from_bytes(share, "little") for share in shares]
     if any(len(share) != SHARE_BYTES for share in shares) or any(value >= PRIME for value in values):
         raise ProtocolError("a share is no element of the field")

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from defenses.ring import UIntArray
-from defenses.secagg.keys import KEY_BYTES, SIGNATURE_BYTES
-from defenses.secagg.messages import ADVERT_BYTES, COMMITMENT_BYTES, DEAL_BYTES, SEALED_BYTES
-from defenses.secagg.phases import ServerPhase
-from defenses.secagg.shamir import SHARE_BYTES
+from defenses.secagg.masked.keys import KEY_BYTES, SIGNATURE_BYTES
+from defenses.secagg.masked.messages import ADVERT_BYTES, COMMITMENT_BYTES, DEAL_BYTES, SEALED_BYTES
+from defenses.secagg.masked.phases import ServerPhase
+from defenses.secagg.masked.shamir import SHARE_BYTES
 from defenses.session import pack_state, unpack_state
 
 _ROLE = "masked server"

@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from defenses.errors import FrameError
-from defenses.secagg.channel import TAG_BYTES
-from defenses.secagg.keys import KEY_BYTES, SIGNATURE_BYTES
-from defenses.secagg.shamir import SHARE_BYTES
+from defenses.secagg.masked.channel import TAG_BYTES
+from defenses.secagg.masked.keys import KEY_BYTES, SIGNATURE_BYTES
+from defenses.secagg.masked.shamir import SHARE_BYTES
 
 MAGIC = b"IM"
 VERSION = 1
@@ -150,7 +151,9 @@ class Inbox(Message):
     DIRECTION = Direction.DOWN
     PARTS = (
         Part("shared", Form.BITMAP, 0, "who has shared"),
-        Part("deals", Form.ITEMS, DEAL_BYTES, "neighbour that has shared: its deal to the recipient, ascending"),
+        Part(
+            "deals", Form.ITEMS, DEAL_BYTES, "neighbour that has shared: its deal to the recipient, ascending"
+        ),
     )
     shared: tuple[int, ...]
     deals: tuple[bytes, ...]
@@ -196,7 +199,9 @@ class Signatures(Message):
     DIRECTION = Direction.DOWN
     PARTS = (
         Part("signed", Form.BITMAP, 0, "who has signed"),
-        Part("signatures", Form.ITEMS, SIGNATURE_BYTES, "neighbour that has signed: its signature, ascending"),
+        Part(
+            "signatures", Form.ITEMS, SIGNATURE_BYTES, "neighbour that has signed: its signature, ascending"
+        ),
     )
     signed: tuple[int, ...]
     signatures: tuple[bytes, ...]
@@ -299,12 +304,15 @@ def decode(data: bytes, clients: int) -> tuple[Header, Message]:
         FrameError: anything about the bytes is not as the specification says.
     """
     header = peek(data)
-    body, at, values = memoryview(data)[HEADER_SIZE:], 0, {}
+    body, at = memoryview(data)[HEADER_SIZE:], 0
+    values: dict[str, Any] = {}
     for name, form, size, _ in header.kind.PARTS:
         rest = len(body) - at
         taken = {Form.FIXED: size, Form.BITMAP: (clients + 7) // 8}.get(form, rest)
         if taken > rest or (form is Form.ITEMS and taken % size):
-            raise FrameError(f"message {header.kind.__name__} has a body of {len(body)} bytes, which cannot be")
+            raise FrameError(
+                f"message {header.kind.__name__} has a body of {len(body)} bytes, which cannot be"
+            )
         piece = body[at : at + taken]
         at += taken
         match form:
@@ -323,10 +331,16 @@ def decode(data: bytes, clients: int) -> tuple[Header, Message]:
 
 def bitmap(chosen: Iterable[int], clients: int) -> bytes:
     """Places in the roster as bits: place i is bit i mod 8 of byte i // 8."""
-    bits = sum(1 << place for place in chosen)
-    return bits.to_bytes((clients + 7) // 8, "little")
+    return _bitmap(tuple(chosen), clients)
 
 
+# One list goes to every client of a round, and comes back from many.
+@lru_cache(maxsize=64)
+def _bitmap(chosen: tuple[int, ...], clients: int) -> bytes:
+    return sum(1 << place for place in chosen).to_bytes((clients + 7) // 8, "little")
+
+
+@lru_cache(maxsize=64)
 def places(data: bytes, clients: int) -> tuple[int, ...]:
     """The inverse of `bitmap`, ascending.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from defenses.entropy import Entropy
 from defenses.errors import FrameError, ProtocolError, UserError
-from defenses.secagg.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, IdentityKey, digest, verify
+from defenses.secagg.masked.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, IdentityKey, digest, verify
 from defenses.session import RoundInfo
 from defenses.upload import MAX_U32, UploadKind
 

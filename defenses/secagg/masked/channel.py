@@ -13,34 +13,38 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from defenses.errors import ProtocolError
-from defenses.secagg.keys import DOMAIN, agree, derive
+from defenses.secagg.masked.keys import DOMAIN, AgreementKey, derive
 
 TAG_BYTES = 16
 _NONCE = bytes(12)
 
 
-def seal(private: bytes, public: bytes, binding: bytes, sender: int, recipient: int, plain: bytes) -> bytes:
+def seal(
+    mine: AgreementKey, public: bytes, binding: bytes, sender: int, recipient: int, plain: bytes
+) -> bytes:
     """Bytes that only the recipient opens, 16 longer than the plain ones.
 
     Args:
-        private: the sender's channel key.
+        mine: the sender's channel key.
         public: the recipient's channel key.
         binding: the round, as 32 bytes.
         sender: number of the client.
         recipient: number of the client.
         plain: what to seal.
     """
-    key = derive(agree(private, public), binding, "channel", sender, recipient)
+    key = derive(mine.agree(public), binding, "channel", sender, recipient)
     return AESGCM(key).encrypt(_NONCE, plain, _associated(binding, sender, recipient))
 
 
-def unseal(private: bytes, public: bytes, binding: bytes, sender: int, recipient: int, sealed: bytes) -> bytes:
-    """What `seal` was given; the arguments are the recipient's private and the sender's public key.
+def unseal(
+    mine: AgreementKey, public: bytes, binding: bytes, sender: int, recipient: int, sealed: bytes
+) -> bytes:
+    """What `seal` was given; `mine` is the recipient's key and `public` the sender's.
 
     Raises:
         ProtocolError: somebody else sealed it, for somebody else, in another round, or it was changed.
     """
-    key = derive(agree(private, public), binding, "channel", sender, recipient)
+    key = derive(mine.agree(public), binding, "channel", sender, recipient)
     try:
         return AESGCM(key).decrypt(_NONCE, sealed, _associated(binding, sender, recipient))
     except InvalidTag as error:

@@ -8,7 +8,7 @@ Reference: Bonawitz et al., CCS 2017, figure 4; Bell et al., CCS 2020, for the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from defenses.errors import ProtocolError
 from defenses.frame import SERVER
 from defenses.grid import scales
 from defenses.ring import UIntArray
-from defenses.secagg import derived
-from defenses.secagg.directory import Directory
-from defenses.secagg.messages import (
+from defenses.secagg.masked import derived
+from defenses.secagg.masked.directory import Directory
+from defenses.secagg.masked.messages import (
     Advertise,
     Consistency,
     Inbox,
@@ -33,11 +33,12 @@ from defenses.secagg.messages import (
     encode,
     peek,
 )
-from defenses.secagg.phases import SERVER_TRANSITIONS, ServerPhase
-from defenses.secagg.policy import Policy, Terms
-from defenses.secagg.server_state import Collected, pack_server, unpack_server
-from defenses.secagg.unmask import Broken, take_off
+from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
+from defenses.secagg.masked.policy import Policy, Terms
+from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
+from defenses.secagg.masked.unmask import Broken, take_off
 from defenses.session import Aggregate, RoundInfo, refusal
+from defenses.upload import UploadKind
 
 
 class MaskedServer:
@@ -117,7 +118,9 @@ class MaskedServer:
         """Wait for these clients no longer. What has arrived from one still counts."""
         strangers = sorted(set(clients) - set(self.round.roster))
         if strangers:
-            raise self._refusal(f"the loss of clients {sorted(clients)}", None, f"{strangers} are not in the roster")
+            raise self._refusal(
+                f"the loss of clients {sorted(clients)}", None, f"{strangers} are not in the roster"
+            )
         if self.phase not in SERVER_TRANSITIONS:
             return {}
         self._lost |= {self.terms.places[client] for client in clients}
@@ -289,10 +292,11 @@ class MaskedServer:
         return pack_server(facts, self._got)
 
     @classmethod
-    def load(cls, data: bytes, policy: Policy, directory: Directory) -> MaskedServer:
+    def load(cls, data: bytes, policy: Callable[[UploadKind], Policy], directory: Directory) -> MaskedServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, got = unpack_server(data)
-        session = cls(RoundInfo.from_dict(facts["round"]), policy, directory)
+        info = RoundInfo.from_dict(facts["round"])
+        session = cls(info, policy(info.kind), directory)
         if facts["binding"] != session.terms.binding.hex():
             raise session._refusal("a saved session", None, "it is of another policy or directory")
         session.phase = ServerPhase(facts["phase"])

@@ -14,12 +14,11 @@ import numpy as np
 
 from defenses.entropy import Entropy
 from defenses.ring import UIntArray
-from defenses.secagg import shamir
-from defenses.secagg.keys import KEY_BYTES, AgreementKey
+from defenses.secagg.masked import shamir
+from defenses.secagg.masked.keys import KEY_BYTES, AgreementKey
 from defenses.session import pack_state, unpack_state
 
 _ROLE = "masked client"
-_NO_KEY = AgreementKey(b"", b"")
 
 
 def _no_slots() -> UIntArray:
@@ -32,8 +31,8 @@ class Secrets:
 
     Attributes:
         slots: the quantised upload; empty once it is masked.
-        channel: key pair that seals shares.
-        mask: key pair of the pair masks.
+        channel: key pair that seals shares; None once they are opened.
+        mask: key pair of the pair masks; None once the upload is masked.
         seed: 32 bytes of the self mask.
         drawn: random bytes for sharing, drawn ahead; empty once shared.
         present: places that had advertised.
@@ -44,8 +43,8 @@ class Secrets:
     """
 
     slots: UIntArray = field(default_factory=_no_slots)
-    channel: AgreementKey = _NO_KEY
-    mask: AgreementKey = _NO_KEY
+    channel: AgreementKey | None = None
+    mask: AgreementKey | None = None
     seed: bytes = b""
     drawn: bytes = b""
     present: tuple[int, ...] = ()
@@ -65,9 +64,15 @@ class Secrets:
             shamir.draw(threshold, entropy) + shamir.draw(threshold, entropy),
         )
 
+    @property
+    def public_keys(self) -> tuple[bytes, bytes]:
+        """Channel key and mask key, as they are advertised."""
+        assert self.channel is not None and self.mask is not None
+        return self.channel.public, self.mask.public
+
     def forget_input(self) -> None:
         """Drop what only masking needed."""
-        self.slots, self.seed, self.mask, self.channel = _no_slots(), b"", _NO_KEY, _NO_KEY
+        self.slots, self.seed, self.mask, self.channel = _no_slots(), b"", None, None
         self.peers = {}
 
     def forget_shares(self) -> None:
@@ -89,7 +94,8 @@ def pack_client(facts: Mapping[str, Any], secrets: Secrets, frames: list[bytes])
         "peers": list(secrets.peers),
         "held": list(secrets.held),
     }
-    keys = secrets.channel.private + secrets.mask.private + secrets.seed
+    pairs = (secrets.channel, secrets.mask)
+    keys = b"".join(pair.private for pair in pairs if pair is not None) + secrets.seed
     blobs = [
         secrets.slots.astype("<u8").tobytes(),
         keys,
@@ -110,8 +116,8 @@ def unpack_client(data: bytes) -> tuple[dict[str, Any], Secrets, list[bytes]]:
     channel, mask, seed = (keys[at : at + KEY_BYTES] for at in range(0, 3 * KEY_BYTES, KEY_BYTES))
     secrets = Secrets(
         np.frombuffer(slots, dtype="<u8"),
-        AgreementKey.of(channel) if channel else _NO_KEY,
-        AgreementKey.of(mask) if mask else _NO_KEY,
+        AgreementKey(channel) if channel else None,
+        AgreementKey(mask) if mask else None,
         seed,
         drawn,
         tuple(facts["present"]),

@@ -10,18 +10,19 @@ among neighbours only. `docs/protocol.md` has the rules and why each is there.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 
 from defenses.entropy import Entropy
-from defenses.errors import ProtocolError
+from defenses.errors import ProtocolError, UserError
 from defenses.frame import SERVER
 from defenses.grid import scales
-from defenses.secagg import derived, shamir
-from defenses.secagg.channel import seal, unseal
-from defenses.secagg.client_state import Secrets, pack_client, unpack_client
-from defenses.secagg.directory import Member
-from defenses.secagg.keys import KEY_BYTES
-from defenses.secagg.masks import apply, pair_sign
-from defenses.secagg.messages import (
+from defenses.secagg.masked import derived, shamir
+from defenses.secagg.masked.channel import seal, unseal
+from defenses.secagg.masked.client_state import Secrets, pack_client, unpack_client
+from defenses.secagg.masked.directory import Member
+from defenses.secagg.masked.keys import KEY_BYTES, AgreementKey
+from defenses.secagg.masked.masks import apply, pair_sign
+from defenses.secagg.masked.messages import (
     SEALED_BYTES,
     Advertise,
     Consistency,
@@ -37,10 +38,10 @@ from defenses.secagg.messages import (
     encode,
     peek,
 )
-from defenses.secagg.phases import CLIENT_TRANSITIONS, ClientPhase
-from defenses.secagg.policy import Policy, Terms
+from defenses.secagg.masked.phases import CLIENT_TRANSITIONS, ClientPhase
+from defenses.secagg.masked.policy import Policy, Terms
 from defenses.session import RoundInfo, refusal
-from defenses.upload import Upload
+from defenses.upload import Upload, UploadKind
 
 
 class MaskedClient:
@@ -96,9 +97,9 @@ class MaskedClient:
         self.member.diary.join(info)
         self.clipped = quantised.clipped
         self._secrets = Secrets.fresh(quantised.slots, terms.graph.shape.threshold, self.entropy)
-        channel, mask = self._secrets.channel.public, self._secrets.mask.public
-        signature = derived.sign_advert(terms, self.member.identity, self.me, channel, mask)
-        return self._answer(Advertise(channel, mask, signature), ClientPhase.ADVERTISED)
+        keys = self._secrets.public_keys
+        signature = derived.sign_advert(terms, self.member.identity, self.me, *keys)
+        return self._answer(Advertise(*keys, signature), ClientPhase.ADVERTISED)
 
     def receive(self, frame: bytes) -> list[bytes]:
         """Take the server's next message and answer it.
@@ -127,7 +128,7 @@ class MaskedClient:
         _, message = decode(frame, self.terms.graph.clients)
         match message:
             case Roster():
-                answer = self._share(message)
+                answer: Message = self._share(message)
             case Inbox():
                 answer = self._mask(message)
             case Survivors():
@@ -146,9 +147,12 @@ class MaskedClient:
         """Share seed and mask key with the neighbours that are there (Bonawitz et al., figure 4, round 1)."""
         terms, secrets = self.terms, self._secrets
         self._check_list("Roster", "present", roster.present, range(terms.graph.clients))
+        assert secrets.channel is not None
         there = self._neighbours_in(roster.present)
         if len(roster.adverts) != len(there):
-            raise self._refusal("Roster", SERVER, "its advertisements are not those of this client's neighbours")
+            raise self._refusal(
+                "Roster", SERVER, "its advertisements are not those of this client's neighbours"
+            )
         peers: dict[int, tuple[bytes, bytes]] = {}
         for place, advert in zip(there, roster.adverts, strict=True):
             keys = advert[:KEY_BYTES], advert[KEY_BYTES : 2 * KEY_BYTES]
@@ -165,7 +169,7 @@ class MaskedClient:
         for place in there:
             other = self._number(place)
             sealed = seal(
-                secrets.channel.private,
+                secrets.channel,
                 peers[place][0],
                 terms.binding,
                 self.me,
@@ -182,6 +186,7 @@ class MaskedClient:
     def _deal(self, holders: list[int]) -> dict[int, tuple[bytes, bytes]]:
         """Shares of seed and mask key, by holder."""
         graph, secrets = self.terms.graph, self._secrets
+        assert secrets.mask is not None
         points = [graph.point(self._place, holder) for holder in holders]
         half = len(secrets.drawn) // 2
         seeds = shamir.split(secrets.seed, graph.shape.threshold, points, secrets.drawn[:half])
@@ -192,26 +197,27 @@ class MaskedClient:
         """Open the shares and mask the input (Bonawitz et al., figure 4, round 2)."""
         terms, secrets = self.terms, self._secrets
         self._check_list("Inbox", "shared", inbox.shared, secrets.present)
+        assert secrets.channel is not None and secrets.mask is not None
         there = self._neighbours_in(inbox.shared)
         if len(inbox.deals) != len(there):
             raise self._refusal("Inbox", SERVER, "its deals are not those of this client's neighbours")
         held = dict(secrets.held)
         for place, deal in zip(there, inbox.deals, strict=True):
-            shares = self._open(place, deal)
+            shares = self._open(secrets.channel, place, deal)
             if shares is not None:
                 held[place] = shares
         vector = secrets.slots.copy()
         apply(vector, derived.self_mask_key(terms, self.me, secrets.seed), 1)
         for place in there:
             other = self._number(place)
-            key = derived.pair_mask_key(terms, self.me, other, secrets.mask.private, secrets.peers[place][1])
+            key = derived.pair_mask_key(terms, self.me, other, secrets.mask, secrets.peers[place][1])
             apply(vector, key, pair_sign(self.me, other))
         self.member.diary.give(self.round.kind)
         secrets.held, secrets.shared = held, inbox.shared
         secrets.forget_input()
         return MaskedInput(terms.grid.ring.pack(vector))
 
-    def _open(self, place: int, deal: bytes) -> tuple[bytes, bytes] | None:
+    def _open(self, channel: AgreementKey, place: int, deal: bytes) -> tuple[bytes, bytes] | None:
         """A neighbour's shares; None where they do not open or are not what it committed to.
 
         A neighbour that deals badly must not be able to stop its neighbours, so they go on without its shares; if
@@ -221,7 +227,7 @@ class MaskedClient:
         sealed, commitments = deal[:SEALED_BYTES], deal[SEALED_BYTES:]
         try:
             plain = unseal(
-                self._secrets.channel.private,
+                channel,
                 self._secrets.peers[place][0],
                 terms.binding,
                 other,
@@ -250,7 +256,9 @@ class MaskedClient:
         self._check_list("Signatures", "signed", message.signed, secrets.alive)
         there = self._neighbours_in(message.signed)
         if len(message.signatures) != len(there):
-            raise self._refusal("Signatures", SERVER, "its signatures are not those of this client's neighbours")
+            raise self._refusal(
+                "Signatures", SERVER, "its signatures are not those of this client's neighbours"
+            )
         for place, signature in zip(there, message.signatures, strict=True):
             other = self._number(place)
             if not derived.lists_hold(terms, other, secrets.shared, secrets.alive, signature):
@@ -265,7 +273,9 @@ class MaskedClient:
         secrets.forget_shares()
         return Unmask(tuple(opened), tuple(opened.values()))
 
-    def _check_list(self, message: str, name: str, listed: tuple[int, ...], within: range | tuple[int, ...]) -> None:
+    def _check_list(
+        self, message: str, name: str, listed: tuple[int, ...], within: range | tuple[int, ...]
+    ) -> None:
         """What every list must be: a part of the one before, with this client in it, and large enough."""
         strangers = sorted(set(listed) - set(within))
         around = len(self._neighbours_in(listed)) + 1
@@ -307,23 +317,37 @@ class MaskedClient:
 
     def save(self) -> bytes:
         """The session's state, with its secrets and, until it is masked, its input."""
-        facts = {"me": self.me, "round": self.round.to_dict(), "phase": str(self.phase), "clipped": self.clipped}
+        facts = {
+            "me": self.me,
+            "round": self.round.to_dict(),
+            "phase": str(self.phase),
+            "clipped": self.clipped,
+        }
         return pack_client({**facts, "binding": self.terms.binding.hex()}, self._secrets, self._frames)
 
     @classmethod
-    def load(cls, data: bytes, member: Member, policy: Policy, entropy: Entropy) -> MaskedClient:
+    def load(
+        cls,
+        data: bytes,
+        members: Mapping[int, Member],
+        policy: Callable[[UploadKind], Policy],
+        entropy: Entropy,
+    ) -> MaskedClient:
         """A session from what `save` gave.
 
         Args:
             data: what `save` gave.
-            member: the same client.
-            policy: the same policy.
+            members: by number; the session's client must be among them.
+            policy: gives the same policy for the same kind of upload.
             entropy: drawn from only if the upload was not protected yet.
         """
         facts, secrets, frames = unpack_client(data)
-        session = cls(member, RoundInfo.from_dict(facts["round"]), policy, entropy)
-        if facts["me"] != member.number or facts["binding"] != session.terms.binding.hex():
-            raise session._refusal("a saved session", None, "it is of another client, policy or directory")
+        if facts["me"] not in members:
+            raise UserError(f"saved session is of client {facts['me']}", "load it where that client's key is")
+        info = RoundInfo.from_dict(facts["round"])
+        session = cls(members[facts["me"]], info, policy(info.kind), entropy)
+        if facts["binding"] != session.terms.binding.hex():
+            raise session._refusal("a saved session", None, "it is of another policy or directory")
         session.phase = ClientPhase(facts["phase"])
         session.clipped = int(facts["clipped"])
         secrets.slots = secrets.slots.astype(session.terms.grid.ring.dtype)
