@@ -359,7 +359,7 @@ def test_model_inconsistency(monkeypatch):
         channel, "_associated", lambda binding, sender, recipient: bytes([sender % 256, recipient % 256])
     )
     server = attack(World(4))
-    with pytest.raises(ProtocolError, match="weight|allows|fit"):
+    with pytest.raises(ProtocolError, match=r"weight|allows|fit"):
         server.aggregate()
     # Without the context in the binding, the sum over two models comes out exact.
     real = policy.digest

@@ -106,7 +106,7 @@ def test_a_corrupted_share_has_a_culprit(monkeypatch):
     world.forget_diaries()
     clients = world.clients()
     drive(server, clients, transport=lying(world, Unmask, change))
-    with pytest.raises(ProtocolError, match="total weight|allows"):
+    with pytest.raises(ProtocolError, match=r"total weight|allows"):
         server.aggregate()
     assert not np.array_equal(server._total, world.exact(world.numbers))
 
