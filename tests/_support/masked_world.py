@@ -6,7 +6,7 @@ from defenses.entropy import InsecureSeeded
 from defenses.frame import SERVER
 from defenses.secagg.masked import derived, shamir
 from defenses.secagg.masked.client import MaskedClient
-from defenses.secagg.masked.directory import Diary, enrol
+from defenses.secagg.masked.directory import enrol
 from defenses.secagg.masked.masks import apply, pair_sign
 from defenses.secagg.masked.messages import Unmask, decode, encode
 from defenses.secagg.masked.policy import Policy, Terms
@@ -15,6 +15,7 @@ from defenses.session import RoundInfo
 from defenses.upload import Layout, Upload, UploadKind
 
 STAGES = ("advertising", "sharing", "masking", "signing", "unmasking")
+VICTIM = 10
 POLICY = {"minimum": 3, "collusion": 0.2, "dropout": 0.1, "clip": 4.0, "bits": 16, "max_weight": 8}
 
 
@@ -145,4 +146,24 @@ def opened(world, answers, dealer):
     return found
 
 
-__all__ = ["STAGES", "Diary", "World", "drive", "open_alone", "opened", "put_together"]
+def masked_input(world, session):
+    """The vector in a client's third frame, as the server has it."""
+    message = world.read(session.resend()[2])
+    return np.frombuffer(message.elements, world.terms().grid.ring.dtype).copy()
+
+
+def blind(monkeypatch, *names):
+    """Checks of signatures that say yes to everything."""
+    for name in names:
+        monkeypatch.setattr(derived, name, lambda *_: True)
+
+
+def no_lists(monkeypatch):
+    """Clients that take any list."""
+    monkeypatch.setattr(MaskedClient, "_check_list", lambda *_: None)
+
+
+def up_to(world, stage):
+    """Server and clients where the server is about to take what the stage takes, and the frames on their way down."""
+    server, clients = world.server(), world.clients()
+    return server, clients, drive(server, clients, until=stage)

@@ -142,7 +142,7 @@ def test_no_secret_in_reprs_errors_or_logs(caplog):
         for number, frames in inbox.items():
             damaged = [frames[0][:-1], frames[0] + b"x", frames[0][:-9] + bytes(9), b"", frames[0][::-1]]
             for frame in damaged:
-                for deliver in (clients[number].receive, lambda f, who=number: server.receive(who, f)):
+                for deliver in (clients[number].receive, lambda f, who=number, to=server: to.receive(who, f)):
                     with pytest.raises(IfedprivError) as caught:
                         deliver(frame)
                     shown += texts_of([caught.value])
