@@ -5,14 +5,16 @@ Invariant: whatever a run sends, in either direction, is bytes made here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from defenses.clear import ClearClient, ClearServer
-from defenses.entropy import Entropy
+from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
-from defenses.session import ClientSession, RoundInfo, ServerSession, refusal
+from defenses.secagg.homomorphic.parties import KeyFile, Parties
+from defenses.secagg.homomorphic.promise import statement
+from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal
 from defenses.specs import ClearSpec, DefenseSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
@@ -24,13 +26,22 @@ class Defense:
     """What stands between clients and server in one run; make it with `from_spec`."""
 
     spec: DefenseSpec
+    _parties: Parties | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def from_spec(cls, spec: DefenseSpec) -> Defense:
-        """The defense that a spec describes."""
-        if not isinstance(spec, ClearSpec):
-            raise UserError(f"defense.kind is {spec.kind!r}, which has no sessions", "use none")
-        return cls(spec)
+    def from_spec(cls, spec: DefenseSpec, keys: KeyFile | None = None) -> Defense:
+        """The defense that a spec describes.
+
+        Args:
+            spec: from the configuration.
+            keys: this party's file, where the defense has keys. Left out, the process is a simulation: it makes
+                keys when they are first needed and plays every party.
+        """
+        if isinstance(spec, ClearSpec):
+            if keys is not None:
+                raise UserError("keys are given, and defense.kind is 'none'", "leave them out")
+            return cls(spec)
+        return cls(spec, Parties(spec, keys))
 
     @property
     def reveals_individuals(self) -> bool:
@@ -38,19 +49,39 @@ class Defense:
         return self.spec.kind == "none"
 
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
-        """One client's end of a round; every random byte it needs comes from ``entropy``."""
+        """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
+        if self._parties is not None:
+            return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
+        if self._parties is not None:
+            return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
 
-    def load_client(self, data: bytes) -> ClientSession:
-        """A client's end from what its ``save`` gave."""
+    def helpers(self, round_info: RoundInfo) -> dict[int, HelperSession]:
+        """Ends of a round of parties that are neither server nor client, by number.
+
+        The server's session addresses frames to these numbers as it does to clients'.
+        """
+        return {} if self._parties is None else dict(self._parties.helpers(round_info))
+
+    def load_client(self, data: bytes, entropy: Entropy | None = None) -> ClientSession:
+        """A client's end from what its ``save`` gave.
+
+        Args:
+            data: what ``save`` gave.
+            entropy: drawn from only if the upload was not protected yet; the secure source where left out.
+        """
+        if self._parties is not None:
+            return self._parties.load_client(data, entropy or SecureEntropy())
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
+        if self._parties is not None:
+            return self._parties.load_server(data)
         return ClearServer.load(data)
 
     def broadcast(self, upload: Upload) -> bytes:
@@ -92,6 +123,8 @@ class Defense:
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
+        if not isinstance(self.spec, ClearSpec):
+            return statement(self.spec, ledger)
         return PrivacyStatement(
             trust=Trust.SERVER,
             releases=len(ledger.events),

@@ -22,11 +22,13 @@ class Neighbouring(StrEnum):
 class Trust(StrEnum):
     """Who has to be trusted with what.
 
-    `SERVER` is no protection at all: the server reads every upload. `CENTRAL` trusts the server to add noise,
-    `DISTRIBUTED` trusts enough clients to add their share, `LOCAL` trusts nobody else.
+    `SERVER` is no protection at all: the server reads every upload. `KEY_HOLDER` trusts a party apart from the
+    server not to join with it. `CENTRAL` trusts the server to add noise, `DISTRIBUTED` trusts enough clients to
+    add their share, `LOCAL` trusts nobody else.
     """
 
     SERVER = "server"
+    KEY_HOLDER = "key holder"
     CENTRAL = "central"
     DISTRIBUTED = "distributed"
     LOCAL = "local"

@@ -116,6 +116,8 @@ class ViewFacts:
     @property
     def server_computes(self) -> tuple[Computes, ...]:
         """What the server can work out under the defense."""
+        if self.defense.kind != "none":
+            return (Computes.MEANS,)
         return (Computes.INDIVIDUAL_UPLOADS, Computes.WEIGHTS, Computes.MEANS)
 
     def layout(self, digest: int) -> Layout | None:

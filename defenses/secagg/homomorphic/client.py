@@ -6,6 +6,7 @@ gets the very bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
@@ -48,7 +49,9 @@ class HomomorphicClient:
         self._entropy = entropy
         self._frames: list[bytes] = []
         if keys.scheme is not terms.scheme:
-            raise UserError(f"keys are for {keys.scheme}, and defense.kind is {terms.scheme}", "use this run's")
+            raise UserError(
+                f"keys are for {keys.scheme}, and defense.kind is {terms.scheme}", "use this run's"
+            )
         if self.me not in terms.round.roster:
             raise self._refusal(
                 "to join", None, f"client {self.me} is not in the roster of {terms.describe()}"
@@ -86,15 +89,15 @@ class HomomorphicClient:
         numbers = grid.ring.centred(quantised.slots)
         check = tags(numbers, keys.shared, keys.own, keys.parameters, self.terms.round)
         parts = keys.engine().encrypt(np.concatenate([numbers, check]))
-        self._frames = [
-            self.terms.message(MessageType.UPLOAD, self.me, keys.key_id, (), parts).encode()
-        ]
+        self._frames = [self.terms.message(MessageType.UPLOAD, self.me, keys.key_id, (), parts).encode()]
         self.clipped = quantised.clipped
         return self.resend()
 
     def receive(self, frame: bytes) -> list[bytes]:
         """Refuse the frame: the server has nothing to say to a client within a round."""
-        raise self._refusal(f"a frame of {len(frame)} bytes", SERVER, "an encrypted round has none to clients")
+        raise self._refusal(
+            f"a frame of {len(frame)} bytes", SERVER, "an encrypted round has none to clients"
+        )
 
     def resend(self) -> list[bytes]:
         """The very frames made so far."""
@@ -112,13 +115,23 @@ class HomomorphicClient:
 
     @classmethod
     def load(
-        cls, data: bytes, keys: ClientKeys, spec: CkksSpec | BfvSpec, entropy: Entropy
+        cls,
+        data: bytes,
+        keys_of: Callable[[int], ClientKeys],
+        spec: CkksSpec | BfvSpec,
+        entropy: Entropy,
     ) -> HomomorphicClient:
-        """A session from what `save` gave; one that had protected its upload can only resend it."""
+        """A session from what `save` gave; one that had protected its upload can only resend it.
+
+        Args:
+            data: what `save` gave.
+            keys_of: the file of the client whose session it is.
+            spec: the same defense.
+            entropy: drawn from only if the upload was not protected yet.
+        """
         facts, frames = unpack_state(data, cls._ROLE)
-        if facts["me"] != keys.client:
-            raise UserError(f"saved session is client {facts['me']}'s, and the keys are client {keys.client}'s")
-        session = cls(keys, Terms.of(spec, RoundInfo.from_dict(facts["round"])), entropy)
+        terms = Terms.of(spec, RoundInfo.from_dict(facts["round"]))
+        session = cls(keys_of(int(facts["me"])), terms, entropy)
         session._frames, session.clipped = frames, int(facts["clipped"])
         return session
 

@@ -60,9 +60,11 @@ def generate(parameters: Parameters, *, symmetric: bool) -> tuple[bytes, bytes]:
 
 def _context(parameters: Parameters, kind: Any = None) -> Any:
     ts = tenseal()
-    scheme, plain = ts.SCHEME_TYPE.BFV, parameters.tag_modulus
-    if parameters.scheme is Scheme.CKKS:
-        scheme, plain = ts.SCHEME_TYPE.CKKS, None
+    scheme, plain = (
+        (ts.SCHEME_TYPE.CKKS, None)
+        if parameters.scheme is Scheme.CKKS
+        else (ts.SCHEME_TYPE.BFV, parameters.tag_modulus)
+    )
     kind = ts.ENCRYPTION_TYPE.ASYMMETRIC if kind is None else kind
     context = ts.context(
         scheme, parameters.degree, plain, list(parameters.prime_bits), encryption_type=kind, n_threads=1
@@ -202,9 +204,7 @@ class Engine:
 
     def _centred(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         residues = numbers % self.parameters.tag_modulus
-        return np.where(
-            residues > self.parameters.capacity, residues - self.parameters.tag_modulus, residues
-        )
+        return np.where(residues > self.parameters.capacity, residues - self.parameters.tag_modulus, residues)
 
     def __repr__(self) -> str:
         return f"Engine({self.parameters.scheme}, <keys not shown>)"

@@ -112,7 +112,9 @@ class HolderSession:
         """
         message = decode(frame)
         if self.phase is not HolderPhase.WAITING:
-            raise self._refusal(described(message), SERVER, f"a sum of {self.terms.describe()} was decrypted before")
+            raise self._refusal(
+                described(message), SERVER, f"a sum of {self.terms.describe()} was decrypted before"
+            )
         keys = self._holder.keys
         self.terms.refuse_strange(self._ROLE, self.phase, SERVER, message, MessageType.REQUEST, keys.key_id)
         if len(message.clients) < self.terms.min_clients:
@@ -135,9 +137,7 @@ class HolderSession:
             raise self._refusal(described(message), SERVER, "it is not the sum of those clients' uploads")
         ring = self.terms.grid.ring
         packed = ring.pack(ring.wrap(found[: self.terms.numbers]))
-        opening = self.terms.message(
-            MessageType.OPENING, KEY_HOLDER, keys.key_id, message.clients, (packed,)
-        )
+        opening = self.terms.message(MessageType.OPENING, KEY_HOLDER, keys.key_id, message.clients, (packed,))
         self._frames = [opening.encode()]
         self.phase = HolderPhase.ANSWERED
         return self.resend()

@@ -37,9 +37,9 @@ class Parties:
         """One client's end of a round."""
         return HomomorphicClient(self._client_file(me), Terms.of(self.spec, round_info), entropy)
 
-    def load_client(self, me: int, data: bytes, entropy: Entropy) -> HomomorphicClient:
+    def load_client(self, data: bytes, entropy: Entropy) -> HomomorphicClient:
         """A client's end from what its ``save`` gave."""
-        return HomomorphicClient.load(data, self._client_file(me), self.spec, entropy)
+        return HomomorphicClient.load(data, self._client_file, self.spec, entropy)
 
     def server(self, round_info: RoundInfo) -> HomomorphicServer:
         """The server's end of a round."""

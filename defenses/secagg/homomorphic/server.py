@@ -40,7 +40,9 @@ class HomomorphicServer:
 
     def __init__(self, keys: ServerKeys, terms: Terms) -> None:
         if keys.scheme is not terms.scheme:
-            raise UserError(f"keys are for {keys.scheme}, and defense.kind is {terms.scheme}", "use this run's")
+            raise UserError(
+                f"keys are for {keys.scheme}, and defense.kind is {terms.scheme}", "use this run's"
+            )
         self.terms = terms
         self.phase = ServerPhase.COLLECTING
         self._keys = keys
@@ -61,7 +63,10 @@ class HomomorphicServer:
             return self._take_opening(message, frame)
         reasons = (
             (self.phase is not ServerPhase.COLLECTING, "uploads are no longer taken"),
-            (sender not in self.terms.round.roster, f"the sender is not in the roster of {self.terms.describe()}"),
+            (
+                sender not in self.terms.round.roster,
+                f"the sender is not in the roster of {self.terms.describe()}",
+            ),
             (sender in self._senders, "the sender has sent its upload already"),
             (sender in self._lost, "the sender was declared lost"),
         )
@@ -81,10 +86,14 @@ class HomomorphicServer:
 
     def _take_opening(self, message: Message, frame: bytes) -> dict[int, list[bytes]]:
         if self.phase is not ServerPhase.OPENING:
-            raise self._refusal(described(message), KEY_HOLDER, "nothing was asked, or it is answered already")
+            raise self._refusal(
+                described(message), KEY_HOLDER, "nothing was asked, or it is answered already"
+            )
         self._refuse_strange(KEY_HOLDER, message, MessageType.OPENING)
         if message.clients != self._contributors:
-            raise self._refusal(described(message), KEY_HOLDER, "it is not for the clients that were asked for")
+            raise self._refusal(
+                described(message), KEY_HOLDER, "it is not for the clients that were asked for"
+            )
         self._opened(message)
         self._opening = bytes(frame)
         self.phase = ServerPhase.OPENED
@@ -202,6 +211,4 @@ class HomomorphicServer:
         return self.terms.refusal("server", self.phase, message, sender, why)
 
     def __repr__(self) -> str:
-        return (
-            f"HomomorphicServer({self.terms.describe()}, phase={self.phase}, {len(self._senders)} uploads)"
-        )
+        return f"HomomorphicServer({self.terms.describe()}, phase={self.phase}, {len(self._senders)} uploads)"

@@ -143,4 +143,3 @@ def described(message: Message) -> str:
     """A frame in words."""
     article = "an" if message.type is not MessageType.REQUEST else "a"
     return f"{article} {message.type.name.lower()} of kind {message.kind} for round {message.round}"
-
