@@ -5,17 +5,22 @@ Invariant: whatever a run sends, in either direction, is bytes made here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
-from defenses.secagg.homomorphic.parties import KeyFile, Parties
-from defenses.secagg.homomorphic.promise import statement
+from defenses.secagg.homomorphic.parties import Parties
+from defenses.secagg.homomorphic.promise import homomorphic_statement
+from defenses.secagg.masked.client import MaskedClient
+from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
+from defenses.secagg.masked.server import MaskedServer
 from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal
-from defenses.specs import ClearSpec, DefenseSpec
+from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -26,37 +31,55 @@ class Defense:
     """What stands between clients and server in one run; make it with `from_spec`."""
 
     spec: DefenseSpec
-    _parties: Parties | None = field(default=None, repr=False, compare=False)
+    enrolment: Enrolment | Parties | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def from_spec(cls, spec: DefenseSpec, keys: KeyFile | None = None) -> Defense:
-        """The defense that a spec describes.
+    def from_spec(cls, spec: DefenseSpec) -> Defense:
+        """The defense that a spec describes."""
+        return cls(spec)
 
-        Args:
-            spec: from the configuration.
-            keys: this party's file, where the defense has keys. Left out, the process is a simulation: it makes
-                keys when they are first needed and plays every party.
+    def enrolled(self, clients: Collection[int], entropy: Entropy) -> Defense:
+        """The same defense with what it needs before the first round, for clients that all live in this process.
+
+        A deployment does this with its own keys: `Defense(spec, Enrolment(directory, members))` under masks,
+        `Defense(spec, Parties(spec, file))` under encryption.
         """
-        if isinstance(spec, ClearSpec):
-            if keys is not None:
-                raise UserError("keys are given, and defense.kind is 'none'", "leave them out")
-            return cls(spec)
-        return cls(spec, Parties(spec, keys))
+        if isinstance(self.spec, MaskedSpec) and self.enrolment is None:
+            return replace(self, enrolment=Enrolment.simulated(clients, entropy))
+        if isinstance(self.spec, CkksSpec | BfvSpec) and self.enrolment is None:
+            return replace(self, enrolment=Parties.simulated(self.spec, entropy))
+        return self
 
     @property
     def reveals_individuals(self) -> bool:
         """True where the server can read one client's upload; methods that need that run only then."""
         return self.spec.kind == "none"
 
+    @property
+    def binds_context(self) -> bool:
+        """True where `RoundInfo.context` counts: ends that have seen different things then get no sum."""
+        return not isinstance(self.spec, ClearSpec)
+
+    @property
+    def exchanges(self) -> int:
+        """How many frames a client sends in a round."""
+        return 5 if isinstance(self.spec, MaskedSpec) else 1
+
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
         """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
-        if self._parties is not None:
+        if isinstance(self.spec, MaskedSpec):
+            member = self._enrolment.member(me)
+            return MaskedClient(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
-        if self._parties is not None:
+        if isinstance(self.spec, MaskedSpec):
+            policy = masked_policy(self.spec, round_info.kind)
+            return MaskedServer(round_info, policy, self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
 
@@ -65,22 +88,29 @@ class Defense:
 
         The server's session addresses frames to these numbers as it does to clients'.
         """
-        return {} if self._parties is None else dict(self._parties.helpers(round_info))
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return dict(self._parties.helpers(round_info))
+        return {}
 
     def load_client(self, data: bytes, entropy: Entropy | None = None) -> ClientSession:
         """A client's end from what its ``save`` gave.
 
         Args:
             data: what ``save`` gave.
-            entropy: drawn from only if the upload was not protected yet; the secure source where left out.
+            entropy: drawn from only if nothing was protected yet; None for the secure source.
         """
-        if self._parties is not None:
-            return self._parties.load_client(data, entropy or SecureEntropy())
+        source = SecureEntropy() if entropy is None else entropy
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.load_client(data, source)
+        if isinstance(self.spec, MaskedSpec):
+            return MaskedClient.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
-        if self._parties is not None:
+        if isinstance(self.spec, MaskedSpec):
+            return MaskedServer.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.load_server(data)
         return ClearServer.load(data)
 
@@ -123,8 +153,10 @@ class Defense:
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
-        if not isinstance(self.spec, ClearSpec):
-            return statement(self.spec, ledger)
+        if isinstance(self.spec, MaskedSpec):
+            return masked_statement(self.spec, ledger)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return homomorphic_statement(self.spec, ledger)
         return PrivacyStatement(
             trust=Trust.SERVER,
             releases=len(ledger.events),
@@ -140,4 +172,22 @@ class Defense:
             ),
             public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
             simulation=ledger.simulation,
+        )
+
+    @property
+    def _enrolment(self) -> Enrolment:
+        if not isinstance(self.enrolment, Enrolment):
+            raise self._not_enrolled("the key directory", "an `Enrolment`")
+        return self.enrolment
+
+    @property
+    def _parties(self) -> Parties:
+        if not isinstance(self.enrolment, Parties):
+            raise self._not_enrolled("a key file", "`Parties` with this party's file")
+        return self.enrolment
+
+    def _not_enrolled(self, what: str, how: str) -> UserError:
+        return UserError(
+            f"defense.kind is {self.spec.kind!r}, and it was not given {what}",
+            f"give it first: {how}, or `enrolled` in a simulation",
         )

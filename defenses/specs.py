@@ -151,7 +151,27 @@ class BfvSpec(_Homomorphic):
     kind: Literal["bfv"] = "bfv"
 
 
-DefenseSpec = Annotated[ClearSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]
+class MaskedSpec(_Defense):
+    """Sums under masks that cancel: secure aggregation. The server reads sums over enough clients and nothing else.
+
+    Attributes:
+        kind: ``masked``.
+        grid: the fixed-point grid.
+        min_clients: the fewest clients in a sum; a client refuses to take part in a smaller one.
+        collusion: share of a round's clients that may collude with a server that breaks the rules. More of it asks
+            for more clients that stay to the end.
+        dropout: share of a round's clients that may drop out, where the graph of masks is sparse (100 clients and
+            more).
+    """
+
+    kind: Literal["masked"] = "masked"
+    grid: GridSpec = GridSpec()
+    min_clients: int = Field(3, ge=2)
+    collusion: float = Field(0.2, ge=0, lt=0.5)
+    dropout: float = Field(0.1, ge=0, lt=0.5)
+
+
+DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]
 """The ``defense`` section of a configuration; ``kind`` says which."""
 
 _DEFENSE: TypeAdapter[DefenseSpec] = TypeAdapter(DefenseSpec)

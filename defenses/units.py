@@ -23,8 +23,9 @@ class Trust(StrEnum):
     """Who has to be trusted with what.
 
     `SERVER` is no protection at all: the server reads every upload. `KEY_HOLDER` trusts a party apart from the
-    server not to join with it. `CENTRAL` trusts the server to add noise, `DISTRIBUTED` trusts enough clients to
-    add their share, `LOCAL` trusts nobody else.
+    server not to join with it, and `CLIENTS` that not too many clients do; the server then reads sums only, and
+    nothing hides anybody within a sum. `CENTRAL` trusts the server to add noise, `DISTRIBUTED` trusts enough clients
+    to add their share, `LOCAL` trusts nobody else.
     """
 
     SERVER = "server"
@@ -32,3 +33,4 @@ class Trust(StrEnum):
     CENTRAL = "central"
     DISTRIBUTED = "distributed"
     LOCAL = "local"
+    CLIENTS = "clients"

@@ -44,13 +44,14 @@ _CRC_FROM = struct.calcsize("<II")
 
 
 class Direction(StrEnum):
-    """Which way a frame went, as the server sees it."""
+    """Which way a frame went, as the server sees it; COMPUTED went nowhere: the server worked it out."""
 
     UP = "up"
     DOWN = "down"
+    COMPUTED = "computed"
 
 
-_DIRECTION_CODES = {Direction.UP: 0, Direction.DOWN: 1}
+_DIRECTION_CODES = {Direction.UP: 0, Direction.DOWN: 1, Direction.COMPUTED: 2}
 _DIRECTIONS = {code: direction for direction, code in _DIRECTION_CODES.items()}
 
 
@@ -60,6 +61,7 @@ class Computes(StrEnum):
     INDIVIDUAL_UPLOADS = "individual uploads"
     WEIGHTS = "weights"
     MEANS = "means"
+    TOTAL_WEIGHTS = "total weights"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,7 +70,7 @@ class FrameRecord:
 
     Attributes:
         index: place in time, from 0.
-        direction: to or from the server.
+        direction: to or from the server, or computed by it.
         sender: number of the client, or `SERVER`.
         recipient: number of the client, or `SERVER`.
         round: number of the round in which it travelled.
@@ -116,9 +118,9 @@ class ViewFacts:
     @property
     def server_computes(self) -> tuple[Computes, ...]:
         """What the server can work out under the defense."""
-        if self.defense.kind != "none":
-            return (Computes.MEANS,)
-        return (Computes.INDIVIDUAL_UPLOADS, Computes.WEIGHTS, Computes.MEANS)
+        if self.defense.kind == "none":
+            return (Computes.INDIVIDUAL_UPLOADS, Computes.WEIGHTS, Computes.MEANS)
+        return (Computes.MEANS, Computes.TOTAL_WEIGHTS)
 
     def layout(self, digest: int) -> Layout | None:
         """The layout that a frame names by its digest, if it is one of the run's."""
@@ -350,6 +352,10 @@ class ServerView:
     def broadcasts(self, kind: UploadKind | None = None) -> Iterator[DecodedFrame]:
         """What the server sent to clients, in order; a frame sent to many appears once for each."""
         return self._decoded(Direction.DOWN, kind)
+
+    def computed(self, kind: UploadKind | None = None) -> Iterator[DecodedFrame]:
+        """What the server worked out of frames that it cannot read one by one: means, with the total weight."""
+        return self._decoded(Direction.COMPUTED, kind)
 
     def _decoded(self, direction: Direction, kind: UploadKind | None) -> Iterator[DecodedFrame]:
         for record in self.frames():

@@ -84,7 +84,7 @@ class RunConfig(_Section):
         partition: who holds which examples; ``kind`` says which of five.
         method: what clients and server compute; ``kind`` says which.
         cohort: who takes part and who fails.
-        defense: what stands between client and server; ``kind`` says which of three.
+        defense: what stands between client and server; ``kind`` says which of four.
         evaluation: what is measured beside the method.
     """
 
@@ -233,7 +233,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def _sentence(error: ValidationError, source: str) -> str:
     first = error.errors()[0]
     tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
-    tags |= {"attribute", "contradictory", "none", "ckks", "bfv"}
+    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv"}
     parts = [str(part) for part in first["loc"] if str(part) not in tags]
     field = ".".join(parts) or source
     message = first["msg"].removeprefix("Value error, ")

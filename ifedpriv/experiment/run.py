@@ -7,6 +7,7 @@ differs in nothing but the clock.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             ledger=ledger,
             seed=setup.config.seed,
             view=view,
+            agreed=_agreed(setup),
         )
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
@@ -179,6 +181,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         "client_seconds": record.client_seconds,
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
+        "refusals": list(record.refusals),
         "epsilon": None,
     }
 
@@ -238,6 +241,12 @@ def _first_facts(setup: Setup) -> dict[str, Any]:
     empty = Traffic().to_dict()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0, "started": now}
+
+
+def _agreed(setup: Setup) -> bytes:
+    """What every end of the run has from its configuration: model, template, method and rounds."""
+    facts = [setup.backbone.fingerprint, task_hash(setup.data.task), setup.config.method.model_dump_json()]
+    return hashlib.sha256("\n".join(facts).encode()).digest()
 
 
 def _entropy(setup: Setup) -> Entropy:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from defenses.frame import HEADER_SIZE
+from defenses.payload import payload_bytes
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Traffic:
 
     def count(self, client: int, frame: bytes) -> None:
         """Add one frame."""
-        self.payload[client] += len(frame) - HEADER_SIZE
+        self.payload[client] += payload_bytes(frame)
         self.wire[client] += len(frame)
 
     def totals(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 from defenses import BfvSpec, CkksSpec, Defense, InsecureSeeded, Layout, RoundInfo, SecureEntropy, Upload
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, HolderKeys
 from defenses.secagg.homomorphic.parameters import Scheme
+from defenses.secagg.homomorphic.parties import Parties
 
 LAYOUT = Layout.of({"a": (2, 3), "b": ()})
 ROSTER = (2, 3, 5, 8)
@@ -27,7 +28,7 @@ def _keys(kind, encryption, which):
 
 def simulation(spec, which=0):
     """A defense that plays every party, with shared keys and a fresh list of answered rounds."""
-    return Defense.from_spec(spec, keys(spec.kind, spec.encryption, which))
+    return Defense(spec, Parties(spec, keys(spec.kind, spec.encryption, which)))
 
 
 def upload(client, round_info=ROUND, **changes):

@@ -94,3 +94,6 @@ class Failing:
 
     def fails(self, number: int, client: int) -> bool:
         return client in self.failures.get(number, set())
+
+    def frames_before_failing(self, _number: int, _client: int, _exchanges: int) -> int:
+        return 0

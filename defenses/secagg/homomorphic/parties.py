@@ -1,12 +1,12 @@
 """The parties of a homomorphic run as `Defense` asks for them, from the files that this process was given.
 
-Invariant: a process makes a party's session only from that party's file. The one exception is a simulation, where
-all parties live in one process: there the key holder's file is made on first use and serves everybody.
+Invariant: a process makes a party's session only from that party's file; the key holder's file holds the others, so
+a simulation, where all parties live in one process, needs only that.
 """
 
 from __future__ import annotations
 
-from defenses.entropy import Entropy, SecureEntropy
+from defenses.entropy import Entropy
 from defenses.errors import UserError
 from defenses.secagg.homomorphic.client import HomomorphicClient
 from defenses.secagg.homomorphic.holder import HolderSession, KeyHolder
@@ -25,13 +25,18 @@ class Parties:
 
     Args:
         spec: the defense.
-        file: this party's file; None in a simulation.
+        file: this party's file; the key holder's plays every party.
     """
 
-    def __init__(self, spec: CkksSpec | BfvSpec, file: KeyFile | None = None) -> None:
+    def __init__(self, spec: CkksSpec | BfvSpec, file: KeyFile) -> None:
         self.spec = spec
         self._file = file
-        self._holder: KeyHolder | None = None
+        self._holder = KeyHolder(file, spec) if isinstance(file, HolderKeys) else None
+
+    @classmethod
+    def simulated(cls, spec: CkksSpec | BfvSpec, entropy: Entropy) -> Parties:
+        """Fresh keys, and every party in this process."""
+        return cls(spec, HolderKeys.generate(Scheme(spec.kind), entropy, encryption=spec.encryption))
 
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> HomomorphicClient:
         """One client's end of a round."""
@@ -56,15 +61,7 @@ class Parties:
     def holder(self) -> KeyHolder:
         """The key holder over the whole run."""
         if self._holder is None:
-            if self._file is None:
-                # The seeds of the check numbers are not the run's: no result depends on them, so nothing is
-                # gained by drawing them from a stated seed.
-                self._file = HolderKeys.generate(
-                    Scheme(self.spec.kind), SecureEntropy(), encryption=self.spec.encryption
-                )
-            if not isinstance(self._file, HolderKeys):
-                raise _wrong_file("the key holder's")
-            self._holder = KeyHolder(self._file, self.spec)
+            raise _wrong_file("the key holder's")
         return self._holder
 
     def _client_file(self, me: int) -> ClientKeys:

@@ -19,7 +19,7 @@ _SYMMETRIC = (
 )
 
 
-def statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacyStatement:
+def homomorphic_statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacyStatement:
     """What the releases in a ledger add up to."""
     parameters = TABLE[Scheme(spec.kind)]
     chance = f"(2/{parameters.tag_modulus})^4"

@@ -18,6 +18,8 @@ for anything but zero that has chance at most 2/t. Hence four tags pass a forger
 for BFV. For CKKS, whose tags are whole numbers modulo a smaller prime inside real numbers, the same count gives
 2^-76; there the argument is heuristic, because a server can also multiply by fractions near 1.
 
+Both numbers also depend on the round's context, so uploads that were computed from different states do not add up.
+
 What it does not show: that an upload is honest, and, where a client that knows k_j helps the server, more than the
 first half of the argument. It is no defence against chosen ciphertexts in general either: each answer or refusal of
 the key holder may tell a server that crafts ciphertexts one bit about the key, so there is one answer a round.
@@ -55,7 +57,9 @@ def shared_seed(master: bytes) -> bytes:
 
 def _residues(seed: bytes, label: bytes, round_info: RoundInfo, count: int, modulus: int) -> list[int]:
     """Uniform numbers modulo ``modulus``, to within 2^-30 of it, fresh for each round and kind of upload."""
-    place = f"|{round_info.number}|{round_info.kind}|{round_info.layout.digest}|".encode()
+    place = (
+        f"|{round_info.number}|{round_info.kind}|{round_info.layout.digest}|{round_info.context}|".encode()
+    )
     stream = hashlib.shake_256(b"ifedpriv homomorphic tag 1|" + label + place + seed).digest(8 * count)
     return [int(x) for x in np.frombuffer(stream, dtype="<u8") % np.uint64(modulus)]
 

@@ -43,6 +43,7 @@ class Terms:
 
         Raises:
             UserError: the round does not fit; the sentence names the bound to change.
+            ProtocolError: it asks too few clients.
         """
         if round_info.roster[-1] >= KEY_HOLDER:
             raise UserError(
@@ -50,7 +51,8 @@ class Terms:
                 f"number clients from 0 to {KEY_HOLDER - 1}",
             )
         if len(round_info.roster) < spec.min_clients:
-            raise UserError(
+            # Not a mistake of the configuration: another round may ask more clients.
+            raise ProtocolError(
                 f"round.roster has {len(round_info.roster)} clients, fewer than defense.min_clients "
                 f"{spec.min_clients}, so its sum would never be opened",
                 "ask more clients or lower defense.min_clients",

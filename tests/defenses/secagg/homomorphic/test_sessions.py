@@ -28,7 +28,6 @@ from defenses import (
     SERVER,
     BfvSpec,
     CkksSpec,
-    ClearSpec,
     Defense,
     FrameError,
     IfedprivError,
@@ -44,6 +43,7 @@ from defenses import (
 from defenses.secagg.homomorphic.engine import Engine
 from defenses.secagg.homomorphic.keys import ClientKeys, HolderKeys, ServerKeys
 from defenses.secagg.homomorphic.messages import MessageType, decode
+from defenses.secagg.homomorphic.parties import Parties
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=NAMES)
 
@@ -320,7 +320,7 @@ def test_a_sum_under_other_keys_is_not_opened(spec):
 @every_spec
 def test_a_round_is_decrypted_once_also_after_a_restart(spec):
     defense = simulation(spec)
-    holder = defense._parties.holder()
+    holder = defense.enrolment.holder()
     _, request = request_of(defense, ROSTER, frames=FRAMES[spec.kind])
     session = holder.session(ROUND)
     waiting = session.save()
@@ -437,7 +437,7 @@ def test_rounds_that_do_not_fit_are_refused_before_anything_is_sent():
         UserError, match=r"a slot of ckks holds 1073741824; lower grid.bits to 15 or lower grid.max_we"
     ):
         simulation(big).client(3, many, SecureEntropy())
-    with pytest.raises(UserError, match=r"round.roster has 2 clients, fewer than defense.min_clients 3"):
+    with pytest.raises(ProtocolError, match=r"round.roster has 2 clients, fewer than defense.min_clients 3"):
         simulation(SPECS[0]).server(dataclasses.replace(ROUND, roster=(2, 3)))
     with pytest.raises(UserError, match="the key holder's number"):
         simulation(SPECS[0]).server(dataclasses.replace(ROUND, roster=(2, 3, KEY_HOLDER)))
@@ -466,7 +466,7 @@ def test_the_server_has_no_secret(kind, encryption):
     states += [
         server.save(),
         mine.save() if encryption == "public" else b"",
-        defense._parties.holder().save(),
+        defense.enrolment.holder().save(),
     ]
     states.append(defense.helpers(dataclasses.replace(ROUND, number=9))[KEY_HOLDER].save())
     for state in states:
@@ -489,9 +489,9 @@ def test_files_come_back_and_serve_their_party_only(spec):
         "client": ClientKeys.load(holder.client_file(3).save()),
         "server": ServerKeys.load(holder.server_file().save()),
     }
-    by = {name: Defense.from_spec(spec, file) for name, file in files.items()}
+    by = {name: Defense(spec, Parties(spec, file)) for name, file in files.items()}
     frames = {
-        c: Defense.from_spec(spec, ClientKeys.load(holder.client_file(c).save()))
+        c: Defense(spec, Parties(spec, ClientKeys.load(holder.client_file(c).save())))
         .client(c, ROUND, InsecureSeeded(0, str(c)))
         .protect(upload(c))[0]
         for c in ROSTER
@@ -516,7 +516,7 @@ def test_files_come_back_and_serve_their_party_only(spec):
         lambda d: d.helpers(ROUND),
     ):
         with pytest.raises(UserError, match=f"keys are for {spec.kind}, and defense.kind is {other.kind}"):
-            make(Defense.from_spec(other, holder))
+            make(Defense(other, Parties(other, holder)))
     with pytest.raises(UserError, match="client number is"):
         holder.client_file(KEY_HOLDER)
     with pytest.raises(FrameError, match="not of a homomorphic client file"):
@@ -532,7 +532,7 @@ def test_nothing_secret_is_shown(spec):
     server, _ = request_of(defense, ROSTER, frames=FRAMES[spec.kind])
     session = defense.helpers(ROUND)[KEY_HOLDER]
     shown = [
-        repr(x) for x in (defense, holder, holder.client_file(3), client, server, session, defense._parties)
+        repr(x) for x in (defense, holder, holder.client_file(3), client, server, session, defense.enrolment)
     ]
     assert max(map(len, shown)) < 1000
     for secret in (
@@ -564,12 +564,24 @@ def test_statements_name_the_key_holder_and_what_collusion_breaks():
     assert not simulation(SPECS[0]).reveals_individuals
 
 
-def test_keys_without_a_use_are_refused():
-    with pytest.raises(UserError, match=r"keys are given, and defense.kind is 'none'"):
-        Defense.from_spec(ClearSpec(), keys("bfv"))
-
-
-def test_a_simulation_makes_its_keys_itself():
-    defense = Defense.from_spec(BfvSpec())
+def test_a_simulation_makes_its_keys_itself_and_a_deployment_is_asked_for_them():
+    bare = Defense.from_spec(BfvSpec())
+    with pytest.raises(
+        UserError, match=r"defense\.kind is 'bfv', and it was not given a key file; give it first"
+    ):
+        bare.server(ROUND)
+    defense = bare.enrolled(ROSTER, SecureEntropy())
+    assert defense.enrolled(ROSTER, SecureEntropy()) is defense
     server, request = request_of(defense, ROSTER)
     assert same(finish(defense, server, request), *exact(BfvSpec(), ROSTER))
+    assert simulation(SPECS[0]).binds_context and simulation(SPECS[0]).exchanges == 1
+
+
+@every_spec
+def test_uploads_computed_from_different_states_are_not_opened(spec):
+    defense = simulation(spec)
+    info, other = (dataclasses.replace(ROUND, context=text) for text in ("aa", "bb"))
+    frames = {**frames_of(defense, (2, 3, 5), info), **frames_of(defense, (8,), other)}
+    _, request = request_of(defense, ROSTER, info, frames)
+    with pytest.raises(ProtocolError, match="it is not the sum"):
+        defense.helpers(info)[KEY_HOLDER].receive(request)
