@@ -1,5 +1,6 @@
 """Homomorphic rounds in this process: keys made once, parties driven as a loop would drive them."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
@@ -89,3 +90,19 @@ def same(aggregate, means, total):
     return aggregate.total_weight == total and all(
         np.array_equal(aggregate.means[name], means[name]) for name in means
     )
+
+
+def other_frames(spec):
+    """Frames of other rounds, kinds, layouts, keys and schemes, and of the two other types."""
+    defense, frames = simulation(spec), []
+    for changes in ({"number": 5}, {"kind": "scores"}, {"layout": Layout.of({"a": (7,)})}):
+        info = dataclasses.replace(ROUND, **changes)
+        frames += frames_of(defense, (2, 3, 5), info).values()
+    frames += frames_of(simulation(spec, which=1), ROSTER).values()
+    frames += frames_of(simulation(SPECS[1 - SPECS.index(spec)]), ROSTER).values()
+    _, request = request_of(defense, ROSTER)
+    return [*frames, request, *defense.helpers(ROUND)[KEY_HOLDER].receive(request)]
+
+
+FRAMES = {spec.kind: frames_of(simulation(spec), ROSTER) for spec in SPECS}
+FOREIGN = {spec.kind: other_frames(spec) for spec in SPECS}
