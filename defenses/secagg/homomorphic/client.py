@@ -1,4 +1,4 @@
-"""A client of a homomorphic round: its upload on the grid, with check numbers, in one frame of ciphertexts.
+"""A client of a homomorphic round: its upload on the grid, with tags, in one frame of ciphertexts.
 
 Invariant: numbers that are not encrypted never leave `protect`, and an upload is encrypted once; whoever asks again
 gets the very bytes.

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from defenses.errors import FrameError, UserError
-from defenses.secagg.homomorphic.parameters import Parameters, Scheme
+from defenses.secagg.homomorphic.parameters import TAG_MODULUS, Parameters, Scheme
 
 MAX_CIPHERTEXT = 2 * 4096 * 8 + 1024
 """A ciphertext's two polynomials uncompressed, and its headers: nothing longer is looked at."""
@@ -61,9 +61,7 @@ def generate(parameters: Parameters, *, symmetric: bool) -> tuple[bytes, bytes]:
 def _context(parameters: Parameters, kind: Any = None) -> Any:
     ts = tenseal()
     scheme, plain = (
-        (ts.SCHEME_TYPE.CKKS, None)
-        if parameters.scheme is Scheme.CKKS
-        else (ts.SCHEME_TYPE.BFV, parameters.tag_modulus)
+        (ts.SCHEME_TYPE.CKKS, None) if parameters.scheme is Scheme.CKKS else (ts.SCHEME_TYPE.BFV, TAG_MODULUS)
     )
     kind = ts.ENCRYPTION_TYPE.ASYMMETRIC if kind is None else kind
     context = ts.context(
@@ -113,12 +111,16 @@ class Engine:
         Args:
             numbers: [n], within the parameters' capacity, or for BFV any residues of the plain modulus.
         """
+        return [self.dump(vector) for vector in self.encrypt_vectors(numbers)]
+
+    def encrypt_vectors(self, numbers: npt.NDArray[np.int64]) -> list[Any]:
+        """As `encrypt`, not yet in bytes."""
         slots = self.parameters.slots
         if self.parameters.scheme is Scheme.BFV:
             numbers = self._centred(numbers)
         padded = np.zeros(-(-len(numbers) // slots) * slots, dtype=np.int64)
         padded[: len(numbers)] = numbers
-        return [self.dump(self._vector(row.tolist())) for row in padded.reshape(-1, slots)]
+        return [self._vector(row.tolist()) for row in padded.reshape(-1, slots)]
 
     def _vector(self, numbers: list[int]) -> Any:
         make = self._ts.ckks_vector if self.parameters.scheme is Scheme.CKKS else self._ts.bfv_vector
@@ -203,8 +205,8 @@ class Engine:
         return rounded.astype(np.int64)
 
     def _centred(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        residues = numbers % self.parameters.tag_modulus
-        return np.where(residues > self.parameters.capacity, residues - self.parameters.tag_modulus, residues)
+        residues = numbers % TAG_MODULUS
+        return np.where(residues > self.parameters.capacity, residues - TAG_MODULUS, residues)
 
     def __repr__(self) -> str:
         return f"Engine({self.parameters.scheme}, <keys not shown>)"

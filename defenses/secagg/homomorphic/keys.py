@@ -69,8 +69,8 @@ class ClientKeys:
         key_id: names the keys.
         client: the client's number.
         encrypts: the public key, or the secret one in symmetric mode.
-        shared: seed of the check numbers that all clients know.
-        own: seed of the check numbers that only this client and the key holder know.
+        shared: seed of the tags that all clients know.
+        own: seed of the tags that only this client and the key holder know.
     """
 
     scheme: Scheme

@@ -30,7 +30,14 @@ MAX_CLIENTS = 1024
 """The most summands for which the noise bounds above hold."""
 
 TAGS = 4
-"""Check numbers in every upload; a forged sum passes all of them with chance (2 / modulus)^4."""
+"""Tags in every upload; a forged sum passes all of them with chance (2 / TAG_MODULUS)^4."""
+
+TAG_MODULUS = 17_179_754_497
+"""Tags are modulo this: the largest prime below 2^34 that is 1 modulo 8192. So it can also be BFV's plain modulus, with
+4096 numbers in one polynomial; and it is above the distance of any two sums that fit in a slot."""
+
+LIMB_BITS = 17
+"""Where a slot is too small for the sum of all clients' tags, a tag travels as two limbs of so many bits."""
 
 
 class Scheme(StrEnum):
@@ -50,8 +57,7 @@ class Parameters:
         prime_bits: sizes of the ciphertext primes; the last one is not in a ciphertext.
         slots: numbers in one ciphertext.
         capacity: the largest magnitude that a slot of a sum carries exactly.
-        tag_modulus: a prime; the check numbers are modulo it, and ``MAX_CLIENTS`` of them stay within capacity
-            or, for BFV, it is the plain modulus itself.
+        tag_limbs: slots for each tag: one where slots are modulo `TAG_MODULUS` themselves, else two.
         scale: CKKS only: what a number is multiplied with before it is rounded and encrypted; 0 for BFV.
         security_bits: against known classical attacks.
         standard_bits: the most bits that all primes together may have for that, by the standard's table.
@@ -62,14 +68,19 @@ class Parameters:
     prime_bits: tuple[int, ...]
     slots: int
     capacity: int
-    tag_modulus: int
+    tag_limbs: int
     scale: int
     security_bits: int
     standard_bits: int
 
+    @property
+    def check_slots(self) -> int:
+        """Slots that the tags of an upload or a sum take."""
+        return TAGS * self.tag_limbs
+
     def ciphertexts(self, numbers: int) -> int:
-        """How many ciphertexts carry so many numbers, the check numbers not counted among them."""
-        return -(-(numbers + TAGS) // self.slots)
+        """How many ciphertexts carry so many numbers and the tags."""
+        return -(-(numbers + self.check_slots) // self.slots)
 
     def check(self, grid: Grid) -> None:
         """Refuse a grid whose sums could leave a slot, or more clients than the noise bounds allow.
@@ -85,9 +96,6 @@ class Parameters:
         grid.check_sum_fits(self.capacity, f"a slot of {self.scheme}")
 
 
-_BFV_PLAIN_MODULUS = 17_179_754_497
-"""The largest prime below 2^34 that is 1 modulo 8192, so that 4096 numbers fit in one polynomial."""
-
 TABLE = {
     Scheme.CKKS: Parameters(
         scheme=Scheme.CKKS,
@@ -96,7 +104,7 @@ TABLE = {
         slots=2048,
         # capacity * scale = 2^50 leaves a bit below q/2 = 2^51 for noise and for the encoder's float64.
         capacity=2**30,
-        tag_modulus=1_048_573,
+        tag_limbs=2,
         scale=2**20,
         security_bits=128,
         standard_bits=109,
@@ -106,8 +114,8 @@ TABLE = {
         degree=4096,
         prime_bits=(48, 48),
         slots=4096,
-        capacity=(_BFV_PLAIN_MODULUS - 1) // 2,
-        tag_modulus=_BFV_PLAIN_MODULUS,
+        capacity=(TAG_MODULUS - 1) // 2,
+        tag_limbs=1,
         scale=0,
         security_bits=128,
         standard_bits=109,

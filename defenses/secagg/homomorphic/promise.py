@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from defenses.ledger import Ledger
 from defenses.secagg.homomorphic.keys import KEY_HOLDER
-from defenses.secagg.homomorphic.parameters import TABLE, Scheme
+from defenses.secagg.homomorphic.parameters import TABLE, TAG_MODULUS, TAGS, Scheme
 from defenses.specs import BfvSpec, CkksSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
@@ -22,7 +22,6 @@ _SYMMETRIC = (
 def homomorphic_statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacyStatement:
     """What the releases in a ledger add up to."""
     parameters = TABLE[Scheme(spec.kind)]
-    chance = f"(2/{parameters.tag_modulus})^4"
     return PrivacyStatement(
         trust=Trust.KEY_HOLDER,
         releases=len(ledger.events),
@@ -38,9 +37,8 @@ def homomorphic_statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacySt
             "clients got their key files from the key holder, unseen by the server",
             f"fewer than {spec.min_clients - 1} of the clients in a sum join with the server: they can take their own "
             "uploads out of it",
-            f"the server cannot pass off another sum as the round's: it fails but with chance {chance}"
-            + (" by a proof" if spec.kind == "bfv" else " by a heuristic argument")
-            + ", if no client gives it the clients' common seed",
+            "no client gives the server the clients' common seed, without which it can pass off another sum as the "
+            f"round's only with chance (2/{TAG_MODULUS})^{TAGS}",
         ),
         not_covered=(
             "what a sum says about one client in it, alone or compared with the sums of other rounds",

@@ -13,7 +13,7 @@ from defenses.errors import ProtocolError, UserError
 from defenses.grid import Grid, Outside, scales
 from defenses.secagg.homomorphic.keys import KEY_HOLDER
 from defenses.secagg.homomorphic.messages import Message, MessageType
-from defenses.secagg.homomorphic.parameters import TABLE, TAGS, Parameters, Scheme
+from defenses.secagg.homomorphic.parameters import TABLE, Parameters, Scheme
 from defenses.session import RoundInfo, refusal
 from defenses.specs import BfvSpec, CkksSpec
 from defenses.upload import Float32Array
@@ -81,8 +81,8 @@ class Terms:
 
     @property
     def slots(self) -> int:
-        """Numbers in an upload with its check numbers; what lies beyond in the last ciphertext is 0."""
-        return self.numbers + TAGS
+        """Numbers in an upload with its tags; what lies beyond in the last ciphertext is 0."""
+        return self.numbers + self.parameters.check_slots
 
     @property
     def ciphertexts(self) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from defenses import FrameError, UserError
 from defenses.secagg.homomorphic import engine as module
 from defenses.secagg.homomorphic.engine import MAX_CIPHERTEXT, Engine, tenseal
-from defenses.secagg.homomorphic.parameters import TABLE, Scheme
+from defenses.secagg.homomorphic.parameters import TABLE, TAG_MODULUS, Scheme
 
 
 def client_engine(kind, encryption="public", which=0):
@@ -63,7 +63,7 @@ def test_ciphertexts_of_other_parameters_are_refused(kind):
     other = NAMES[1 - NAMES.index(kind)]
     foreign = [client_engine(other).encrypt(np.array([1]))[0]]
     for degree, primes in ((4096, [50, 50]), (4096, [36, 36, 37]), (8192, [52, 52]), (2048, [27, 27])):
-        for plain in (1032193, row.tag_modulus):
+        for plain in (1032193, TAG_MODULUS):
             scheme = ts.SCHEME_TYPE.CKKS if kind == "ckks" else ts.SCHEME_TYPE.BFV
             if degree == 2048 and plain > 2**27:
                 continue

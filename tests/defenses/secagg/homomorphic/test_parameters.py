@@ -7,7 +7,7 @@ from homomorphic import keys
 from defenses import UserError
 from defenses.grid import Grid
 from defenses.secagg.homomorphic.engine import Engine, tenseal
-from defenses.secagg.homomorphic.parameters import MAX_CLIENTS, TABLE, TAGS, Scheme
+from defenses.secagg.homomorphic.parameters import LIMB_BITS, MAX_CLIENTS, TABLE, TAG_MODULUS, Scheme
 
 STANDARD = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438, 32768: 881}
 """Table 1 of the Homomorphic Encryption Security Standard (2018): ternary secret, 128 bits, classical."""
@@ -30,37 +30,41 @@ def is_prime(n):
 def test_rows_are_within_the_standard(row):
     assert row.security_bits == 128 and row.standard_bits == STANDARD[row.degree]
     assert sum(row.prime_bits) <= row.standard_bits
-    assert is_prime(row.tag_modulus)
 
 
 def test_known_rows():
+    assert TAG_MODULUS == 17179754497
     bfv, ckks = TABLE[Scheme.BFV], TABLE[Scheme.CKKS]
-    assert (bfv.degree, bfv.prime_bits, bfv.slots, bfv.tag_modulus) == (4096, (48, 48), 4096, 17179754497)
+    assert (bfv.degree, bfv.prime_bits, bfv.slots, bfv.tag_limbs) == (4096, (48, 48), 4096, 1)
     assert (ckks.degree, ckks.prime_bits, ckks.slots, ckks.scale) == (4096, (52, 52), 2048, 2**20)
     assert (bfv.capacity, ckks.capacity) == (8589877248, 2**30)
     assert sum(bfv.prime_bits) <= 101  # 128 bits against quantum attacks too
 
 
 def test_the_plain_modulus_fills_every_slot_and_is_the_largest():
-    modulus, step = TABLE[Scheme.BFV].tag_modulus, 2 * 4096
-    assert modulus % step == 1
+    modulus, step = TAG_MODULUS, 2 * 4096
+    assert is_prime(modulus) and modulus % step == 1 and modulus < 2**34
     between = range(modulus + step, 2**34, step)
     assert not any(is_prime(n) for n in between)
 
 
 def test_tags_of_all_clients_fit_in_a_slot():
     ckks = TABLE[Scheme.CKKS]
-    assert MAX_CLIENTS * (ckks.tag_modulus - 1) <= ckks.capacity
+    assert ckks.capacity >= MAX_CLIENTS * (2**LIMB_BITS - 1) and ckks.tag_limbs == 2
+    assert TABLE[Scheme.BFV].capacity == (TAG_MODULUS - 1) // 2
     assert ckks.capacity * ckks.scale <= 2 ** (ckks.prime_bits[0] - 2)
     for row in TABLE.values():
         # Limbs of 17 bits hold a residue, and a product of limbs over one row stays exact in float64.
-        assert row.tag_modulus <= 2**34
-        assert row.slots * 2**34 <= 2**53
+        assert TAG_MODULUS <= 2 ** (2 * LIMB_BITS)
+        assert row.slots * 2 ** (2 * LIMB_BITS) <= 2**53
+        # Two sums that fit in a slot are alike modulo the tags' modulus only if they are alike.
+        assert 2 * row.capacity < TAG_MODULUS
 
 
 def test_ciphertexts_count_the_tags():
     bfv = TABLE[Scheme.BFV]
-    assert [bfv.ciphertexts(n) for n in (1, 4096 - TAGS, 4097 - TAGS)] == [1, 1, 2]
+    assert [bfv.ciphertexts(n) for n in (1, 4092, 4093)] == [1, 1, 2]
+    assert [TABLE[Scheme.CKKS].ciphertexts(n) for n in (1, 2040, 2041)] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))

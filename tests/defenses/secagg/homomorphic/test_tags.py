@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defenses import Layout, RoundInfo
-from defenses.secagg.homomorphic.parameters import TABLE, TAGS, Scheme
+from defenses.secagg.homomorphic.parameters import TABLE, TAG_MODULUS, TAGS, Scheme
 from defenses.secagg.homomorphic.tags import (
     _residues,
     blinds,
@@ -36,23 +36,23 @@ def summed(uploads, row, round_info=ROUND):
 @pytest.mark.parametrize("kind", NAMES)
 def test_hashes_are_the_product_of_rows_and_columns(kind):
     row = TABLE[Scheme(kind)]
-    modulus, width, rows = row.tag_modulus, row.slots, 3
+    modulus, width, rows = TAG_MODULUS, row.slots, 3
     numbers = np.random.default_rng(2).integers(-(2**33), 2**33, size=2 * width + 7)
     numbers[:2] = 2**62, -(2**62)
-    drawn = _residues(b"s" * 32, b"k", ROUND, TAGS * (rows + width), modulus)
+    drawn = _residues(b"s" * 32, b"k", ROUND, TAGS * (rows + width))
     by_row = [drawn[TAGS * i : TAGS * i + TAGS] for i in range(rows)]
     by_column = [drawn[TAGS * (rows + i) : TAGS * (rows + i) + TAGS] for i in range(width)]
     expected = [
         sum(int(x) * by_row[i // width][j] * by_column[i % width][j] for i, x in enumerate(numbers)) % modulus
         for j in range(TAGS)
     ]
-    assert list(hashes(numbers, b"s" * 32, row, ROUND)) == expected
+    assert list(hashes(numbers, b"s" * 32, width, ROUND)) == expected
 
 
 def test_known_seeds_and_blinds():
     assert shared_seed(MASTER).hex()[:16] == "3a93d7cc6eb160d7"
     assert client_seed(MASTER, 3).hex()[:16] == "f18a11f04dda202d"
-    assert blinds(client_seed(MASTER, 3), TABLE[Scheme.BFV], ROUND) == (
+    assert blinds(client_seed(MASTER, 3), ROUND) == (
         12493430111,
         12616996966,
         7321860528,
@@ -74,8 +74,12 @@ def test_a_sum_is_genuine_and_every_other_is_not(kind, clients, seed, data):
     changed = numbers.copy()
     changed[data.draw(st.integers(0, 7))] += data.draw(st.sampled_from([-1, 1, 1000]))
     assert not genuine(changed, check, MASTER, named, row, ROUND)
+    jumped = numbers.copy()
+    jumped[0] += TAG_MODULUS
+    # Alike modulo t, which is why the engine gives nothing beyond a slot's capacity.
+    assert genuine(jumped, check, MASTER, named, row, ROUND)
     moved = check.copy()
-    moved[data.draw(st.integers(0, TAGS - 1))] += 1
+    moved[data.draw(st.integers(0, row.check_slots - 1))] += 1
     assert not genuine(numbers, moved, MASTER, named, row, ROUND)
     assert not genuine(numbers, check, MASTER, [*named, 51], row, ROUND)
     assert not genuine(numbers, check, MASTER, [51, *named[1:]], row, ROUND)
@@ -120,9 +124,7 @@ def test_tags_tell_nothing_without_the_seed():
                 for n in range(400)
             ]
         )
-        counts = np.histogram(found, bins=8, range=(0, row.tag_modulus))[0]
+        counts = np.histogram(found, bins=8, range=(0, TAG_MODULUS))[0]
         chi = ((counts - 200) ** 2 / 200).sum()
         assert chi < 58.4  # 7 degrees of freedom: 3.2e-10 above it, twice
-        assert (
-            (np.histogram(found // 2, bins=8, range=(0, row.tag_modulus))[0] - 200) ** 2 / 200
-        ).sum() > 58.4
+        assert ((np.histogram(found // 2, bins=8, range=(0, TAG_MODULUS))[0] - 200) ** 2 / 200).sum() > 58.4
