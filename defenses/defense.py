@@ -14,11 +14,13 @@ from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
+from defenses.secagg.homomorphic.parties import Parties
+from defenses.secagg.homomorphic.promise import homomorphic_statement
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
 from defenses.secagg.masked.server import MaskedServer
-from defenses.session import ClientSession, RoundInfo, ServerSession, refusal
-from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
+from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal
+from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -29,22 +31,23 @@ class Defense:
     """What stands between clients and server in one run; make it with `from_spec`."""
 
     spec: DefenseSpec
-    enrolment: Enrolment | None = field(default=None, repr=False, compare=False)
+    enrolment: Enrolment | Parties | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
         """The defense that a spec describes."""
-        if not isinstance(spec, ClearSpec | MaskedSpec):
-            raise UserError(f"defense.kind is {spec.kind!r}, which has no sessions", "use none")
         return cls(spec)
 
     def enrolled(self, clients: Collection[int], entropy: Entropy) -> Defense:
         """The same defense with what it needs before the first round, for clients that all live in this process.
 
-        A deployment does this with its own keys: `Defense(spec, Enrolment(directory, members))`.
+        A deployment does this with its own keys: `Defense(spec, Enrolment(directory, members))` under masks,
+        `Defense(spec, Parties(spec, file))` under encryption.
         """
         if isinstance(self.spec, MaskedSpec) and self.enrolment is None:
             return replace(self, enrolment=Enrolment.simulated(clients, entropy))
+        if isinstance(self.spec, CkksSpec | BfvSpec) and self.enrolment is None:
+            return replace(self, enrolment=Parties.simulated(self.spec, entropy))
         return self
 
     @property
@@ -55,7 +58,7 @@ class Defense:
     @property
     def binds_context(self) -> bool:
         """True where `RoundInfo.context` counts: ends that have seen different things then get no sum."""
-        return isinstance(self.spec, MaskedSpec)
+        return not isinstance(self.spec, ClearSpec)
 
     @property
     def exchanges(self) -> int:
@@ -63,10 +66,12 @@ class Defense:
         return 5 if isinstance(self.spec, MaskedSpec) else 1
 
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
-        """One client's end of a round; every random byte it needs comes from ``entropy``."""
+        """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
         if isinstance(self.spec, MaskedSpec):
             member = self._enrolment.member(me)
             return MaskedClient(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
@@ -74,7 +79,18 @@ class Defense:
         if isinstance(self.spec, MaskedSpec):
             policy = masked_policy(self.spec, round_info.kind)
             return MaskedServer(round_info, policy, self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
+
+    def helpers(self, round_info: RoundInfo) -> dict[int, HelperSession]:
+        """Ends of a round of parties that are neither server nor client, by number.
+
+        The server's session addresses frames to these numbers as it does to clients'.
+        """
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return dict(self._parties.helpers(round_info))
+        return {}
 
     def load_client(self, data: bytes, entropy: Entropy | None = None) -> ClientSession:
         """A client's end from what its ``save`` gave.
@@ -83,8 +99,10 @@ class Defense:
             data: what ``save`` gave.
             entropy: drawn from only if nothing was protected yet; None for the secure source.
         """
+        source = SecureEntropy() if entropy is None else entropy
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.load_client(data, source)
         if isinstance(self.spec, MaskedSpec):
-            source = SecureEntropy() if entropy is None else entropy
             return MaskedClient.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
         return ClearClient.load(data)
 
@@ -92,6 +110,8 @@ class Defense:
         """The server's end from what its ``save`` gave."""
         if isinstance(self.spec, MaskedSpec):
             return MaskedServer.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.load_server(data)
         return ClearServer.load(data)
 
     def broadcast(self, upload: Upload) -> bytes:
@@ -135,6 +155,8 @@ class Defense:
             )
         if isinstance(self.spec, MaskedSpec):
             return masked_statement(self.spec, ledger)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return homomorphic_statement(self.spec, ledger)
         return PrivacyStatement(
             trust=Trust.SERVER,
             releases=len(ledger.events),
@@ -154,9 +176,18 @@ class Defense:
 
     @property
     def _enrolment(self) -> Enrolment:
-        if self.enrolment is None:
-            raise UserError(
-                f"defense.kind is {self.spec.kind!r}, and no client is enrolled",
-                "give the defense its key directory first: `enrolled`, or an `Enrolment`",
-            )
+        if not isinstance(self.enrolment, Enrolment):
+            raise self._not_enrolled("the key directory", "an `Enrolment`")
         return self.enrolment
+
+    @property
+    def _parties(self) -> Parties:
+        if not isinstance(self.enrolment, Parties):
+            raise self._not_enrolled("a key file", "`Parties` with this party's file")
+        return self.enrolment
+
+    def _not_enrolled(self, what: str, how: str) -> UserError:
+        return UserError(
+            f"defense.kind is {self.spec.kind!r}, and it was not given {what}",
+            f"give it first: {how}, or `enrolled` in a simulation",
+        )

@@ -7,6 +7,7 @@ compared by what they add.
 from __future__ import annotations
 
 from defenses.frame import HEADER_SIZE
+from defenses.secagg.homomorphic import messages as homomorphic
 from defenses.secagg.masked import messages
 
 
@@ -15,4 +16,6 @@ def payload_bytes(frame: bytes) -> int:
     if frame[: len(messages.MAGIC)] == messages.MAGIC:
         carries = messages.peek(frame).kind is messages.MaskedInput
         return len(frame) - messages.HEADER_SIZE if carries else 0
+    if frame[: len(homomorphic.MAGIC)] == homomorphic.MAGIC:
+        return len(frame) - homomorphic.HEADER_SIZE
     return len(frame) - HEADER_SIZE

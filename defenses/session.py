@@ -163,6 +163,22 @@ class ServerSession(Protocol):
         ...
 
 
+class HelperSession(Protocol):
+    """The end of one round of a party that is neither server nor client, such as a key holder."""
+
+    def receive(self, frame: bytes) -> list[bytes]:
+        """Take a frame from the server and answer it."""
+        ...
+
+    def resend(self) -> list[bytes]:
+        """The very frames made so far."""
+        ...
+
+    def save(self) -> bytes:
+        """The session's state."""
+        ...
+
+
 def refusal(role: str, phase: str, message: str, sender: int | None, why: str) -> ProtocolError:
     """The one form of a protocol error: who, in which phase, refuses what from whom, and why."""
     origin = "" if sender is None else f" from {'the server' if sender == SERVER else f'client {sender}'}"

@@ -170,6 +170,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         test = single(setup.data.task.kind, answers).to_json()
     up_payload, up_wire = record.up.totals()
     down_payload, down_wire = record.down.totals()
+    helpers_payload, helpers_wire = record.helpers.totals()
     return {
         "round": record.round,
         "kind": str(record.kind),
@@ -177,6 +178,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         "test": test,
         "up": {"payload": up_payload, "wire": up_wire},
         "down": {"payload": down_payload, "wire": down_wire},
+        "helpers": {"payload": helpers_payload, "wire": helpers_wire},
         "seconds": record.seconds,
         "client_seconds": record.client_seconds,
         "took_part": list(record.took_part),

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 from defenses.errors import FrameError, ProtocolError
-from defenses.session import ClientSession, ServerSession
+from defenses.session import ClientSession, HelperSession, ServerSession
 
 Carry = Callable[[int, bytes], None]
 """Told of each frame, with the client at its other end."""
@@ -23,16 +23,23 @@ class Exchange:
         server: the server's session.
         up: told of each frame to the server.
         down: told of each frame to a client.
+        helpers: parties that are neither server nor client, by number; they answer and never speak first.
     """
 
-    def __init__(self, server: ServerSession, up: Carry, down: Carry) -> None:
+    def __init__(
+        self,
+        server: ServerSession,
+        up: Carry,
+        down: Carry,
+        helpers: Mapping[int, HelperSession] | None = None,
+    ) -> None:
         self.server = server
         self.failed: set[int] = set()
         self.refusals: list[str] = []
         self._up = up
         self._down = down
-        self._sessions: dict[int, ClientSession] = {}
-        self._left: dict[int, int | None] = {}
+        self._sessions: dict[int, ClientSession | HelperSession] = dict(helpers or {})
+        self._left: dict[int, int | None] = dict.fromkeys(self._sessions)
         self._on_the_way: deque[tuple[int, bytes]] = deque()
 
     def begin(

@@ -64,6 +64,7 @@ class RoundRecord:
         client_seconds: processor time of all client steps together.
         up: bytes to the server.
         down: bytes to the clients.
+        helpers: bytes between the server and parties that are no clients, both ways.
         refusals: what was refused and by whom, and why there is no aggregate if there is none.
     """
 
@@ -76,6 +77,7 @@ class RoundRecord:
     client_seconds: float = 0.0
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
+    helpers: Traffic = field(default_factory=Traffic)
     refusals: tuple[str, ...] = ()
 
 
@@ -141,7 +143,7 @@ class Federation:
         if self.defense.binds_context:
             info = replace(info, context=context(state, self.agreed))
         try:
-            server = self.defense.server(info)
+            server, helpers = self.defense.server(info), self.defense.helpers(info)
         except ProtocolError as error:
             record.refusals = (str(error),)
             return self._nobody(state, record, started)
@@ -149,6 +151,7 @@ class Federation:
             server,
             up=lambda client, frame: self._up(client, frame, number, record),
             down=lambda client, frame: self._down(client, frame, number, record),
+            helpers=helpers,
         )
         losses: list[float] = []
         for client in invited:
@@ -166,8 +169,11 @@ class Federation:
             if step.loss is not None:
                 losses.append(step.loss)
         exchange.finish()
+        for helper in helpers:
+            record.up.move(helper, record.helpers)
+            record.down.move(helper, record.helpers)
         record.loss = float(np.mean(losses)) if losses else None
-        record.failed = tuple(sorted(exchange.failed))
+        record.failed = tuple(sorted(exchange.failed - set(helpers)))
         record.refusals = tuple(exchange.refusals)
         try:
             aggregate = server.aggregate()

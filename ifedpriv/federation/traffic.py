@@ -26,6 +26,11 @@ class Traffic:
         self.payload[client] += payload_bytes(frame)
         self.wire[client] += len(frame)
 
+    def move(self, number: int, other: Traffic) -> None:
+        """Count what was counted for this number there instead."""
+        other.payload[number] += self.payload.pop(number, 0)
+        other.wire[number] += self.wire.pop(number, 0)
+
     def totals(self) -> tuple[int, int]:
         """Payload and wire bytes of all clients together."""
         return sum(self.payload.values()), sum(self.wire.values())
