@@ -96,6 +96,7 @@ SECTIONS = (
         (
             ("any", defenses._Defense),
             ("none", defenses.ClearSpec),
+            ("masked", defenses.MaskedSpec),
             ("ckks, bfv", defenses._Homomorphic),
             ("ckks", defenses.CkksSpec),
             ("bfv", defenses.BfvSpec),

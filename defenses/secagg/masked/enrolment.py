@@ -86,7 +86,7 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
         ),
         not_covered=(
             "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
-            "clients that send false numbers within the clip",
+            "clients that send false numbers, which nobody can see under the masks",
             "who takes part, when, and which client fails",
             "whoever holds the trained injection",
         ),

@@ -337,7 +337,10 @@ def bitmap(chosen: Iterable[int], clients: int) -> bytes:
 # One list goes to every client of a round, and comes back from many.
 @lru_cache(maxsize=64)
 def _bitmap(chosen: tuple[int, ...], clients: int) -> bytes:
-    return sum(1 << place for place in chosen).to_bytes((clients + 7) // 8, "little")
+    bits = 0
+    for place in chosen:
+        bits |= 1 << place
+    return bits.to_bytes((clients + 7) // 8, "little")
 
 
 @lru_cache(maxsize=64)
