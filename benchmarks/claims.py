@@ -9,44 +9,50 @@ Every number is the last round's, on 500 test queries that no choice was made on
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _sweep import Cell, sweep, table
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import parse_config
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.figures import score
-from ifedpriv.experiment.model_card import Score
 from ifedpriv.experiment.prepare import Setup, prepare
 from ifedpriv.experiment.run import train
 from ifedpriv.icl.evaluate import Answers, answer
 from ifedpriv.icl.injection import Injection
 from ifedpriv.methods.method import Client, State
 
-RESULTS = Path(__file__).parent / "results"
 TASKS = ("urgency", "mood", "topic")
-Cell = Callable[[Backbone, int], dict[str, float]]
 
 
-def build(backbone: Backbone, task: str, seed: int, partition: dict[str, Any], **method: Any) -> Setup:
+def build(
+    backbone: Backbone,
+    task: str,
+    seed: int,
+    partition: dict[str, Any],
+    defense: dict[str, Any] | None = None,
+    **method: Any,
+) -> Setup:
     """An experiment of 8 clients with 32 examples each, unless the partition says otherwise."""
     data = {"source": "embedded", "name": task, "train": 600, "validation": 50, "test": 500, "seed": seed}
     held = {"clients": 8, "examples_per_client": 32, "min_examples": 4, **partition}
     config = {
         "name": "claims",
+        # One thread: several sweeps run side by side, and a sum's rounding then does not depend on the machine.
+        "threads": 1,
         "seed": seed,
         "data": data,
         "partition": held,
         "method": {"kind": "ifed_icl", **method},
     }
     config["evaluation"] = {"every_round": False}
+    if defense is not None:
+        config["defense"] = defense
     return prepare(parse_config(config, "claims"), backbone=backbone)
 
 
@@ -261,7 +267,6 @@ def generation_cell(backbone: Backbone, seed: int) -> dict[str, float]:
 
 
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "IID": ("mood", {"kind": "iid"}),
     "2 classes a client": ("mood", {"kind": "pathological", "classes_per_client": 2}),
     "1 class a client": ("mood", {"kind": "pathological", "classes_per_client": 1}),
     "two groups with opposed labels": ("remedy", {"kind": "contradictory", "groups": 2}),
@@ -322,36 +327,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     options = parser.parse_args()
-    path = RESULTS / f"claims_{options.part}.json"
-    found: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_text()) if path.exists() else {}
     backbone = Backbone.load(MODEL_PATH)
-    if found.get("backbone", backbone.fingerprint) != backbone.fingerprint:
-        raise SystemExit(f"{path} was measured on another model; delete it first")
-    results: dict[str, Any] = {"backbone": backbone.fingerprint, **found}
-    for name, cell in cells(options.part, options.tasks).items():
-        by_seed = results.setdefault(name, {})
-        for seed in range(options.seeds):
-            if str(seed) not in by_seed:
-                started = time.perf_counter()
-                by_seed[str(seed)] = cell(backbone, seed)
-                path.write_text(json.dumps(results, indent=1) + "\n")
-                print(
-                    f"{name} seed {seed}: {by_seed[str(seed)]} ({time.perf_counter() - started:.0f} s)",
-                    flush=True,
-                )
-    print(table(results))
-
-
-def table(results: dict[str, Any]) -> str:
-    """Means over seeds with 95% Student intervals over them."""
-    lines = []
-    for name, by_seed in results.items():
-        if name == "backbone":
-            continue
-        for key in next(iter(by_seed.values())):
-            values = [cell[key] for cell in by_seed.values()]
-            lines.append(f"{name:45} {key:28} {Score.of(values).text()}  ({len(values)} seeds)")
-    return "\n".join(lines)
+    print(table(sweep(f"claims_{options.part}", backbone, cells(options.part, options.tasks), options.seeds)))
 
 
 if __name__ == "__main__":

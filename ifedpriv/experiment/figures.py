@@ -89,4 +89,6 @@ def _texts(metric: Callable[[str, str], float], answers: Answers) -> NDArray[np.
 def _figure(value: float, interval: intervals.Interval, n: int) -> Figure:
     # A mean can leave its own resamples' range by a rounding error.
     low, high = min(interval.low, value), max(interval.high, value)
-    return Figure(value, max(low, 0.0), min(high, 1.0), interval.level, interval.method, n)
+    # The intervals speak of seeds, their usual unit; here each list is a client's.
+    method = interval.method.replace(" seeds", " clients")
+    return Figure(value, max(low, 0.0), min(high, 1.0), interval.level, method, n)

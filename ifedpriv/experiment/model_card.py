@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig, parse_config
@@ -46,7 +47,8 @@ class Score:
         if len(values) < 2:
             return cls(mean, math.nan, math.nan)
         interval = t_interval(values)
-        return cls(mean, interval.low, interval.high)
+        # An accuracy cannot leave 0 to 1, so cutting the interval there loses no coverage.
+        return cls(mean, max(interval.low, 0.0), min(interval.high, 1.0))
 
     def text(self) -> str:
         """As it stands in a table."""
@@ -132,8 +134,9 @@ def table(result: dict[str, Any]) -> str:
     lines.append("")
     lines.append(
         f"accuracy, mean of {result['seeds']} seeds with 95% Student intervals over them; {result['queries']} test "
-        f"queries a task and seed; few_shot: {result['shots']} demonstrations in the prompt, drawn from all "
-        "clients; ifed_icl: 8 clients of 32 examples, Dirichlet(0.5), last round, nothing in the prompt"
+        f"queries a task and seed; instructed: the convention's name in front of the prompt; few_shot: "
+        f"{result['shots']} demonstrations in the prompt, drawn from all clients; ifed_icl: 8 clients of 32 "
+        "examples, Dirichlet(0.5), last round, nothing in the prompt"
     )
     return "\n".join(lines)
 
@@ -147,7 +150,14 @@ def _config(name: str, seed: int, queries: int) -> RunConfig:
     data = {"source": "embedded", "name": name, "train": 400, "validation": 50, "test": queries, "seed": seed}
     evaluation = {"every_round": False}
     return parse_config(
-        {"name": "card", "seed": seed, "data": data, "partition": partition, "evaluation": evaluation},
+        {
+            "name": "card",
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+            "data": data,
+            "partition": partition,
+            "evaluation": evaluation,
+        },
         "the card",
     )
 

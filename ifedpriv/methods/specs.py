@@ -26,7 +26,7 @@ class CalibrationSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rounds: int = Field(10, ge=0, le=10_000)
+    rounds: int = Field(20, ge=0, le=10_000)
     steps: int = Field(4, ge=1)
     batch_size: int = Field(16, ge=1)
     rate: float = Field(0.1, gt=0)

@@ -2,14 +2,16 @@
 
 The one invariant: the same report gives the same bytes, whatever the user's matplotlib is set to: settings
 start from matplotlib's defaults, ids come from a fixed salt, and no date is written. Lines and text are drawn
-in ``currentColor``, so that they take the colour of the text around them; data is told apart by shape, dash
-or hatch as well as by colour.
+in ``currentColor``, so that they take the colour of the text around them, and data in the page's own two
+colours; data is told apart by shape, dash or hatch as well as by colour. Legends stand beside the data, never
+on it. Figures are drawn so narrow that a telephone shows them whole, in letters that can be read.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,18 +19,28 @@ from html import escape
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.schema import ZERO_SHOT, Figure, Grid, Report
+from ifedpriv.report.schema import ZERO_SHOT, Figure, Grid, Holdings, Report
 
-# Okabe and Ito's palette, which the colour-blind can tell apart; the two differ in lightness too.
-BLUE = "#0072b2"
-ORANGE = "#e69f00"
+# Two of Okabe and Ito's colours, which the colour-blind can tell apart. Where a page sets --first and --second,
+# the figures take these; alone, they stand out from white.
+FIRST = "#0072b2"
+SECOND = "#d55e00"
 # A colour that nothing else uses: it is replaced by currentColor in the finished SVG.
 _INK = "#010203"
 _GREY = "#8a8a8a"
-_WIDTH = 6.4
+# In inches; at 350 pixels, a telephone's, 9 points still have 9 pixels.
+_WIDTH = 4.8
+_WIDEST = 8.0
 _MAX_NAME = 28
-# Above this many cells, circles and counts are too small to read, and a shaded grid takes their place.
-_MAX_CIRCLES = 240
+# A name this long takes two lines beside an axis.
+_LINE = 18
+# What can be shown with a number in each cell; a larger grid is shaded only.
+_MAX_CELLS = 240
+_MAX_COLUMNS = 16
+_MAX_ROWS = 30
+_SMALL = 8
+# How much of a cell's colour covers the page: a number has to be read on it.
+_WEAKEST, STRONGEST = 0.08, 0.5
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ifedpriv",
@@ -60,58 +72,107 @@ _SETTINGS = {
 
 
 def holdings(report: Report) -> str:
-    """Who holds what: one circle for each client and class, its area the number of examples."""
+    """Who holds what: a number in a shaded cell for each client and class; for many, the shade alone."""
     found = report.task.holdings
     if found is None:
         raise ValueError("this report does not say who holds what")
     clients, classes = len(found.clients), len(found.classes)
-    named = len(set(found.groups)) > 1
-    labels = [
-        f"{_short(name)} ({_short(group)})" if named else _short(name)
-        for name, group in zip(found.clients, found.groups, strict=True)
-    ]
-    circles = clients * classes <= _MAX_CIRCLES
-    height = 1.1 + min(0.3 * clients, 9) if circles else 4.4
+    told = clients * classes <= _MAX_CELLS and classes <= _MAX_COLUMNS and clients <= _MAX_ROWS
+    if classes == 1:
+        height = 1.0 + 0.27 * clients if told else 2.4
+        return _svg(
+            "holdings", f"Examples of each of {clients} clients", height, lambda f: _sizes(f, found, told)
+        )
+    title = f"Who holds what: examples of {clients} clients by class"
+    if not told:
+        return _svg("holdings", title, min(2.5 + 0.03 * clients, 9), lambda figure: _shades(figure, found))
+    width = min(max(_WIDTH, 1.6 + 0.42 * classes), _WIDEST)
+    return _svg("holdings", title, 0.8 + 0.27 * clients, lambda figure: _cells(figure, found), width)
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        largest = max(1, max(max(row) for row in found.counts))
-        if circles:
-            cells = [(x, y, found.counts[y][x]) for y in range(clients) for x in range(classes)]
-            held = [cell for cell in cells if cell[2]]
-            axes.scatter(
-                [x for x, _, _ in held],
-                [y for _, y, _ in held],
-                s=[230 * count / largest for _, _, count in held],
-                color=BLUE,
-                alpha=0.55,
-                linewidths=0,
-            )
-            for x, y, count in cells:
-                shift, side = ((11, 0), "left") if count else ((0, 0), "center")
-                axes.annotate(
-                    str(count), (x, y), shift, textcoords="offset points", ha=side, va="center", fontsize=7
+
+def _cells(figure: Any, found: Holdings) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes = figure.add_subplot()
+    largest = max(1, max(max(row) for row in found.counts))
+    for y, row in enumerate(found.counts):
+        for x, count in enumerate(row):
+            if count:
+                shade = _WEAKEST + (STRONGEST - _WEAKEST) * count / largest
+                axes.add_patch(
+                    Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, color=FIRST, alpha=shade, linewidth=0)
                 )
-            axes.set_xlim(-0.6, classes - 0.4)
-            axes.set_ylim(clients - 0.4, -0.6)
-            axes.set_yticks(range(clients), labels)
-            axes.tick_params(length=0)
-        else:
-            image = axes.imshow(found.counts, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0)
-            figure.colorbar(image, ax=axes, label="examples")
-            axes.set_ylabel("client")
-        if classes <= 30:
-            turn = sum(len(_short(name)) for name in found.classes) > 60
-            axes.set_xticks(
-                range(classes),
-                [_short(name) for name in found.classes],
-                rotation=40 if turn else 0,
-                ha="right" if turn else "center",
-                rotation_mode="anchor" if turn else "default",
-            )
-        axes.set_xlabel("class; number of examples" if circles else "class")
+            axes.annotate(str(count), (x, y), ha="center", va="center", fontsize=_SMALL)
+    axes.set_xlim(-0.5, len(found.classes) - 0.5)
+    axes.set_ylim(len(found.clients) - 0.5, -0.5)
+    axes.set_yticks(range(len(found.clients)), _with_groups(found))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _name_classes(axes, found.classes)
 
-    return _svg("holdings", "Who holds what: examples by client and class", height, draw)
+
+def _shades(figure: Any, found: Holdings) -> None:
+    axes = figure.add_subplot()
+    # "none" puts every cell into the image as it is; any other way drops rows that are thinner than a pixel.
+    image = axes.imshow(found.counts, aspect="auto", interpolation="none", cmap="cividis", vmin=0)
+    bar = figure.colorbar(image, ax=axes, label="examples")
+    bar.locator.set_params(integer=True)
+    bar.update_ticks()
+    if len(found.clients) <= _MAX_ROWS:
+        axes.set_yticks(range(len(found.clients)), [_short(name) for name in found.clients])
+    else:
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylabel("client, counted from 0")
+    if len(found.classes) <= _MAX_ROWS:
+        _name_classes(axes, found.classes)
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("class, counted from 0")
+
+
+def _name_classes(axes: Any, classes: Sequence[str]) -> None:
+    names = [_short(name) for name in classes]
+    turn = len(classes) * max(map(len, names)) > 36
+    axes.set_xticks(
+        range(len(classes)),
+        names,
+        rotation=40 if turn else 0,
+        ha="right" if turn else "center",
+        rotation_mode="anchor" if turn else "default",
+    )
+    axes.set_xlabel("class")
+
+
+def _sizes(figure: Any, found: Holdings, told: bool) -> None:
+    axes = figure.add_subplot()
+    sizes = [row[0] for row in found.counts]
+    if told:
+        axes.barh(range(len(sizes)), sizes, height=0.7, color=FIRST)
+        for place, size in enumerate(sizes):
+            _tell(axes, size, place, str(size))
+        axes.set_yticks(range(len(sizes)), _with_groups(found))
+        axes.set_ylim(len(sizes) - 0.4, -0.6)
+        axes.set_xlim(0, max(1, *sizes) * 1.1)
+        axes.tick_params(axis="y", length=0)
+    else:
+        axes.stairs(sizes, fill=True, color=FIRST)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("examples" if told else "client, counted from 0")
+    axes.set_ylabel("" if told else "examples")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _tell(axes: Any, value: float, place: float, said: str) -> None:
+    """A number at the end of its bar."""
+    axes.annotate(said, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=_SMALL)
+
+
+def _with_groups(found: Holdings) -> list[str]:
+    if len(set(found.groups)) == 1:
+        return [_short(name) for name in found.clients]
+    return [
+        f"{_short(name)} ({_short(group)})" for name, group in zip(found.clients, found.groups, strict=True)
+    ]
 
 
 def rounds(report: Report) -> str:
@@ -128,38 +189,39 @@ def rounds(report: Report) -> str:
 
     def draw(figure: Any) -> None:
         grid = iter(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
+        size = 4 if len(records) <= 40 else 2
         if tested or held_out:
             axes = next(grid)
             if tested:
                 at = [number for number, _ in tested]
-                low, high = [f.low for _, f in tested], [f.high for _, f in tested]
-                axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0)
+                low, high = zip(*(_ends(found) for _, found in tested), strict=True)
+                axes.fill_between(at, low, high, color=FIRST, alpha=0.25, linewidth=0)
                 label = f"test, {wording.percent(tested[0][1].level)} interval"
-                axes.plot(at, [f.value for _, f in tested], "o-", color=BLUE, label=label)
+                axes.plot(at, [f.value for _, f in tested], "o-", color=FIRST, label=label, markersize=size)
             if held_out:
-                values = [f.value for _, f in held_out]
                 axes.plot(
                     [number for number, _ in held_out],
-                    values,
+                    [f.value for _, f in held_out],
                     "s--",
-                    color=ORANGE,
+                    color=SECOND,
                     label="held out by clients",
+                    markersize=size,
                 )
             if zero_shot is not None:
                 level = zero_shot.figures[report.primary_metric].value
                 axes.axhline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot, test")
             axes.set_ylabel(f"{metric} (0 to 1)")
-            axes.legend(loc="best", fontsize=8)
+            _legend(figure, axes)
             axes.grid(axis="y")
         if losses:
             axes = next(grid)
-            axes.plot(*zip(*losses, strict=True), "o-", color=_INK, markersize=3)
+            axes.plot(*zip(*losses, strict=True), "o-", color=_INK, markersize=min(size, 3))
             axes.set_ylabel("training loss (nats)")
             axes.grid(axis="y")
         axes.set_xlabel("round")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    return _svg("rounds", f"{metric} and loss by round", 1.0 + 2.0 * panels, draw)
+    return _svg("rounds", f"{metric} and training loss by round", 1.0 + 1.7 * panels, draw)
 
 
 def coefficients(report: Report) -> str:
@@ -168,28 +230,38 @@ def coefficients(report: Report) -> str:
     if found is None:
         raise ValueError("this report has no coefficients")
     layers = range(len(found.final))
+    size = 4 if len(layers) <= 40 else 2
 
     def series(grid: Grid, site: int, which: int) -> list[float]:
         return [layer[site][which] for layer in grid]
 
     def draw(figure: Any) -> None:
-        titles = ("λ: strength of the vector", "β: strength of the activation")
-        for which, (axes, title) in enumerate(zip(figure.subplots(1, 2), titles, strict=True)):
-            for site, (name, style, colour) in enumerate((("attention", "o-", BLUE), ("MLP", "s--", ORANGE))):
-                axes.plot(layers, series(found.final, site, which), style, color=colour, label=name)
+        names = ("λ: strength of\nthe vector", "β: strength of\nthe activation")
+        for which, (axes, name) in enumerate(zip(figure.subplots(2, 1, sharex=True), names, strict=True)):
+            # The start goes underneath: where nothing was learned, all lines are one.
             for site, label in enumerate(("at the start", "")):
                 axes.plot(
-                    layers, series(found.initial, site, which), ":", color=_GREY, linewidth=1, label=label
+                    layers, series(found.initial, site, which), ":", color=_INK, linewidth=1, label=label
                 )
-            axes.set_title(title, loc="left")
-            axes.set_xlabel("layer")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            for site, (label, style, colour) in enumerate(
+                (("attention", "o-", FIRST), ("MLP", "s--", SECOND))
+            ):
+                axes.plot(
+                    layers,
+                    series(found.final, site, which),
+                    style,
+                    color=colour,
+                    label=label,
+                    markersize=size,
+                )
+            axes.set_ylabel(name)
             axes.grid(axis="y")
             if which == 0:
-                axes.set_ylabel("coefficient (no unit)")
-                axes.legend(loc="best", fontsize=8)
+                _legend(figure, axes)
+        axes.set_xlabel("layer, counted from 0")
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
-    return _svg("coefficients", "Coefficients by layer", 2.7, draw)
+    return _svg("coefficients", "Coefficients by layer, which have no unit", 4.2, draw)
 
 
 def methods(report: Report) -> str:
@@ -202,63 +274,68 @@ def methods(report: Report) -> str:
         axes = figure.add_subplot()
         if zero_shot is not None:
             level = zero_shot.figures[report.primary_metric].value
-            axes.axvline(level, color=_INK, linestyle=":", linewidth=1)
+            axes.axvline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot")
         places = range(len(figures))
         for place, found in zip(places, figures, strict=True):
-            axes.plot([found.low, found.high], [place, place], color=BLUE, linewidth=1.6)
-            axes.plot(found.value, place, "o", color=BLUE, markersize=6)
-        axes.set_yticks(places, [_short(row.name) for row in report.rows])
+            label = "" if place else f"score, {_level(figures)}"
+            axes.plot(_ends(found), [place, place], color=FIRST, linewidth=2)
+            axes.plot(found.value, place, "o", color=FIRST, markersize=6, label=label)
+        axes.set_yticks(places, [_lines(row.name) for row in report.rows])
         axes.set_ylim(len(figures) - 0.5, -0.5)
-        axes.set_xlabel(
-            f"test {metric} (0 to 1), {_level(figures)}" + (", dotted: zero-shot" if zero_shot else "")
-        )
+        axes.set_xlabel(f"test {metric} (0 to 1)")
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
+        _legend(figure, axes)
 
-    return _svg("methods", f"{metric} by method", 0.8 + 0.32 * len(figures), draw)
+    return _svg("methods", f"Test {metric} by method with intervals", 1.1 + 0.36 * len(figures), draw)
 
 
 def traffic(report: Report) -> str:
-    """Bytes that one client sends and receives in the whole run, by method, on a logarithmic axis."""
-    rows = [row for row in report.rows if row.up_bytes_per_client and row.down_bytes_per_client]
+    """Bytes that one client sends and receives in the whole run, by method, from 0 on."""
+    rows = [
+        (_lines(row.name), (row.up_bytes_per_client.wire, row.down_bytes_per_client.wire))
+        for row in report.rows
+        if row.up_bytes_per_client and row.down_bytes_per_client
+    ]
     if not rows:
         raise ValueError("this report has no traffic")
 
     def draw(figure: Any) -> None:
-        from matplotlib.ticker import FuncFormatter, NullLocator
+        from matplotlib.ticker import FuncFormatter, MaxNLocator
 
         axes = figure.add_subplot()
-        counts = [
-            (row.up_bytes_per_client.wire, row.down_bytes_per_client.wire)
-            for row in rows
-            if row.up_bytes_per_client and row.down_bytes_per_client
-        ]
-        largest = max(max(pair) for pair in counts)
-        axes.set_xscale("log")
-        axes.set_xlim(1, max(10, largest) * 12)
-        ways = (("sent by a client", BLUE, ""), ("received by a client", ORANGE, "////"))
+        largest = max(10, max(max(pair) for _, pair in rows))
+        axes.set_xlim(0, largest * 1.3)
+        ways = (("sent", FIRST, ""), ("received", SECOND, "////"))
         for side, (name, colour, hatch) in enumerate(ways):
             at = [place + (side - 0.5) * 0.38 for place in range(len(rows))]
-            values = [pair[side] for pair in counts]
-            style = (
-                {"color": colour, "alpha": 0.75} if not hatch else {"facecolor": "none", "edgecolor": colour}
-            )
-            axes.barh(at, [max(value, 1) for value in values], height=0.34, hatch=hatch, label=name, **style)
+            values = [pair[side] for _, pair in rows]
+            style = {"color": colour} if not hatch else {"facecolor": "none", "edgecolor": colour}
+            # Nothing is drawn for nothing: the edge of an empty bar is as wide as a few bytes.
+            edges = [1 if value else 0 for value in values]
+            axes.barh(at, values, height=0.34, hatch=hatch, linewidth=edges, label=name, **style)
             for place, value in zip(at, values, strict=True):
-                axes.text(max(value, 1) * 1.2, place, wording.byte_count(value), va="center", fontsize=7)
-        axes.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
+                _tell(axes, value, place, wording.byte_count(value))
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
+        # Steps of 2.5 would need a second decimal.
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.byte_count(round(value))))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("wire bytes per client, whole run (logarithmic, 1 kB = 1000 B)")
+        axes.set_xlabel("wire bytes of one client, whole run")
         axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper right", ncols=2, fontsize=8)
+        _legend(figure, axes)
 
-    return _svg("traffic", "Bytes per client by method", 1.2 + 0.42 * len(rows), draw)
+    return _svg("traffic", "Bytes of one client by method", 1.1 + 0.42 * len(rows), draw)
 
 
-def _svg(name: str, title: str, height: float, draw: Callable[[Any], None]) -> str:
+def _legend(figure: Any, axes: Any) -> None:
+    """One legend above everything, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=_SMALL, columnspacing=1.2)
+
+
+def _svg(name: str, title: str, height: float, draw: Callable[[Any], None], width: float = _WIDTH) -> str:
     """What ``draw`` draws on an empty figure, as an SVG element that may stand in a page beside others."""
     with _own_settings(), warnings.catch_warnings():
         # Text stays text in the SVG, so a reader's own font shows what matplotlib's font lacks.
@@ -266,7 +343,7 @@ def _svg(name: str, title: str, height: float, draw: Callable[[Any], None]) -> s
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure as Canvas
 
-        figure = Canvas(figsize=(_WIDTH, height), layout="constrained")
+        figure = Canvas(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure)
         out = io.StringIO()
@@ -276,12 +353,14 @@ def _svg(name: str, title: str, height: float, draw: Callable[[Any], None]) -> s
     # Only tags are rewritten: a name that a user chose may look like an id or a colour.
     text = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag[0], name), text[text.index("<svg") :])
     opening, rest = text.split(">", 1)
-    return f'{opening} role="img" aria-label="{escape(title)}">{rest.strip()}\n'
+    size = ' class="broad"' if width > _WIDTH else ""
+    return f'{opening}{size} role="img" aria-label="{escape(title)}">{rest.strip()}\n'
 
 
 def _own_tag(tag: str, name: str) -> str:
-    """A tag that follows the text's colour, and whose ids are its own in a page with several figures."""
+    """A tag that follows the page's colours, and whose ids are its own in a page with several figures."""
     tag = tag.replace(_INK, "currentColor")
+    tag = tag.replace(FIRST, f"var(--first, {FIRST})").replace(SECOND, f"var(--second, {SECOND})")
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", tag)
 
@@ -301,6 +380,18 @@ def _short(name: str) -> str:
     """A name that fits an axis."""
     clean = wording.printable(name)
     return clean if len(clean) <= _MAX_NAME else clean[: _MAX_NAME - 1] + "…"
+
+
+def _lines(name: str) -> str:
+    """A name beside an axis, in two lines of about a length where it is long."""
+    short = _short(name)
+    width = max(len(short) * 3 // 5 + 1, 12) if len(short) > _LINE else _LINE
+    return "\n".join(textwrap.wrap(short, width, break_on_hyphens=False)) or "-"
+
+
+def _ends(found: Figure) -> tuple[float, float]:
+    """The interval as it is told in words: within 0 and 1."""
+    return max(found.low, 0.0), min(found.high, 1.0)
 
 
 def _level(figures: Sequence[Figure]) -> str:

@@ -32,6 +32,8 @@ class FieldError(InputError):
     """
 
     def __init__(self, field: str, problem: str, hint: str = "") -> None:
+        # A file may hold any key, and a message is one line that cannot steer a terminal.
+        field = "".join(mark if mark.isprintable() else "?" for mark in field)
         super().__init__(f"{field} {problem}", hint)
         self.field = field
         self.problem = problem

@@ -1,6 +1,6 @@
 """The table of results as plain text, for a terminal, a log or an e-mail.
 
-The one invariant: no line is wider than 100 columns and none holds a control character, whatever names a run
+The one invariant: no line is wider than 80 columns and none holds a control character, whatever names a run
 has, so that a table can be pasted anywhere and a hostile name cannot steer a terminal.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from string import ascii_lowercase
 
 from ifedpriv.report import wording
 from ifedpriv.report.schema import Report, Row
 
-WIDTH = 100
+# What a terminal has unless somebody made it wider; a wrapped table cannot be read.
+WIDTH = 80
 _GAP = "  "
 _FIGURE_WIDTH = 20
-_BYTES_WIDTH = 9
-_SECONDS_WIDTH = 7
-# A third metric would not fit beside the bytes; the page shows them all.
+# Sent, received, seconds, prompt tokens.
+_COST_WIDTHS = (9, 9, 8, 10)
+# A third metric would leave no room for names; the page shows them all.
 _SHOWN_METRICS = 2
 
 
@@ -30,49 +30,69 @@ def render(report: Report) -> str:
         report: what a run found.
 
     Returns:
-        Lines of at most 100 columns; the last one ends with a newline.
+        Lines of at most 80 columns; the last one ends with a newline.
     """
     metrics = report.metrics()[:_SHOWN_METRICS]
-    widths = [_FIGURE_WIDTH] * len(metrics) + [_BYTES_WIDTH, _BYTES_WIDTH, _SECONDS_WIDTH]
-    name_width = WIDTH - sum(widths) - len(_GAP) * len(widths)
     names = [wording.metric_name(metric)[:_FIGURE_WIDTH] for metric in metrics]
     intervals = [wording.interval_header(report, metric) for metric in metrics]
+    notes = wording.footnotes(report)
 
     lines = _wrapped(f"ifedpriv run {wording.printable(report.run)}: {wording.headline(report)}")
     lines.append("")
-    lines.append(_line("Method", [*names, "up", "down", "client"], name_width, widths))
-    lines.append(_line("", [*intervals, "/client", "/client", "seconds"], name_width, widths))
-    lines.append(_line("-" * name_width, ["-" * width for width in widths], name_width, widths))
-    notes: dict[str, str] = {}
-    for row in report.rows:
-        mark = notes.setdefault(wording.printable(row.notes), _mark(len(notes))) if row.notes else ""
-        name = wording.printable(row.name) + (f" ({mark})" if mark else "")
-        first, *rest = _split(name, name_width) or [""]
-        lines.append(_line(first, _cells(row, metrics), name_width, widths))
-        lines.extend(f"{part}" for part in rest)
+    lines += _block(
+        (["Method", *names], ["", *intervals]),
+        [
+            (wording.marked(row, notes), [wording.figure(row.figures.get(m)) for m in metrics])
+            for row in report.rows
+        ],
+        [_FIGURE_WIDTH] * len(metrics),
+    )
     lines.append("")
+    lines += _block(
+        (["Cost of one client", "sent", "received", "seconds", "prompt"], ["", "", "", "", "tokens"]),
+        [(wording.printable(row.name), _costs(row)) for row in report.rows],
+        _COST_WIDTHS,
+    )
+    if notes:
+        lines.append("")
     for note, mark in notes.items():
-        lines.extend(_wrapped(f"({mark}) {note}"))
-    remarks = [
-        wording.intervals_line(report),
-        wording.BYTES_REMARK,
-        *wording.rounds_lines(report),
-        wording.guard_line(report),
-        *(f"Warning: {wording.printable(warning)}" for warning in report.warnings),
-        wording.privacy_line(report),
-    ]
-    for remark in remarks:
-        lines.extend(_wrapped(remark))
+        lines += _wrapped(f"({mark}) {note}")
+    privacy, *parts = wording.privacy_lines(report)
+    blocks = (
+        [wording.intervals_line(report), wording.COSTS_REMARK, *wording.rounds_lines(report)],
+        [
+            wording.guard_line(report),
+            *(f"Warning: {wording.printable(warning)}" for warning in report.warnings),
+        ],
+        [privacy],
+    )
+    for block in blocks:
+        told = [line for remark in block for line in _wrapped(remark)]
+        lines += ["", *told] if told else []
+    lines += [f"  {line}" for part in parts for line in _wrapped(part)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
+def _costs(row: Row) -> list[str]:
     return [
-        *(wording.figure(row.figures.get(metric)) for metric in metrics),
         wording.wire(row.up_bytes_per_client),
         wording.wire(row.down_bytes_per_client),
         wording.seconds(row.client_seconds),
+        wording.number(row.inference_tokens_per_query),
     ]
+
+
+def _block(
+    heads: Sequence[Sequence[str]], rows: Sequence[tuple[str, Sequence[str]]], widths: Sequence[int]
+) -> list[str]:
+    """One table: heads, a rule, and a line for each row; what is left beside the columns is the names'."""
+    name_width = WIDTH - sum(widths) - len(_GAP) * len(widths)
+    lines = [_line(name, cells, name_width, widths) for name, *cells in heads]
+    lines.append(_line("-" * name_width, ["-" * width for width in widths], name_width, widths))
+    for name, cells in rows:
+        first, *rest = _split(name, name_width) or [""]
+        lines += [_line(first, cells, name_width, widths), *rest]
+    return lines
 
 
 def _line(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int]) -> str:
@@ -80,18 +100,8 @@ def _line(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int
     return _GAP.join([name + " " * (name_width - _columns(name)), *padded])
 
 
-def _mark(index: int) -> str:
-    """The name of a footnote: a, b, ..., z, aa, ab, ..."""
-    mark = ""
-    index += 1
-    while index:
-        index, letter = divmod(index - 1, len(ascii_lowercase))
-        mark = ascii_lowercase[letter] + mark
-    return mark
-
-
 def _wrapped(text: str) -> list[str]:
-    return [("  " if index else "") + part for index, part in enumerate(_split(text, WIDTH - 2))]
+    return [("  " if index else "") + part for index, part in enumerate(_split(text, WIDTH - 4))]
 
 
 def _split(text: str, width: int) -> list[str]:

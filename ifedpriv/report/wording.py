@@ -6,13 +6,18 @@ from here. Texts here are ASCII, so that any terminal can show them.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Mapping
+from string import ascii_lowercase
 
-from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Traffic
+from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic
 
 NOTHING = "-"
-BYTES_REMARK = (
-    "Bytes: sent and received on the wire by one client in the whole run, mean over clients; 1 kB = 1000 B."
+COSTS_REMARK = (
+    "Sent, received: bytes on the wire of one client in the whole run, mean over clients; 1 kB = 1000 B. "
+    "Seconds: processor time that one client spends until the method can answer. "
+    "Prompt tokens: what the model reads for one query, mean over queries."
 )
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
@@ -22,9 +27,21 @@ _METRIC_NAMES = {
     "exact_match": "exact match",
     "rouge_l": "ROUGE-L",
 }
+_METRIC_EXPLANATIONS = {
+    "accuracy": "the share of test texts that are answered right",
+    "macro_f1": (
+        "the F1 score (harmonic mean of precision and recall) of each class, averaged over the classes, so that "
+        "a rare class counts as much as a common one"
+    ),
+    "exact_match": "the share of test texts whose answer has the words of the expected one, in their order",
+    "rouge_l": (
+        "how many words answer and expected answer share in one order (F1 of the longest common subsequence): "
+        "0 is none, 1 is all"
+    ),
+}
 
 EXPLANATIONS = {
-    "zero_shot": "the backbone answers without any example: the floor that every method has to beat",
+    "zero_shot": "the backbone answers without any example: what every method has to beat",
     "local_icl": (
         "in-context learning: each client puts its own solved examples into the prompt; nothing leaves the "
         "client, and every query pays for the longer prompt; the score is the mean over clients"
@@ -63,11 +80,55 @@ def metric_name(key: str) -> str:
     return _METRIC_NAMES.get(key) or printable(key.replace("_", " "))
 
 
+def metric_explanation(key: str) -> str:
+    """What a metric measures."""
+    return _METRIC_EXPLANATIONS.get(key, "a score that the run brought along, from 0 to 1")
+
+
 def printable(text: str) -> str:
     """``text`` on one line, with control characters (a terminal would obey them) made visible as ``?``."""
     joined = " ".join(text.split())
     # Cc are controls; Cf are invisible marks, of which some turn the reading direction of a whole line.
     return "".join("?" if unicodedata.category(mark) in ("Cc", "Cf") else mark for mark in joined)
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital in front and a full stop at the end."""
+    return capital(text) + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def capital(text: str) -> str:
+    """``text`` with a capital in front."""
+    return text[:1].upper() + text[1:]
+
+
+def labelled(text: str) -> tuple[str, ...]:
+    """``text`` cut before each sentence that opens with a label, such as ``Assumed: ...``."""
+    return tuple(part.strip() for part in re.split(r"(?<=\. )(?=[A-Z][A-Za-z ]{2,24}: )", text))
+
+
+def footnotes(report: Report) -> dict[str, str]:
+    """Each different note of a row, with its mark: a, b, ..., z, aa, ab, ..."""
+    found: dict[str, str] = {}
+    for row in report.rows:
+        if row.notes:
+            found.setdefault(printable(row.notes), _mark(len(found)))
+    return found
+
+
+def marked(row: Row, notes: Mapping[str, str]) -> str:
+    """A row's name with the mark of its note."""
+    mark = notes.get(printable(row.notes))
+    return printable(row.name) + (f" ({mark})" if mark else "")
+
+
+def _mark(index: int) -> str:
+    mark = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, len(ascii_lowercase))
+        mark = ascii_lowercase[letter] + mark
+    return mark
 
 
 def score(value: float) -> str:
@@ -145,8 +206,14 @@ def headline(report: Report) -> str:
     )
 
 
+def started(report: Report) -> str:
+    """When the run began, to the minute where it is told in UTC as we write it."""
+    told = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):[\d.]+(?:\+00:00|Z)", report.started)
+    return f"{told[1]} {told[2]} UTC" if told else printable(report.started)
+
+
 def intervals_line(report: Report) -> str:
-    """How the intervals were made, from how many texts, and from which seeds."""
+    """How the intervals were made, from how many answers, and from which seeds."""
     made: list[str] = []
     sizes: set[int] = set()
     for metric in report.metrics():
@@ -154,9 +221,10 @@ def intervals_line(report: Report) -> str:
         ways = dict.fromkeys(f"{percent(f.level)} {printable(f.method)}" for f in figures)
         made.append(f"{metric_name(metric)} {' or '.join(ways)}")
         sizes.update(f.n for f in figures)
-    texts = ", ".join(str(size) for size in sorted(sizes))
+    answers = " or ".join(str(size) for size in sorted(sizes))
+    several = " (a mean over clients counts the answers of each)" if len(sizes) > 1 else ""
     seeds = ", ".join(f"{printable(name)} {seed}" for name, seed in report.seeds.items()) or "none"
-    return f"Intervals: {'; '.join(made)}. n = {texts} test texts. Seeds: {seeds}."
+    return f"Intervals: {'; '.join(made)}. n = {answers} answers{several}. Seeds: {seeds}."
 
 
 def rounds_lines(report: Report) -> tuple[str, ...]:
@@ -179,7 +247,7 @@ def guard_line(report: Report) -> str:
     if guard is None:
         return ""
     verdict = "accepted" if guard.accepted else "REFUSED"
-    text = printable(guard.text)
+    text = sentence(printable(guard.text)) if guard.text else ""
     told = score(guard.injection) in text and score(guard.zero_shot) in text
     numbers = (
         ""
@@ -201,12 +269,13 @@ def privacy_headline(report: Report) -> str:
     return f"{bound}, in simulation only: nobody is protected" if privacy.simulation else bound
 
 
-def privacy_line(report: Report) -> str:
-    """The statement, headline first."""
+def privacy_lines(report: Report) -> tuple[str, ...]:
+    """The statement, headline first, one line for each of its parts."""
     text = printable(report.privacy.text)
     headline = privacy_headline(report)
-    # A statement without a bound opens with these very words.
-    return f"Privacy: {text}" if headline in text.lower() else f"Privacy: {headline}. {text}"
+    # A statement without a bound says so in these very words.
+    told = headline in text.lower()
+    return labelled(f"Privacy: {text}" if told else f"Privacy: {headline}. {text}")
 
 
 def _many(count: int, word: str) -> str:

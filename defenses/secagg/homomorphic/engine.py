@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -120,11 +121,12 @@ class Engine:
             numbers = self._centred(numbers)
         padded = np.zeros(-(-len(numbers) // slots) * slots, dtype=np.int64)
         padded[: len(numbers)] = numbers
-        return [self._vector(row.tolist()) for row in padded.reshape(-1, slots)]
+        return [self._vector(row) for row in padded.reshape(-1, slots)]
 
-    def _vector(self, numbers: list[int]) -> Any:
-        make = self._ts.ckks_vector if self.parameters.scheme is Scheme.CKKS else self._ts.bfv_vector
-        return make(self._context, numbers)
+    def _vector(self, numbers: npt.NDArray[np.int64]) -> Any:
+        if self.parameters.scheme is Scheme.CKKS:
+            return self._ts.ckks_vector(self._context, _row()(numbers.astype(np.float64).tolist()))
+        return self._ts.bfv_vector(self._context, _row()(numbers.tolist()))
 
     def dump(self, vector: Any) -> bytes:
         """A ciphertext's own bytes."""
@@ -214,6 +216,29 @@ class Engine:
 
 _FARTHEST = 0.375
 """Noise of an honest sum of 1024 uploads is 0.03 at one standard deviation; beyond 12 of them it is a forgery."""
+
+
+@lru_cache(maxsize=1)
+def _row() -> Any:
+    """A plain tensor of one row that hands on its list as it is.
+
+    The library's own makes an array of it, a list of that, and a copy of that list: a third of the time that
+    encrypting takes.
+    """
+
+    class Row(tenseal().PlainTensor):  # type: ignore[misc]
+        def __init__(self, numbers: list[int] | list[float]) -> None:
+            self._numbers = numbers
+
+        @property
+        def shape(self) -> list[int]:
+            return [len(self._numbers)]
+
+        @property
+        def raw(self) -> list[int] | list[float]:
+            return self._numbers
+
+    return Row
 
 
 def _varint(number: int) -> bytes:

@@ -102,7 +102,7 @@ def test_every_number_and_caveat_of_the_table_is_on_the_page(make):
             assert number in text, number
     for sentence in (
         wording.intervals_line(report),
-        wording.BYTES_REMARK,
+        wording.COSTS_REMARK,
         *wording.rounds_lines(report),
         wording.guard_line(report),
         report.privacy.text,
@@ -119,8 +119,9 @@ def test_every_row_stands_in_one_line_of_the_page_with_its_own_numbers():
         expected = [wording.figure(row.figures[metric]) for metric in ("accuracy", "macro_f1")]
         expected += [wording.wire(row.up_bytes_per_client), wording.wire(row.down_bytes_per_client)]
         expected += [wording.seconds(row.client_seconds), wording.number(row.inference_tokens_per_query)]
-        line = " ".join([row.name, *expected, row.notes]).strip()
+        line = " ".join([row.name + (" (a)" if row.notes else ""), *expected])
         assert line in rows
+    assert '<p class="soft note">(a) mean over the 8 clients</p>' in text
 
 
 def test_without_a_bound_the_page_says_so_before_the_results():
@@ -137,6 +138,20 @@ def test_a_bound_in_simulation_alarms_and_a_real_one_does_not():
     real = page.render(classification_report(privacy=privacy(2.0)))
     assert 'class="box" id="privacy"' in real and "nothing limits" not in real
     assert "Privacy: epsilon = 2, delta = 1e-05" in real and "nobody is protected" not in real
+
+
+def test_a_bound_is_explained_and_its_absence_is_not_called_one():
+    bounded = Reader(page.render(classification_report(privacy=privacy(2.0)))).text
+    assert "How to read the bound" in bounded and "e^epsilon" in bounded
+    assert "How to read the bound" not in Reader(page_of(classification_report)).text
+
+
+def test_scores_and_chance_are_explained():
+    text = Reader(page_of(classification_report)).text
+    for metric in ("accuracy", "macro_f1"):
+        assert wording.metric_explanation(metric)[1:] in text
+    assert "Guessing would be right once in 4." in text
+    assert "Guessing" not in Reader(page_of(generation_report)).text
 
 
 def test_a_newcomer_is_told_what_the_methods_are():
@@ -167,6 +182,61 @@ def test_sections_without_content_are_left_out():
     found = Reader(page.render(report))
     assert not {"rounds", "holdings", "coefficients", "guard", "warnings"} & set(found.ids)
     assert {"what", "results", "traffic", "privacy", "repeat"} <= set(found.ids)
+
+
+def test_columns_of_rounds_that_hold_nothing_are_left_out():
+    kept = classification_report()
+    rounds = tuple(replace(one, validation=None, dropped=()) for one in kept.rounds)
+    text = page.render(classification_report(rounds=rounds))
+    heads = re.findall(r'<thead><tr><th scope="col">Round</th>(.*?)</tr>', text)
+    assert len(heads) == 1
+    names = re.findall(r">([^<]+)</th>", heads[0])
+    assert names == ["loss", "test", "sent", "received", "seconds", "epsilon", "clients"]
+    every = re.findall(r'<th scope="col">Round</th>(.*?)</tr>', page_of(classification_report))[0]
+    assert "held out" in every and every.endswith('class="words">dropped out</th>')
+
+
+def test_many_who_drop_out_are_counted_and_some_are_named():
+    first, *others = classification_report().rounds
+    lost = replace(first, took_part=(), dropped=tuple(f"client {i}" for i in range(100)))
+    text = Reader(page.render(classification_report(rounds=(lost, *others)))).text
+    assert "100: client 0, client 1" in text and "client 7 and 92 more" in text and "client 8," not in text
+
+
+def test_holdings_are_told_in_a_sentence():
+    text = Reader(page_of(classification_report)).text
+    counts = classification_report().task.holdings.counts
+    sizes = sorted(sum(row) for row in counts)
+    middle = (sizes[3] + sizes[4]) / 2
+    assert f"{sum(sizes)} examples, {sizes[0]} to {sizes[-1]} each (median {middle:g})." in text
+    held = sorted(4 - row.count(0) for row in counts)
+    assert held[3:5] == [3, 4] and "a client has examples of 3.5 of the 4 classes." in text
+    assert "20 to 27 each (median 23.5)." in Reader(page_of(generation_report)).text
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_who_cannot_see_finds_the_way(make):
+    """Landmarks hold everything, headings go down by one, and what scrolls has a name and takes the keyboard."""
+    text = page_of(make)
+    main = text[text.index("<main>") : text.index("</main>")]
+    assert text.count("<section") == main.count("<section")
+    assert text.count("<h2") == main.count("<h2") and not re.search(r"<h[3-6]", text)
+    sections = re.findall(r'<section[^>]* id="([a-z]+)"', main)
+    links = re.findall(r'<a href="#([a-z]+)">', text[text.index("<nav") : text.index("</nav>")])
+    assert links == sections and {"privacy", "warnings"} <= set(links)
+    regions = re.findall(r'role="region" tabindex="0" aria-label="([^"]+)"><table>', text)
+    assert len(regions) == text.count("<table>") == len(set(regions))
+    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', text)) == text.count("<svg")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert len(captions) == text.count("<figure>") and all(one.endswith(".") for one in captions)
+
+
+def test_what_scrolls_sideways_holds_no_sentence():
+    """On a telephone, a sentence inside it could be read only by pushing it to and fro."""
+    text = page_of(classification_report)
+    assert "<caption" not in text
+    for cells in re.findall(r"<t[dh](?! class=\"words\")[^>]*>(.*?)</t[dh]>", text):
+        assert len(re.sub(r"<[^>]+>|&[a-z]+;", "", cells)) <= 40, cells
 
 
 def test_rounds_without_a_score_are_listed_and_not_drawn():

@@ -246,6 +246,13 @@ def test_any_wrong_part_is_refused_or_a_whole_report(path, value):
         assert Report.loads(report.dumps()) == report
 
 
+@pytest.mark.parametrize("key", ["\n", "a\x1b[2Jb", "\u202ec"])
+def test_no_key_breaks_a_message_or_steers_a_terminal(key):
+    with pytest.raises(InputError) as error:
+        Report.loads(changed("task", {key: None}))
+    assert error.value.message.isprintable() and "task." in error.value.message
+
+
 def rounds_that_score(values):
     template = round_records()[0]
     return tuple(

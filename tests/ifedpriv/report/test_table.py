@@ -13,29 +13,46 @@ from ifedpriv.report import table, wording
 from ifedpriv.report.schema import Figure, Row, Traffic
 
 GOLDEN = """\
-ifedpriv run fixture-places: 8 clients, 8 rounds, task places (4 classes), backbone ifedpriv-small
-  (5 layers, width 128)
+ifedpriv run fixture-places: 8 clients, 8 rounds, task places (4 classes),
+  backbone ifedpriv-small (5 layers, width 128)
 
-Method                                 accuracy              macro-F1         up       down   client
-                                 [95% interval]        [95% interval]    /client    /client  seconds
--------------------------  --------------------  --------------------  ---------  ---------  -------
-Zero-shot                  0.310 [0.267, 0.353]  0.284 [0.239, 0.329]        0 B        0 B     0.00
-Local ICL (a)              0.694 [0.651, 0.737]  0.671 [0.626, 0.716]        0 B        0 B     0.00
-Local injection (a)        0.612 [0.569, 0.655]  0.588 [0.543, 0.633]        0 B        0 B     17.6
-Global injection           0.832 [0.789, 0.875]  0.820 [0.775, 0.865]     6.4 kB     6.4 kB     18.2
-Control: no vector         0.402 [0.359, 0.445]  0.360 [0.315, 0.405]     6.4 kB     6.4 kB     18.1
+Method                                            accuracy              macro-F1
+                                            [95% interval]        [95% interval]
+------------------------------------  --------------------  --------------------
+Zero-shot                             0.310 [0.267, 0.353]  0.284 [0.239, 0.329]
+Local ICL (a)                         0.694 [0.651, 0.737]  0.671 [0.626, 0.716]
+Local injection (a)                   0.612 [0.569, 0.655]  0.588 [0.543, 0.633]
+Global injection                      0.832 [0.789, 0.875]  0.820 [0.775, 0.865]
+Control: no vector                    0.402 [0.359, 0.445]  0.360 [0.315, 0.405]
+
+Cost of one client                         sent   received   seconds      prompt
+                                                                          tokens
+------------------------------------  ---------  ---------  --------  ----------
+Zero-shot                                   0 B        0 B      0.00          21
+Local ICL                                   0 B        0 B      0.00       253.4
+Local injection                             0 B        0 B      17.6          21
+Global injection                         6.4 kB     6.4 kB      18.2          21
+Control: no vector                       6.4 kB     6.4 kB      18.1          21
 
 (a) mean over the 8 clients
-Intervals: accuracy 95% Wilson; macro-F1 95% bootstrap. n = 500 test texts. Seeds: run 7,
-  partition 11.
-Bytes: sent and received on the wire by one client in the whole run, mean over clients; 1 kB =
-  1000 B.
-Test accuracy by round: last 0.832, mean of the last five 0.824, peak 0.838 (round 5).
-Note: the peak is chosen on test data; it is there only for comparison with papers that report it.
-Guard: accepted. On 160 held-out examples the injection scores 0.821, zero-shot 0.305. The
-  injection beats zero-shot.
+
+Intervals: accuracy 95% Wilson; macro-F1 95% bootstrap. n = 500 answers.
+  Seeds: run 7, partition 11.
+Sent, received: bytes on the wire of one client in the whole run, mean over
+  clients; 1 kB = 1000 B. Seconds: processor time that one client spends until
+  the method can answer. Prompt tokens: what the model reads for one query,
+  mean over queries.
+Test accuracy by round: last 0.832, mean of the last five 0.824, peak 0.838
+  (round 5).
+Note: the peak is chosen on test data; it is there only for comparison with
+  papers that report it.
+
+Guard: accepted. On 160 held-out examples the injection scores 0.821,
+  zero-shot 0.305. The injection beats zero-shot.
 Warning: these numbers are a fixture for tests, not a measurement
-Privacy: There is no privacy bound. The server reads every upload. Releases: 8.
+
+Privacy: There is no privacy bound. The server reads every upload.
+  Releases: 8.
 """
 
 
@@ -46,14 +63,15 @@ def test_the_table_is_the_known_one():
 def test_a_generation_task_has_its_own_metrics_and_its_guard_speaks_up():
     text = table.render(generation_report())
     assert "exact match" in text and "ROUGE-L" in text and "accuracy" not in text
-    assert "Guard: REFUSED. On 160 held-out examples the injection scores 0.380, zero-shot 0.400." in text
+    one_line = " ".join(text.split())
+    assert "Guard: REFUSED. On 160 held-out examples the injection scores 0.380, zero-shot 0.400." in one_line
     assert "by round" not in text
 
 
 def test_a_verdict_that_holds_its_numbers_is_not_told_twice():
     told = replace(classification_report().guard, text="it improves: 0.821 against 0.305 without it")
     text = table.render(classification_report(guard=told))
-    assert "Guard: accepted. it improves: 0.821 against 0.305 without it\n" in text
+    assert "Guard: accepted. It improves: 0.821 against 0.305 without it.\n" in text
 
 
 def test_a_bound_in_simulation_is_never_shown_alone():
@@ -94,10 +112,66 @@ def test_no_line_is_too_wide_and_none_can_steer_a_terminal(name, count, seconds,
 
 def test_numbers_of_a_column_end_in_the_same_place():
     lines = table.render(classification_report()).splitlines()
-    body = lines[lines.index("") + 4 :][:5]
-    for end in (47, 69, 80, 91, 100):
-        assert all(line[end - 1].isalnum() or line[end - 1] == "]" for line in body), end
-        assert all(len(line) == end or line[end] == " " for line in body), end
+    first = lines.index("") + 4
+    for start, ends in ((first, (58, 80)), (first + 9, (47, 58, 68, 80))):
+        body = lines[start : start + 5]
+        assert [line.split("  ")[0].removesuffix(" (a)") for line in body] == [
+            row.name for row in classification_rows()
+        ]
+        for end in ends:
+            assert all(line[end - 1].isalnum() or line[end - 1] == "]" for line in body), end
+            assert all(len(line) == end or line[end] == " " for line in body), end
+
+
+def test_the_table_fits_the_terminal_that_nobody_widened():
+    assert table.WIDTH == 80
+    assert max(map(len, GOLDEN.splitlines())) == 80
+
+
+def test_the_names_of_a_standard_run_need_no_second_line():
+    names = ("local ICL, up to 8 shots", "global injection (IFed-ICL)", "global LoRA (FedAvg)")
+    rows = [
+        replace(row, name=name, notes=name) for row, name in zip(classification_rows(), names, strict=False)
+    ]
+    text = table.render(classification_report(rows=rows))
+    for name, mark in zip(names, "abc", strict=True):
+        assert f"\n{name} ({mark})  " in text and f"\n{name}  " in text
+
+
+def test_the_parts_of_the_statement_stand_apart_and_below_it():
+    text = "There is no privacy bound. Releases: 8. Not covered: the server. It reads: all of it."
+    told = table.render(classification_report(privacy=replace(privacy(), text=text)))
+    assert told.endswith(
+        "\n\nPrivacy: There is no privacy bound.\n  Releases: 8.\n  Not covered: the server.\n"
+        "  It reads: all of it.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("started", "told"),
+    [
+        ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04 UTC"),
+        ("2026-01-02T03:04:05.678901+00:00", "2026-01-02 03:04 UTC"),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T03:04:05+02:00"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_the_beginning_is_told_for_readers(started, told):
+    assert wording.started(classification_report(started=started)) == told
+
+
+def test_means_over_clients_do_not_pass_for_more_test_texts():
+    rows = classification_rows()
+    many = replace(rows[1], figures={k: replace(f, n=4000) for k, f in rows[1].figures.items()})
+    text = wording.intervals_line(classification_report(rows=(rows[0], many)))
+    assert "n = 500 or 4000 answers (a mean over clients counts the answers of each)" in text
+    assert "n = 500 answers. " in wording.intervals_line(classification_report())
+
+
+def test_every_metric_that_a_run_has_is_explained():
+    unknown = wording.metric_explanation("mine")
+    metrics = [*classification_report().metrics(), *generation_report().metrics()]
+    assert len({unknown, *map(wording.metric_explanation, metrics)}) == 5
 
 
 def test_a_hostile_report_stays_within_its_lines():
@@ -117,8 +191,9 @@ def test_equal_notes_share_a_footnote():
 def test_a_missing_figure_is_a_dash_and_differing_levels_leave_the_header():
     only = Row("mine", "Mine", {"accuracy": replace(score(0.5), level=0.9)}, None, None, None, None, "")
     text = table.render(classification_report(rows=(*classification_rows(), only)))
-    line = next(line for line in text.splitlines() if line.startswith("Mine"))
-    assert line.split() == ["Mine", "0.500", "[0.460,", "0.540]", "-", "-", "-", "-"]
+    scores, costs = (line.split() for line in text.splitlines() if line.startswith("Mine"))
+    assert scores == ["Mine", "0.500", "[0.460,", "0.540]", "-"]
+    assert costs == ["Mine", "-", "-", "-", "-"]
     header = text.splitlines()[4]
     assert header.split("interval]")[0].split() == ["["] or header.lstrip().startswith("[interval]")
     assert "accuracy 95% Wilson or 90% Wilson" in text
