@@ -19,7 +19,9 @@ from defenses.secagg.homomorphic.promise import homomorphic_statement
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
 from defenses.secagg.masked.server import MaskedServer
-from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal
+from defenses.secagg.ratchet.client import RatchetClient
+from defenses.secagg.ratchet.server import RatchetServer
+from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal, saved_role
 from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
@@ -60,16 +62,21 @@ class Defense:
         """True where `RoundInfo.context` counts: ends that have seen different things then get no sum."""
         return not isinstance(self.spec, ClearSpec)
 
-    @property
-    def exchanges(self) -> int:
-        """How many frames a client sends in a round."""
-        return 5 if isinstance(self.spec, MaskedSpec) else 1
+    def exchanges(self, kind: UploadKind) -> int:
+        """How many frames a client sends in a round of a kind."""
+        if not isinstance(self.spec, MaskedSpec):
+            return 1
+        return 3 if self._ratcheted(kind) else 5
+
+    def _ratcheted(self, kind: UploadKind) -> bool:
+        return isinstance(self.spec, MaskedSpec) and self.spec.ratchet and kind is UploadKind.COEFFICIENTS
 
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
         """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
         if isinstance(self.spec, MaskedSpec):
             member = self._enrolment.member(me)
-            return MaskedClient(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
+            client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
+            return client(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
@@ -78,7 +85,8 @@ class Defense:
         """The server's end of a round."""
         if isinstance(self.spec, MaskedSpec):
             policy = masked_policy(self.spec, round_info.kind)
-            return MaskedServer(round_info, policy, self._enrolment.directory)
+            server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
+            return server(round_info, policy, self._enrolment.directory)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
@@ -103,13 +111,15 @@ class Defense:
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.load_client(data, source)
         if isinstance(self.spec, MaskedSpec):
-            return MaskedClient.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
+            client = RatchetClient if saved_role(data).startswith("ratchet") else MaskedClient
+            return client.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
         if isinstance(self.spec, MaskedSpec):
-            return MaskedServer.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+            server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
+            return server.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.load_server(data)
         return ClearServer.load(data)

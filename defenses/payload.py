@@ -9,6 +9,7 @@ from __future__ import annotations
 from defenses.frame import HEADER_SIZE
 from defenses.secagg.homomorphic import messages as homomorphic
 from defenses.secagg.masked import messages
+from defenses.secagg.ratchet import messages as ratchet
 
 
 def payload_bytes(frame: bytes) -> int:
@@ -16,6 +17,8 @@ def payload_bytes(frame: bytes) -> int:
     if frame[: len(messages.MAGIC)] == messages.MAGIC:
         carries = messages.peek(frame).kind is messages.MaskedInput
         return len(frame) - messages.HEADER_SIZE if carries else 0
+    if frame[: len(ratchet.MAGIC)] == ratchet.MAGIC:
+        return len(frame) - ratchet.HEADER_SIZE if ratchet.kind_of(frame) is ratchet.Kind.STEP else 0
     if frame[: len(homomorphic.MAGIC)] == homomorphic.MAGIC:
         return len(frame) - homomorphic.HEADER_SIZE
     return len(frame) - HEADER_SIZE

@@ -196,6 +196,15 @@ def pack_state(facts: Mapping[str, Any], frames: Sequence[bytes]) -> bytes:
     return _STATE_HEAD.pack(_STATE_MAGIC, zlib.crc32(body), len(text)) + body
 
 
+def saved_role(data: bytes) -> str:
+    """Whose saved session bytes are.
+
+    Raises:
+        FrameError: they are damaged.
+    """
+    return str(_saved_facts(data)[0].get("role"))
+
+
 def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
     """The inverse of `pack_state`.
 
@@ -206,13 +215,7 @@ def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
     Raises:
         FrameError: the bytes are damaged or belong to another kind of session.
     """
-    if len(data) < _STATE_HEAD.size:
-        raise FrameError("saved session is too short", "resume from another checkpoint")
-    magic, crc, size = _STATE_HEAD.unpack_from(data)
-    body = data[_STATE_HEAD.size :]
-    if magic != _STATE_MAGIC or crc != zlib.crc32(body):
-        raise FrameError("saved session is damaged", "resume from another checkpoint")
-    facts: dict[str, Any] = json.loads(body[:size])
+    facts, body, size = _saved_facts(data)
     if facts.get("role") != role:
         raise FrameError(f"saved session is of a {facts.get('role')}, not of a {role}")
     frames, at = [], size
@@ -220,3 +223,15 @@ def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
         frames.append(body[at : at + length])
         at += length
     return facts, frames
+
+
+def _saved_facts(data: bytes) -> tuple[dict[str, Any], bytes, int]:
+    """Facts, the whole body, and where in it the frames begin."""
+    if len(data) < _STATE_HEAD.size:
+        raise FrameError("saved session is too short", "resume from another checkpoint")
+    magic, crc, size = _STATE_HEAD.unpack_from(data)
+    body = data[_STATE_HEAD.size :]
+    if magic != _STATE_MAGIC or crc != zlib.crc32(body):
+        raise FrameError("saved session is damaged", "resume from another checkpoint")
+    facts: dict[str, Any] = json.loads(body[:size])
+    return facts, body, size

@@ -162,6 +162,8 @@ class MaskedSpec(_Defense):
             for more clients that stay to the end.
         dropout: share of a round's clients that may drop out, where the graph of masks is sparse (100 clients and
             more).
+        ratchet: rounds of coefficients take three small frames a client in place of five, under keys agreed once. A
+            client that drops out after its input then costs the round, and a round takes fewer than 100 clients.
     """
 
     kind: Literal["masked"] = "masked"
@@ -169,6 +171,7 @@ class MaskedSpec(_Defense):
     min_clients: int = Field(3, ge=2)
     collusion: float = Field(0.2, ge=0, lt=0.5)
     dropout: float = Field(0.1, ge=0, lt=0.5)
+    ratchet: bool = False
 
 
 DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]

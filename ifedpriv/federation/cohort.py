@@ -22,7 +22,8 @@ class CohortSpec(BaseModel):
         participation: share of the clients that each round after the first asks; at least one.
         failure_rate: chance that an asked client fails in a round, drawn for each client and round.
         failure_point: how many of its frames of the round a failing client sends before it fails; ``any`` draws it. An
-            unprotected round has one frame a client, a masked one has five: keys, shares, input, signature, unmasking.
+            unprotected round has one frame a client; a masked one five: keys, shares, input, signature, unmasking; a
+            ratcheted one three: input, confirmation, opening.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -157,7 +157,7 @@ class Federation:
         for client in invited:
             left = None
             if self.cohort.fails(number, client):
-                left = self.cohort.frames_before_failing(number, client, self.defense.exchanges)
+                left = self.cohort.frames_before_failing(number, client, self.defense.exchanges(kind))
                 if left == 0:
                     exchange.lose([client])
                     continue

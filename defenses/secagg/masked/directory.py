@@ -16,12 +16,21 @@ from typing import Any
 
 from defenses.entropy import Entropy
 from defenses.errors import FrameError, ProtocolError, UserError
-from defenses.secagg.masked.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, IdentityKey, digest, verify
+from defenses.secagg.masked.keys import (
+    DIGEST_BYTES,
+    KEY_BYTES,
+    SIGNATURE_BYTES,
+    AgreementKey,
+    IdentityKey,
+    digest,
+    verify,
+)
+from defenses.secagg.masked.ratchet import Ratchet
 from defenses.session import RoundInfo
 from defenses.upload import MAX_U32, UploadKind
 
 _MAGIC = b"IFKD1\n"
-_ENTRY = 4 + KEY_BYTES
+_ENTRY = 4 + 2 * KEY_BYTES
 _PURPOSE = "key directory"
 
 
@@ -32,21 +41,27 @@ class Directory:
     Attributes:
         nonce: 32 bytes that the authority draws, so that two directories of the same clients differ.
         keys: client number to Ed25519 public key; read-only.
+        agreements: client number to X25519 public key, from which ratchets begin; read-only.
         signature: the authority's, over nonce and keys.
         authority: the Ed25519 public key that clients trust.
     """
 
     nonce: bytes
     keys: Mapping[int, bytes]
+    agreements: Mapping[int, bytes]
     signature: bytes
     authority: bytes
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "keys", MappingProxyType(dict(sorted(self.keys.items()))))
+        for name in ("keys", "agreements"):
+            object.__setattr__(self, name, MappingProxyType(dict(sorted(getattr(self, name).items()))))
         if not self.keys or any(not 0 <= number < MAX_U32 for number in self.keys):
             raise UserError("key directory is empty or numbers a client beyond 0 to 2^32 - 2", "make it anew")
-        if len(set(self.keys.values())) != len(self.keys):
-            raise UserError("key directory gives two clients the same key", "register one key a client")
+        for found in (self.keys, self.agreements):
+            if found.keys() != self.keys.keys() or len(set(found.values())) != len(self.keys):
+                raise UserError(
+                    "key directory gives two clients the same key, or one none", "register both keys of each"
+                )
         if not verify(self.authority, self.signature, _PURPOSE, self._body):
             raise UserError(
                 "key directory is not signed by the authority that this client trusts",
@@ -54,15 +69,21 @@ class Directory:
             )
 
     @classmethod
-    def sign(cls, keys: Mapping[int, bytes], authority: IdentityKey, entropy: Entropy) -> Directory:
+    def sign(
+        cls,
+        keys: Mapping[int, bytes],
+        agreements: Mapping[int, bytes],
+        authority: IdentityKey,
+        entropy: Entropy,
+    ) -> Directory:
         """A new directory; what an authority does once, when all clients have registered."""
         nonce = entropy.bytes(DIGEST_BYTES)
-        signature = authority.sign(_PURPOSE, _body(nonce, keys))
-        return cls(nonce, keys, signature, authority.public)
+        signature = authority.sign(_PURPOSE, _body(nonce, keys, agreements))
+        return cls(nonce, keys, agreements, signature, authority.public)
 
     @property
     def _body(self) -> bytes:
-        return _body(self.nonce, self.keys)
+        return _body(self.nonce, self.keys, self.agreements)
 
     @cached_property
     def session(self) -> bytes:
@@ -80,7 +101,7 @@ class Directory:
         return self.keys[client]
 
     def save(self) -> bytes:
-        """The file: magic, signature, nonce, then number (u32) and key of each client, ascending."""
+        """The file: magic, signature, nonce, then number (u32) and both keys of each client, ascending."""
         return _MAGIC + self.signature + self._body
 
     @classmethod
@@ -95,18 +116,22 @@ class Directory:
         entries = data[start:]
         if not data.startswith(_MAGIC) or len(data) < start or len(entries) % _ENTRY:
             raise FrameError("key directory is not one this program wrote", "ask for the file again")
-        keys = {
-            int.from_bytes(entries[at : at + 4], "little"): entries[at + 4 : at + _ENTRY]
-            for at in range(0, len(entries), _ENTRY)
-        }
+        keys, agreements = {}, {}
+        for at in range(0, len(entries), _ENTRY):
+            number = int.from_bytes(entries[at : at + 4], "little")
+            keys[number] = entries[at + 4 : at + 4 + KEY_BYTES]
+            agreements[number] = entries[at + 4 + KEY_BYTES : at + _ENTRY]
         if len(keys) != len(entries) // _ENTRY or list(keys) != sorted(keys):
             raise FrameError("key directory names a client twice or out of order", "ask for the file again")
         signature = data[len(_MAGIC) : len(_MAGIC) + SIGNATURE_BYTES]
-        return cls(data[start - DIGEST_BYTES : start], keys, signature, authority)
+        return cls(data[start - DIGEST_BYTES : start], keys, agreements, signature, authority)
 
 
-def _body(nonce: bytes, keys: Mapping[int, bytes]) -> bytes:
-    return nonce + b"".join(number.to_bytes(4, "little") + key for number, key in sorted(keys.items()))
+def _body(nonce: bytes, keys: Mapping[int, bytes], agreements: Mapping[int, bytes]) -> bytes:
+    entries = (
+        number.to_bytes(4, "little") + keys[number] + agreements.get(number, b"") for number in sorted(keys)
+    )
+    return nonce + b"".join(entries)
 
 
 ONCE_ONLY = frozenset({UploadKind.VECTOR})
@@ -170,12 +195,14 @@ class Member:
         identity: its identity key.
         directory: the directory that it trusts.
         diary: what it remembers.
+        ratchet: its chains to all others.
     """
 
     number: int
     identity: IdentityKey
     directory: Directory
     diary: Diary
+    ratchet: Ratchet
 
     def __post_init__(self) -> None:
         if self.directory.key(self.number) != self.identity.public:
@@ -191,6 +218,12 @@ class Member:
 def enrol(clients: Collection[int], entropy: Entropy) -> dict[int, Member]:
     """Keys, a directory and empty diaries for clients of one process: a simulation, or a test."""
     identities = {client: IdentityKey.fresh(entropy) for client in sorted(clients)}
+    agreements = {client: AgreementKey.fresh(entropy) for client in sorted(clients)}
     authority = IdentityKey.fresh(entropy)
-    directory = Directory.sign({c: key.public for c, key in identities.items()}, authority, entropy)
-    return {c: Member(c, key, directory, Diary()) for c, key in identities.items()}
+    public = {c: key.public for c, key in agreements.items()}
+    directory = Directory.sign({c: key.public for c, key in identities.items()}, public, authority, entropy)
+    session = directory.session
+    return {
+        c: Member(c, key, directory, Diary(), Ratchet.begin(session, c, agreements[c], public))
+        for c, key in identities.items()
+    }

@@ -43,13 +43,14 @@ def apply(vector: RingArray, key: bytes, sign: Literal[1, -1]) -> None:
         raise UserError(f"a mask's key has {len(key)} bytes", "derive 32")
     stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK))).encryptor()
     # update_into wants room for one block more than it writes.
-    buffer = bytearray(CHUNK_BYTES + _BLOCK - 1)
-    step = CHUNK_BYTES // vector.itemsize
+    step = min(CHUNK_BYTES // vector.itemsize, len(vector))
+    buffer = bytearray(step * vector.itemsize + _BLOCK - 1)
     mask = np.frombuffer(buffer, dtype=vector.dtype.newbyteorder("<"), count=step)
+    zeros = memoryview(_ZEROS)[: step * vector.itemsize]
     into = np.add if sign == 1 else np.subtract
     for at in range(0, len(vector), step):
         part = vector[at : at + step]
-        stream.update_into(_ZEROS if len(part) == step else bytes(part.nbytes), buffer)
+        stream.update_into(zeros if len(part) == step else zeros[: part.nbytes], buffer)
         into(part, mask[: len(part)], out=part)
 
 

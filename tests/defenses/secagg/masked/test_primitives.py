@@ -203,23 +203,28 @@ def test_the_directory_survives_its_file_and_nothing_else_does():
         broken = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         with pytest.raises((FrameError, UserError)):
             Directory.load(broken, whole.authority)
-    for cut in (0, 5, len(data) - 1, len(data) - 36):
+    for cut in (0, 5, len(data) - 1, len(data) - 68):
         with pytest.raises((FrameError, UserError)):
             Directory.load(data[:cut], whole.authority)
     with pytest.raises(UserError, match="not the one in the key directory"):
-        Member(5, members[3].identity, whole, members[3].diary)
+        Member(5, members[3].identity, whole, members[3].diary, members[3].ratchet)
     with pytest.raises(ProtocolError, match="client 4 is not"):
         whole.key(4)
 
 
 def test_directories_of_the_same_keys_differ():
     members = enrol((1, 2), SecureEntropy())
-    keys = dict(members[1].directory.keys)
+    keys, others = dict(members[1].directory.keys), dict(members[1].directory.agreements)
     authority = IdentityKey.fresh(SecureEntropy())
-    sessions = {Directory.sign(keys, authority, SecureEntropy()).session for _ in range(3)}
+    sessions = {Directory.sign(keys, others, authority, SecureEntropy()).session for _ in range(3)}
     assert len(sessions) == 3
-    with pytest.raises(UserError, match="two clients the same key"):
-        Directory.sign({1: keys[1], 2: keys[1]}, authority, SecureEntropy())
+    for bad in (
+        ({1: keys[1], 2: keys[1]}, others),
+        (keys, {1: others[1], 2: others[1]}),
+        (keys, {1: others[1]}),
+    ):
+        with pytest.raises(UserError, match="two clients the same key, or one none"):
+            Directory.sign(*bad, authority, SecureEntropy())
 
 
 # The graph

@@ -113,7 +113,7 @@ def test_a_second_reader_of_the_frames():
     """By `struct` and the documented sizes alone: lengths, lists, and the signatures of keys."""
     known = read("round")
     keys = raw(known["directory"])[6 + 64 + 32 :]
-    identities = {struct.unpack_from("<I", keys, at)[0]: keys[at + 4 : at + 36] for at in range(0, 144, 36)}
+    identities = {struct.unpack_from("<I", keys, at)[0]: keys[at + 4 : at + 36] for at in range(0, 272, 68)}
     seen = set()
     for entry in known["frames"]:
         frame = raw(entry["frame"])
