@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _shared import machine, print_machine, store
+from _shared import machine, median_interval, print_machine, store
 
 from defenses.entropy import SecureEntropy
 from defenses.secagg.masked import masks, shamir
@@ -25,12 +25,16 @@ from defenses.secagg.masked.keys import AgreementKey, IdentityKey, verify
 from defenses.secagg.masked.phases import ServerPhase
 from defenses.secagg.masked.policy import Policy
 from defenses.secagg.masked.server import MaskedServer
+from defenses.secagg.ratchet.client import RatchetClient
+from defenses.secagg.ratchet.server import RatchetServer
 from defenses.session import RoundInfo
 from defenses.upload import Layout, Upload, UploadKind
 
 CLIP = 4.0
 COLLUSION = 0.1
 DROPOUT = 0.05
+COEFFICIENTS = 128
+RATCHET_BITS = 10
 
 
 def spent(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -142,6 +146,51 @@ def floor(n: int, values: int, row: dict[str, Any], share: float) -> dict[str, A
     return {"client_ms": 1e3 * spent(client)[0], "server_ms": 1e3 * spent(server)[0]}
 
 
+def ratcheted(n: int, values: int, rounds: int) -> dict[str, Any]:
+    """Rounds of coefficients under keys agreed once: 16-bit ring, nobody drops out; medians over rounds."""
+    entropy = SecureEntropy()
+    agreeing, members = spent(lambda: enrol(range(n), entropy))
+    policy = Policy(
+        minimum=3, collusion=COLLUSION, dropout=DROPOUT, clip=CLIP, bits=RATCHET_BITS, max_weight=1
+    )
+    layout = Layout.of({"v": (values,)})
+    client_ms, server_ms, up = [], [], 0
+    for number in range(rounds):
+        info = RoundInfo(number, UploadKind.COEFFICIENTS, tuple(range(n)), layout)
+        upload = Upload({"v": np.full(values, 0.5)}, 1, number, UploadKind.COEFFICIENTS)
+        on_server, server = spent(lambda info=info: RatchetServer(info, policy, members[0].directory))  # type: ignore[misc]
+        on_clients, up = 0.0, 0
+        clients: dict[int, RatchetClient] = {}
+        inbox: dict[int, list[bytes]] = dict.fromkeys(range(n), [])
+        while inbox:
+            out: dict[int, list[bytes]] = {}
+            for me, frames in inbox.items():
+                before = time.process_time()
+                if frames:
+                    answer = clients[me].receive(frames[0])
+                else:
+                    clients[me] = RatchetClient(members[me], info, policy, entropy)
+                    answer = clients[me].protect(upload)
+                on_clients += time.process_time() - before
+                up += len(answer[0]) if me == 0 else 0
+                took, sent = spent(lambda me=me, answer=answer, server=server: server.receive(me, answer[0]))  # type: ignore[misc]
+                on_server += took
+                out.update(sent)
+            inbox = out
+        assert len(server.aggregate().contributors) == n
+        client_ms.append(1e3 * on_clients / n)
+        server_ms.append(1e3 * on_server)
+    return {
+        "clients": n,
+        "values": values,
+        "ring_bits": server.terms.grid.ring.bits,
+        "agree_once_ms": 1e3 * agreeing / n,
+        "client_ms": median_interval(client_ms),
+        "server_ms": median_interval(server_ms),
+        "up_bytes": up,
+    }
+
+
 def main() -> None:
     """Measure, print a table, store the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -184,7 +233,16 @@ def main() -> None:
                 *(f"{first['up_bytes']:,}", f"{first['down_bytes']:,}"),
             )
             print("".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)), flush=True)
-    print(f"stored in {store(options.name, {'machine': facts, 'rows': rows})}")
+    print(f"\nratcheted rounds of {COEFFICIENTS} coefficients at {RATCHET_BITS} bits; medians over 40 rounds")
+    print(f"{'clients':>8}{'ring':>6}{'client ms':>11}{'server ms':>11}{'up':>7}{'agree once, ms':>16}")
+    small = [ratcheted(n, COEFFICIENTS, 40) for n in (5, 10, 50)]
+    for row in small:
+        client, server = (row[name]["median"] for name in ("client_ms", "server_ms"))
+        print(
+            f"{row['clients']:>8}{row['ring_bits']:>6}{client:>11.2f}{server:>11.2f}{row['up_bytes']:>7,}"
+            f"{row['agree_once_ms']:>16.2f}"
+        )
+    print(f"stored in {store(options.name, {'machine': facts, 'rows': rows, 'ratcheted': small})}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from masked_world import World, drive
+from masked_world import Rounds, World, drive
 
 from defenses.entropy import InsecureSeeded
 from defenses.errors import FrameError, ProtocolError
@@ -18,6 +18,7 @@ from defenses.secagg.masked.channel import seal
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import AgreementKey, IdentityKey, derive, digest
 from defenses.secagg.masked.messages import HEADER_SIZE
+from defenses.secagg.masked.ratchet import Ratchet
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "secagg"
 
@@ -239,6 +240,38 @@ def bad(frames):
         )
 
 
+def ratchets():
+    """Two clients' chains over two rounds, and a round of four in which one client is not there."""
+    one, other = AgreementKey(bytes(range(32))), AgreementKey(bytes(range(32, 64)))
+    session, public = bytes([7]) * 32, {3: one.public, 9: other.public}
+    mine = Ratchet.begin(session, 3, one, public)
+    steps = {str(number): mine.step(number, [9])[9] for number in (0, 2)}
+    save(
+        "ratchet",
+        "seed and MAC key of clients 3 and 9 in rounds 0 and 2, from the keys in keys.json",
+        session=session.hex(),
+        steps={number: [keys.seed.hex(), keys.mac.hex()] for number, keys in steps.items()},
+        saved=json.loads(mine.save()),
+    )
+    world, frames = Rounds(4, size=5), []
+    server = world.server()
+    clients = {c: world.client(c) for c in world.numbers if c != 12}
+
+    def transport(way, number, frame):
+        frames.append({"way": way, "client": number, "frame": frame.hex()})
+        return frame
+
+    drive(server, clients, transport=transport)
+    save(
+        "ratchet_round",
+        "every frame of a ratcheted round of Rounds(4, size=5) in which client 12 is not there",
+        binding=world.terms().binding.hex(),
+        frames=frames,
+        inputs={str(c): [int(x) for x in world.inputs[c]] for c in clients},
+        sum=[int(x) for x in server.sum()],
+    )
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.json"):
@@ -246,6 +279,7 @@ def main():
     primitives()
     graphs()
     rounds()
+    ratchets()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Masked rounds small enough for hundreds of them, with a server that tests can make lie."""
 
 import numpy as np
+import pytest
 
 from defenses.entropy import InsecureSeeded
 from defenses.frame import SERVER
+from defenses.grid import Grid
 from defenses.secagg.masked import derived, shamir
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.directory import enrol
@@ -11,6 +13,9 @@ from defenses.secagg.masked.masks import apply, pair_sign
 from defenses.secagg.masked.messages import Unmask, decode, encode
 from defenses.secagg.masked.policy import Policy, Terms
 from defenses.secagg.masked.server import MaskedServer
+from defenses.secagg.ratchet import messages as small
+from defenses.secagg.ratchet.client import RatchetClient
+from defenses.secagg.ratchet.server import RatchetServer
 from defenses.session import RoundInfo
 from defenses.upload import Layout, Upload, UploadKind
 
@@ -81,6 +86,34 @@ class World:
 
     def read(self, frame):
         return decode(frame, len(self.numbers))[1]
+
+
+class Rounds(World):
+    """A world whose rounds are ratcheted."""
+
+    def client(self, number, info=None):
+        session = RatchetClient(self.members[number], info or self.info, self.policy, self.entropy)
+        quantised = []
+        honest = Grid.quantise
+
+        def spy(grid, *arguments):
+            quantised.append(honest(grid, *arguments))
+            return quantised[0]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Grid, "quantise", spy)
+            session.protect(self.upload(number))
+        self.inputs[number] = quantised[0].slots.copy()
+        return session
+
+    def server(self):
+        return RatchetServer(self.info, self.policy, self.directory)
+
+    def frame(self, kind, body):
+        return small.encode(kind, small.SERVER_PLACE, body, self.terms().binding)
+
+    def alive(self, *places):
+        return self.frame(small.Kind.ALIVE, small.list_body(places, len(self.numbers)))
 
 
 def drive(server, clients, *, lose=None, until=None, transport=lambda _way, _client, frame: frame):

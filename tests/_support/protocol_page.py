@@ -1,4 +1,4 @@
-"""Writes the tables of docs/protocol.md and docs/wire.md that stand in the code:
+"""Writes the tables of docs/protocol.md, docs/ratchet.md and docs/wire.md that stand in the code:
 
 PYTHONPATH=. python tests/_support/protocol_page.py
 """
@@ -14,9 +14,13 @@ from defenses.secagg.masked.phases import (
     ClientPhase,
     ServerPhase,
 )
+from defenses.secagg.ratchet import messages as ratchet
+from defenses.secagg.ratchet.client import TAKES as CLIENT_TAKES
+from defenses.secagg.ratchet.messages import MAC_BYTES, SEED_BYTES, Kind
+from defenses.secagg.ratchet.server import TAKES as SERVER_TAKES
 
 DOCS = Path(__file__).parents[2] / "docs"
-PROTOCOL, WIRE = DOCS / "protocol.md", DOCS / "wire.md"
+PROTOCOL, WIRE, RATCHET = DOCS / "protocol.md", DOCS / "wire.md", DOCS / "ratchet.md"
 TYPES = {"2s": "bytes", "8s": "bytes", "B": "u8", "H": "u16", "I": "u32", "f": "f32"}
 CHECKS = {
     "Advertise": "server: signature",
@@ -102,6 +106,71 @@ def bodies():
     return table(["message", "part", "bytes", "content"], rows)
 
 
+RATCHET_HEADER = {
+    "magic": "`49 52`, the letters `IR`",
+    "tag": "version 1 in the upper half byte, type in the lower",
+    "place": "of the sender; 65535 is the server",
+    "crc": "CRC-32 over the binding's 32 bytes, the header's other bytes and the body",
+}
+RATCHET_BODIES = {
+    Kind.STEP: ("client to server", "masked input: ring elements, the weight last", "length"),
+    Kind.ALIVE: (
+        "server to client",
+        "bitmap of whose input arrived",
+        "it names the reader, and enough others",
+    ),
+    Kind.CONFIRM: (
+        "client to server",
+        f"for each other in the list, ascending: {MAC_BYTES} bytes of MAC",
+        "length",
+    ),
+    Kind.CONFIRMED: ("server to client", "the MACs made for the reader, ascending by maker", "every MAC"),
+    Kind.OPEN: (
+        "client to server",
+        f"self seed, then the pair seed with each client not in the list, ascending; {SEED_BYTES} bytes each",
+        "length; the sum's range",
+    ),
+}
+
+
+def ratchet_messages():
+    rows = [[str(int(kind)), f"`{kind.name}`", *words] for kind, words in RATCHET_BODIES.items()]
+    return table(["", "message", "direction", "body", "checked"], rows)
+
+
+def ratchet_header():
+    rows, at = [], 0
+    for name, code in ratchet.HEADER_FIELDS:
+        size = struct.calcsize("<" + code)
+        rows.append([str(at), str(size), TYPES[code], name, RATCHET_HEADER[name]])
+        at += size
+    return table(["offset", "bytes", "type", "field", "meaning"], rows)
+
+
+def ratchet_phases():
+    answers = {Kind.ALIVE: Kind.CONFIRM, Kind.CONFIRMED: Kind.OPEN}
+    sends = {Kind.STEP: Kind.ALIVE, Kind.CONFIRM: Kind.CONFIRMED}
+    client = [["ready", "its own upload", "`STEP`"]]
+    client += [
+        [str(phase), f"`{kind.name}`", f"`{answers[kind].name}`"] for phase, kind in CLIENT_TAKES.items()
+    ]
+    server = [
+        [str(phase), f"`{kind.name}`", f"`{sends[kind].name}`" if kind in sends else "the sum"]
+        for phase, kind in SERVER_TAKES.items()
+    ]
+    return (
+        table(["client is", "takes", "answers"], client)
+        + "\n\n"
+        + table(["server is", "takes from each", "then sends to each"], server)
+    )
+
+
+def ratchet_page():
+    text = RATCHET.read_text(encoding="utf-8")
+    text = filled(text, "ratchet messages", ratchet_messages())
+    return filled(filled(text, "ratchet header", ratchet_header()), "ratchet phases", ratchet_phases())
+
+
 def filled(text, name, content):
     """The text with what stands between a mark and the next end replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
@@ -123,3 +192,4 @@ def wire():
 if __name__ == "__main__":
     PROTOCOL.write_text(protocol(), encoding="utf-8")
     WIRE.write_text(wire(), encoding="utf-8")
+    RATCHET.write_text(ratchet_page(), encoding="utf-8")

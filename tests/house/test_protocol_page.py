@@ -2,7 +2,7 @@
 
 import protocol_page
 import pytest
-from protocol_page import CHECKS, HEADER, PROTOCOL, WIRE, filled
+from protocol_page import CHECKS, HEADER, PROTOCOL, RATCHET, RATCHET_BODIES, WIRE, filled
 
 from defenses.secagg.masked.messages import HEADER_FIELDS, HEADER_SIZE, MESSAGES, VERSION, Direction
 from defenses.secagg.masked.phases import (
@@ -11,7 +11,10 @@ from defenses.secagg.masked.phases import (
     ClientPhase,
     ServerPhase,
 )
+from defenses.secagg.masked.ratchet import MAX_SKIP
 from defenses.secagg.masked.shamir import PRIME
+from defenses.secagg.ratchet import messages as ratchet
+from defenses.secagg.ratchet.messages import Kind
 
 REMEDY = "run PYTHONPATH=. python tests/_support/protocol_page.py"
 
@@ -22,6 +25,13 @@ def test_protocol_is_current():
 
 def test_wire_is_current():
     assert WIRE.read_text(encoding="utf-8") == protocol_page.wire(), REMEDY
+
+
+def test_ratchet_is_current():
+    assert RATCHET.read_text(encoding="utf-8") == protocol_page.ratchet_page(), REMEDY
+    assert set(RATCHET_BODIES) == set(Kind)
+    assert f"a header of {ratchet.HEADER_SIZE} bytes" in RATCHET.read_text(encoding="utf-8")
+    assert f"up to {MAX_SKIP:,} steps" in RATCHET.read_text(encoding="utf-8")
 
 
 def test_every_message_and_field_has_its_words():

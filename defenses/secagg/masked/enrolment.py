@@ -82,6 +82,7 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
             "clients that follow the rules but pool what they know may be up to one below the threshold",
             "every client got the key directory from somebody that the server cannot speak for, and its own program "
             "and configuration from somebody it trusts",
+            *(("no client's chains of keys are ever set back",) if spec.ratchet else ()),
             "X25519, Ed25519, AES-256, SHA-256 and the system's random numbers are as strong as they are held to be",
         ),
         not_covered=(

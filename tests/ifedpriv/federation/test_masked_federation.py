@@ -9,8 +9,9 @@ from defenses.ledger import Ledger
 from defenses.payload import payload_bytes
 from defenses.secagg.masked.messages import MAGIC, MaskedInput, peek
 from defenses.secagg.masked.server import MaskedServer
+from defenses.session import RoundInfo
 from defenses.specs import MaskedSpec
-from defenses.upload import UploadKind
+from defenses.upload import Layout, UploadKind
 from defenses.view import Computes, Direction, ServerView
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort, CohortSpec
@@ -215,7 +216,7 @@ def test_the_statement_names_who_is_trusted_and_claims_no_bound():
 
 def test_a_defense_without_enrolment_says_what_is_missing():
     with pytest.raises(UserError, match="was not given the key directory; give it first"):
-        Defense.from_spec(MASKED).load_server(b"")
+        Defense.from_spec(MASKED).server(RoundInfo(0, "vector", (1, 2, 3), Layout.of({"v": (1,)})))
 
 
 def test_a_client_that_refuses_to_begin_is_lost_and_no_more():
@@ -230,3 +231,27 @@ def test_a_client_that_refuses_to_begin_is_lost_and_no_more():
 def test_the_protocols_time_counts_as_the_clients():
     _, (masked,) = play(federation(clients(4, 5, 6, 7), defense=MASKED, cohort=FailingLate({})), 1)
     assert 0 < masked.client_seconds < masked.seconds + 1
+
+
+def test_ratcheted_rounds_give_the_same_numbers_for_fewer_bytes():
+    who = clients(6, 8, 5, 7)
+    full, long = play(federation(who, defense=MASKED))
+    state, short = play(federation(who, defense=MASKED.model_copy(update={"ratchet": True})))
+    assert np.array_equal(state.arrays["vector"], full.arrays["vector"])
+    np.testing.assert_allclose(state.arrays["coefficients"], full.arrays["coefficients"], atol=5e-3)
+    assert short[0].up.totals()[1] == long[0].up.totals()[1]
+    for one, other in zip(short[1:], long[1:], strict=True):
+        assert one.took_part == other.took_part == (0, 1, 2, 3)
+        assert one.up.totals()[0] == other.up.totals()[0]
+        assert one.up.totals()[1] < other.up.totals()[1] / 4
+
+
+@pytest.mark.parametrize(("frames", "took_part"), [(0, (0, 1, 3)), (1, ()), (2, ()), (3, (0, 1, 2, 3))])
+def test_failures_in_a_ratcheted_round(frames, took_part):
+    spec = MASKED.model_copy(update={"ratchet": True})
+    fed = federation(clients(4, 7, 5, 6), defense=spec, cohort=FailingLate({1: {2: frames}}))
+    state, records = play(fed)
+    assert records[1].took_part == took_part
+    assert bool(records[1].refusals) == (not took_part)
+    assert records[2].took_part == (0, 1, 2, 3)
+    assert state.round == 3

@@ -9,8 +9,11 @@ from pathlib import Path
 import make_secagg_vectors
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from masked_world import World, drive
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from masked_world import Rounds, World, drive
 
 import defenses.errors
 from defenses import InsecureSeeded
@@ -20,6 +23,7 @@ from defenses.secagg.masked.directory import Directory
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import AgreementKey, IdentityKey, derive, digest, verify
 from defenses.secagg.masked.messages import MESSAGES, Direction, peek
+from defenses.secagg.masked.ratchet import Ratchet
 
 FOLDER = Path(__file__).parents[3] / "vectors" / "secagg"
 BAD = sorted(path.stem for path in FOLDER.glob("bad_*.json"))
@@ -137,6 +141,60 @@ def test_a_second_reader_of_the_frames():
             Ed25519PublicKey.from_public_bytes(identities[sender]).verify(body[64:], state.digest())
         seen.add(code)
     assert seen == set(range(1, 10))
+
+
+def test_a_ratchet():
+    known, given = read("ratchet"), read("keys")
+    mine, other = (AgreementKey(raw(each)) for each in given["private"])
+    public = {3: mine.public, 9: other.public}
+    for me, them, key in ((3, 9, mine), (9, 3, other)):
+        ratchet = Ratchet.begin(raw(known["session"]), me, key, public)
+        for number, (seed, mac) in known["steps"].items():
+            found = ratchet.step(int(number), [them])[them]
+            assert [found.seed.hex(), found.mac.hex()] == [seed, mac]
+        if me == 3:
+            assert json.loads(ratchet.save()) == known["saved"]
+
+
+def test_a_ratcheted_round_by_a_second_reader():
+    """Masks, MACs and sum from the documents alone, with keys that the test derives itself."""
+    known = read("ratchet_round")
+    binding, world = raw(known["binding"]), Rounds(4, size=5)
+    total = np.zeros(6, "<u4")
+    kinds = []
+    for entry in known["frames"]:
+        frame = raw(entry["frame"])
+        magic, tag, place, crc = struct.unpack_from("<2sBHI", frame)
+        assert (magic, tag >> 4) == (b"IR", 1)
+        assert crc == zlib.crc32(binding + frame[:5] + frame[9:])
+        assert place == (entry["client"] - 10 if entry["way"] == "up" else 0xFFFF)
+        kinds.append(tag & 15)
+        if tag & 15 == 1:
+            total += np.frombuffer(frame[9:], "<u4")
+        if tag & 15 == 2:
+            assert frame[9:] == bytes([0b1011])
+        if tag & 15 == 5:
+            seeds = [frame[at : at + 32] for at in range(9, len(frame), 32)]
+            me = entry["client"]
+            own = hkdf(seeds[0], binding, b"ratchet self mask|" + struct.pack("<I", me))
+            pair = hkdf(
+                seeds[1], binding, b"ratchet pair mask|" + struct.pack("<II", min(me, 12), max(me, 12))
+            )
+            total -= stream(own)
+            total = total - stream(pair) if me < 12 else total + stream(pair)
+    assert kinds == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3 + [5] * 3
+    assert total.tolist() == known["sum"]
+    assert known["sum"] == [sum(column) % 2**32 for column in zip(*known["inputs"].values(), strict=True)]
+    assert world.terms().binding == binding
+
+
+def hkdf(secret, salt, info):
+    return HKDF(hashes.SHA256(), 32, salt, b"ifedpriv secagg 1 " + info).derive(secret)
+
+
+def stream(key):
+    whole = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+    return np.frombuffer(whole.update(bytes(24)), "<u4")
 
 
 @pytest.mark.parametrize("name", BAD)

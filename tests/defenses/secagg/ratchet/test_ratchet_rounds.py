@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masked_world import VICTIM, World, drive
+from masked_world import VICTIM, Rounds, World, drive
 
 from defenses import FrameError, InsecureSeeded, ProtocolError, RoundInfo, UserError
 from defenses.secagg.masked import keys as masked_keys
@@ -21,37 +21,8 @@ from defenses.secagg.ratchet.messages import (
     Kind,
     decode,
     encode,
-    list_body,
 )
 from defenses.secagg.ratchet.server import RatchetServer
-
-
-class Rounds(World):
-    """A world whose rounds are ratcheted."""
-
-    def client(self, number, info=None):
-        session = RatchetClient(self.members[number], info or self.info, self.policy, self.entropy)
-        quantised = []
-        honest = self.terms().grid.__class__.quantise
-
-        def spy(grid, *arguments):
-            quantised.append(honest(grid, *arguments))
-            return quantised[0]
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.terms().grid.__class__, "quantise", spy)
-            session.protect(self.upload(number))
-        self.inputs[number] = quantised[0].slots.copy()
-        return session
-
-    def server(self):
-        return RatchetServer(self.info, self.policy, self.directory)
-
-    def frame(self, kind, body):
-        return encode(kind, SERVER_PLACE, body, self.terms().binding)
-
-    def alive(self, *places):
-        return self.frame(Kind.ALIVE, list_body(places, len(self.numbers)))
 
 
 def next_round(world, number):
