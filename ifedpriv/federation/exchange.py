@@ -6,11 +6,14 @@ a round always comes to an end: in a sum, or in the server's reason for having n
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
-from defenses.errors import FrameError, ProtocolError
+from defenses.errors import FrameError, IfedprivError, ProtocolError
 from defenses.session import ClientSession, HelperSession, ServerSession
+from defenses.upload import Upload
 
 Carry = Callable[[int, bytes], None]
 """Told of each frame, with the client at its other end."""
@@ -36,25 +39,26 @@ class Exchange:
         self.server = server
         self.failed: set[int] = set()
         self.refusals: list[str] = []
+        self.client_seconds = 0.0
+        self._helpers = frozenset(helpers or {})
         self._up = up
         self._down = down
         self._sessions: dict[int, ClientSession | HelperSession] = dict(helpers or {})
         self._left: dict[int, int | None] = dict.fromkeys(self._sessions)
         self._on_the_way: deque[tuple[int, bytes]] = deque()
 
-    def begin(
-        self, client: int, session: ClientSession, frames: Collection[bytes], left: int | None = None
-    ) -> None:
-        """A client has protected its upload.
+    def begin(self, client: int, session: ClientSession, upload: Upload, left: int | None = None) -> None:
+        """Have a client protect its upload and send what comes of it.
 
         Args:
             client: its number.
             session: its session.
-            frames: what it sends first.
+            upload: what it would like the server to have.
             left: how many frames it sends before it fails; None if it does not.
         """
         self._sessions[client], self._left[client] = session, left
-        self._send(client, frames)
+        # A number that the wire cannot carry is for the user to mend, so it is not caught here.
+        self._answer(client, partial(session.protect, upload), (ProtocolError,))
 
     def lose(self, clients: Collection[int]) -> None:
         """These clients are waited for no longer."""
@@ -70,13 +74,24 @@ class Exchange:
             client, frame = self._on_the_way.popleft()
             if client in self.failed:
                 continue
-            try:
-                answers = self._sessions[client].receive(frame)
-            except (ProtocolError, FrameError) as error:
-                self.refusals.append(str(error))
-                self.lose([client])
-                continue
-            self._send(client, answers)
+            work = partial(self._sessions[client].receive, frame)
+            self._answer(client, work, (ProtocolError, FrameError))
+
+    def _answer(
+        self, client: int, work: Callable[[], list[bytes]], refusals: tuple[type[IfedprivError], ...]
+    ) -> None:
+        """Let a session work and send its answer; one that refuses is lost."""
+        before = time.process_time()
+        try:
+            frames = work()
+        except refusals as error:
+            self.refusals.append(str(error))
+            self.lose([client])
+            return
+        finally:
+            if client not in self._helpers:
+                self.client_seconds += time.process_time() - before
+        self._send(client, frames)
 
     def _send(self, client: int, frames: Collection[bytes]) -> None:
         for frame in frames:

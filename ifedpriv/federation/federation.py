@@ -61,7 +61,7 @@ class RoundRecord:
         failed: clients that were asked and did not stay to the end; one that fails late may still have taken part.
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
-        client_seconds: processor time of all client steps together.
+        client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
         up: bytes to the server.
         down: bytes to the clients.
         helpers: bytes between the server and parties that are no clients, both ways.
@@ -165,10 +165,11 @@ class Federation:
             session = self.defense.client(
                 client, info, self.entropy.branch(f"round {number} client {client}")
             )
-            exchange.begin(client, session, session.protect(step.upload), left)
+            exchange.begin(client, session, step.upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
         exchange.finish()
+        record.client_seconds += exchange.client_seconds
         for helper in helpers:
             record.up.move(helper, record.helpers)
             record.down.move(helper, record.helpers)

@@ -33,7 +33,16 @@ def mended(frame, *changes):
         data[at : at + len(new)] = new
     body = bytes(data[HEADER_SIZE:])
     head = bytes(data[:4]) + struct.pack("<I", len(body)) + bytes(data[8:24])
-    return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+    return head + struct.pack("<I", checksum(head, body)) + body
+
+
+def checksum(head, body):
+    """By the documents: CRC-32 over head and body, or over the sum of a masked input's words and what is left."""
+    if head[3] == 5:
+        whole = len(body) // 8 * 8
+        total = sum(struct.unpack(f"<{whole // 8}Q", body[:whole])) % 2**64
+        body = struct.pack("<Q", total) + body[whole:]
+    return zlib.crc32(head + body)
 
 
 def primitives():

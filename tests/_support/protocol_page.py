@@ -37,7 +37,7 @@ HEADER = {
     "round": "number of the round",
     "sender": "number of the client; 4294967295 is the server",
     "binding": "first 8 bytes of the round's binding",
-    "crc": "CRC-32 over everything before it and the body",
+    "crc": "CRC-32 over everything before it and the body (of a `MaskedInput`: see below)",
 }
 
 

@@ -34,9 +34,9 @@ from defenses.secagg.masked.messages import (
     Signatures,
     Survivors,
     Unmask,
-    decode,
     encode,
     peek,
+    read,
 )
 from defenses.secagg.masked.phases import CLIENT_TRANSITIONS, ClientPhase
 from defenses.secagg.masked.policy import Policy, Terms
@@ -125,7 +125,7 @@ class MaskedClient:
             if wrong:
                 raise self._refusal(name, header.sender, why)
         assert step is not None
-        _, message = decode(frame, self.terms.graph.clients)
+        message = read(header, frame, self.terms.graph.clients)
         match message:
             case Roster():
                 answer: Message = self._share(message)

@@ -133,7 +133,7 @@ class Graph:
     shape: Shape
     seed: bytes
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """True where everybody masks with everybody."""
         return self.shape.neighbours == self.clients - 1
@@ -158,13 +158,16 @@ class Graph:
 
     def neighbours(self, place: int) -> tuple[int, ...]:
         """The places that a place masks with, ascending."""
+        if place not in self._neighbours:
+            self._neighbours[place] = self._near(place)
+        return self._neighbours[place]
+
+    def _near(self, place: int) -> tuple[int, ...]:
         if self.complete:
             return tuple(other for other in range(self.clients) if other != place)
-        if place not in self._neighbours:
-            spot, half = self._spot[place], self.shape.neighbours // 2
-            around = (spot + offset for offset in range(-half, half + 1) if offset)
-            self._neighbours[place] = tuple(sorted(self._order[each % self.clients] for each in around))
-        return self._neighbours[place]
+        spot, half = self._spot[place], self.shape.neighbours // 2
+        around = (spot + offset for offset in range(-half, half + 1) if offset)
+        return tuple(sorted(self._order[each % self.clients] for each in around))
 
     def holders(self, place: int) -> tuple[int, ...]:
         """Those who hold shares of a place's secrets: its neighbours and itself, ascending."""

@@ -15,6 +15,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from defenses.errors import FrameError
 from defenses.secagg.masked.channel import TAG_BYTES
 from defenses.secagg.masked.keys import KEY_BYTES, SIGNATURE_BYTES
@@ -36,6 +38,7 @@ HEADER_FIELDS: tuple[tuple[str, str], ...] = (
 _HEADER = struct.Struct("<" + "".join(code for _, code in HEADER_FIELDS))
 HEADER_SIZE = _HEADER.size
 _CRC_AT = HEADER_SIZE - 4
+_TYPE_AT = 3
 
 COMMITMENT_BYTES = 16
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
@@ -268,7 +271,7 @@ def encode(message: Message, *, clients: int, round_number: int, sender: int, bi
     body = b"".join(pieces)
     fields = (MAGIC, VERSION, message.CODE, len(body), round_number, sender, binding[:8])
     head = _HEADER.pack(*fields, 0)[:_CRC_AT]
-    return b"".join((head, struct.pack("<I", zlib.crc32(body, zlib.crc32(head))), body))
+    return b"".join((head, struct.pack("<I", _checksum(head, body)), body))
 
 
 def peek(data: bytes) -> Header:
@@ -286,11 +289,20 @@ def peek(data: bytes) -> Header:
         raise FrameError(f"message has version {version}", f"this program reads version {VERSION}")
     if length != len(data) - HEADER_SIZE:
         raise FrameError(f"message announces {length} bytes and carries {len(data) - HEADER_SIZE}")
-    if crc != zlib.crc32(memoryview(data)[HEADER_SIZE:], zlib.crc32(data[:_CRC_AT])):
+    if crc != _checksum(data[:_CRC_AT], memoryview(data)[HEADER_SIZE:]):
         raise FrameError("message's checksum does not match", "it was damaged on the way; send it again")
     if code not in _TYPES:
         raise FrameError(f"message has the unknown type {code}")
     return Header(_TYPES[code], length, round_number, sender, binding)
+
+
+def _checksum(head: bytes, body: bytes | memoryview) -> int:
+    """CRC-32 over head and body; the elements of a masked input, megabytes as a rule, enter as one sum of 64 bits."""
+    if head[_TYPE_AT] == MaskedInput.CODE:
+        whole = len(body) // 8 * 8
+        total = int(np.frombuffer(body[:whole], dtype="<u8").sum(dtype=np.uint64))
+        return zlib.crc32(body[whole:], zlib.crc32(total.to_bytes(8, "little"), zlib.crc32(head)))
+    return zlib.crc32(body, zlib.crc32(head))
 
 
 def decode(data: bytes, clients: int) -> tuple[Header, Message]:
@@ -304,15 +316,22 @@ def decode(data: bytes, clients: int) -> tuple[Header, Message]:
         FrameError: anything about the bytes is not as the specification says.
     """
     header = peek(data)
+    return header, read(header, data, clients)
+
+
+def read(header: Header, data: bytes, clients: int) -> Message:
+    """The message of a frame that `peek` has passed; the checksum is not computed again.
+
+    Raises:
+        FrameError: the body is not what the message's type has.
+    """
     body, at = memoryview(data)[HEADER_SIZE:], 0
     values: dict[str, Any] = {}
     for name, form, size, _ in header.kind.PARTS:
         rest = len(body) - at
         taken = {Form.FIXED: size, Form.BITMAP: (clients + 7) // 8}.get(form, rest)
         if taken > rest or (form is Form.ITEMS and taken % size):
-            raise FrameError(
-                f"message {header.kind.__name__} has a body of {len(body)} bytes, which cannot be"
-            )
+            raise _misfit(header)
         piece = body[at : at + taken]
         at += taken
         match form:
@@ -325,8 +344,12 @@ def decode(data: bytes, clients: int) -> tuple[Header, Message]:
             case Form.REST:
                 values[name] = piece
     if at != len(body):
-        raise FrameError(f"message {header.kind.__name__} has a body of {len(body)} bytes, which cannot be")
-    return header, header.kind(**values)
+        raise _misfit(header)
+    return header.kind(**values)
+
+
+def _misfit(header: Header) -> FrameError:
+    return FrameError(f"message {header.kind.__name__} has a body of {header.length} bytes, which cannot be")
 
 
 def bitmap(chosen: Iterable[int], clients: int) -> bytes:

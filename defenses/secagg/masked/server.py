@@ -29,9 +29,9 @@ from defenses.secagg.masked.messages import (
     Signatures,
     Survivors,
     Unmask,
-    decode,
     encode,
     peek,
+    read,
 )
 from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
 from defenses.secagg.masked.policy import Policy, Terms
@@ -99,7 +99,7 @@ class MaskedServer:
         ):
             if wrong:
                 raise self._refusal(name, sender, why)
-        _, message = decode(frame, self.terms.graph.clients)
+        message = read(header, frame, self.terms.graph.clients)
         match message:
             case Advertise():
                 self._take_advert(place, message)

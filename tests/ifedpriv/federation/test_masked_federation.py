@@ -214,5 +214,19 @@ def test_the_statement_names_who_is_trusted_and_claims_no_bound():
 
 
 def test_a_defense_without_enrolment_says_what_is_missing():
-    with pytest.raises(UserError, match="no client is enrolled; give the defense its key directory first"):
+    with pytest.raises(UserError, match="was not given the key directory; give it first"):
         Defense.from_spec(MASKED).load_server(b"")
+
+
+def test_a_client_that_refuses_to_begin_is_lost_and_no_more():
+    """Its diary says that it has joined the round; the others go on, and the sentence says why."""
+    fed = federation(clients(4, 5, 6, 7), defense=MASKED)
+    fed.defense.enrolment.members[2].diary.highest = 9
+    _, (record,) = play(fed, 1)
+    assert (record.took_part, record.failed) == ((0, 1, 3), (2,))
+    assert "round 0 is not above round 9, which this client has joined" in record.refusals[0]
+
+
+def test_the_protocols_time_counts_as_the_clients():
+    _, (masked,) = play(federation(clients(4, 5, 6, 7), defense=MASKED, cohort=FailingLate({})), 1)
+    assert 0 < masked.client_seconds < masked.seconds + 1
