@@ -27,6 +27,7 @@ from defenses import (
     ProtocolError,
 )
 from defenses.secagg.homomorphic.engine import Engine
+from defenses.secagg.homomorphic.holder import MAX_REFUSALS, HolderSession
 from defenses.secagg.homomorphic.messages import MessageType, decode
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=NAMES)
@@ -200,3 +201,25 @@ def test_an_upload_with_flipped_bits_and_a_right_checksum_spoils_the_sum_and_no_
         return
     server.receive(KEY_HOLDER, opening)
     assert same(server.aggregate(), *exact(spec, ROSTER))
+
+
+def test_keys_are_given_up_after_too_many_requests_that_were_no_sums():
+    """Whatever rounds a dishonest server makes up to ask for, it gets so many refusals and no more."""
+    spec = SPECS[0]
+    defense = simulation(spec)
+    holder = defense.enrolment.holder()
+    message = decode(request_of(defense, ROSTER, frames=FRAMES[spec.kind])[1])
+    for number in range(100, 100 + MAX_REFUSALS):
+        asked = dataclasses.replace(message, round=number).encode()
+        with pytest.raises(ProtocolError, match="it is not the sum"):
+            holder.session(dataclasses.replace(ROUND, number=number)).receive(asked)
+        if number == 108:
+            # A genuine sum in between neither counts nor starts the count anew.
+            assert holder.session(ROUND).receive(message.encode())
+        holder = type(holder).load(holder.save(), keys(spec.kind), spec)
+    waiting = simulation(spec).helpers(dataclasses.replace(ROUND, number=7))[KEY_HOLDER].save()
+    said = f"{MAX_REFUSALS} requests under these keys were no genuine sums, so the run needs new keys"
+    with pytest.raises(ProtocolError, match=said):
+        holder.session(dataclasses.replace(ROUND, number=7))
+    with pytest.raises(ProtocolError, match=said):
+        HolderSession.load(waiting, holder).receive(message.encode())
