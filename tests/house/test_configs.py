@@ -47,6 +47,7 @@ def test_the_files_are_where_this_test_looks():
         "generation",
         "dropouts",
         "masked",
+        "encrypted",
     }
 
 

@@ -3,9 +3,6 @@
 TenSEAL (and SEAL beneath it) draws its own randomness from the system; no seed reaches it, so the ciphertexts of
 a simulation differ from run to run, and the sums do not.
 
-A ciphertext travels as SEAL's own bytes. TenSEAL wraps them in an envelope that also states a size and a scale;
-the envelope is made anew here on arrival, so that a sender cannot choose what it says.
-
 Invariant: what `load` accepts is one ciphertext of the agreed parameters with exactly two polynomials; anything
 else is a `FrameError`, and nothing that decrypts is kept by an engine that was not given a secret key.
 """
@@ -22,10 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from defenses.errors import FrameError, UserError
+from defenses.secagg.homomorphic.envelope import unwrap, wrap
 from defenses.secagg.homomorphic.parameters import TAG_MODULUS, Parameters, Scheme
-
-MAX_CIPHERTEXT = 2 * 4096 * 8 + 1024
-"""A ciphertext's two polynomials uncompressed, and its headers: nothing longer is looked at."""
 
 
 def tenseal() -> Any:
@@ -91,20 +86,6 @@ class Engine:
             self._context = self._ts.context_from(keys, 1)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError("key file holds no keys of this library", "use it as it was made") from error
-        self._envelope = self._envelope_of(parameters)
-
-    @staticmethod
-    def _envelope_of(parameters: Parameters) -> tuple[bytes, bytes]:
-        """What stands before the length of a ciphertext, and after the ciphertext, in TenSEAL's envelope.
-
-        Protocol buffers: field 1 a packed list with the number of slots, field 2 the ciphertext, and for CKKS
-        field 3 the scale.
-        """
-        size = _varint(parameters.slots)
-        tail = b""
-        if parameters.scheme is Scheme.CKKS:
-            tail = b"\x19" + np.float64(parameters.scale).astype("<f8").tobytes()
-        return b"\x0a" + _varint(len(size)) + size + b"\x12", tail
 
     def encrypt(self, numbers: npt.NDArray[np.int64]) -> list[bytes]:
         """One ciphertext for each ``slots`` numbers, the last one filled up with zeros.
@@ -130,14 +111,7 @@ class Engine:
 
     def dump(self, vector: Any) -> bytes:
         """A ciphertext's own bytes."""
-        whole: bytes = vector.serialize()
-        head, tail = self._envelope
-        size = len(whole) - len(head) - len(tail)
-        # The length's own length depends on it: three bytes above 16,383, which every ciphertext is.
-        body = whole[len(head) + 3 : len(whole) - len(tail)]
-        if whole != head + _varint(size - 3) + body + tail:
-            raise RuntimeError("tenseal wraps ciphertexts in another way than version 0.3.18 does")
-        return body
+        return unwrap(vector.serialize(), self.parameters)
 
     def load(self, ciphertext: bytes | memoryview) -> Any:
         """A ciphertext from its bytes.
@@ -145,16 +119,13 @@ class Engine:
         Raises:
             FrameError: it is none of these parameters.
         """
-        head, tail = self._envelope
-        body = bytes(ciphertext)
-        if not 0 < len(body) <= MAX_CIPHERTEXT:
-            raise FrameError(f"ciphertext has {len(body)} bytes", f"the longest has {MAX_CIPHERTEXT}")
+        whole = wrap(bytes(ciphertext), self.parameters)
         read = (
             self._ts.ckks_vector_from if self.parameters.scheme is Scheme.CKKS else self._ts.bfv_vector_from
         )
         vector = None
         with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError, MemoryError):
-            vector = read(self._context, head + _varint(len(body)) + body + tail)
+            vector = read(self._context, whole)
         if vector is None or not self._as_agreed(vector):
             raise FrameError(
                 f"ciphertext is none of the agreed {self.parameters.scheme} parameters",
@@ -239,13 +210,3 @@ def _row() -> Any:
             return self._numbers
 
     return Row
-
-
-def _varint(number: int) -> bytes:
-    """A whole number as protocol buffers write it: seven bits a byte, lowest first."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)

@@ -8,8 +8,9 @@ What it checks before a number leaves: the request is of this run's keys and thi
 (`tags`), with every sum within what its total weight allows. What it cannot check: that the clients are different
 people, and that what they uploaded is true.
 
-Invariant: a round is decrypted at most once, whether the answer was the sum or a refusal, because each decryption of
-a ciphertext that a dishonest server made could tell it something about the key. So a refusal after decryption is the
+Invariant: a round is decrypted at most once, whether the answer was the sum or a refusal, and after `MAX_REFUSALS`
+decryptions that were no genuine sums the keys are given up: each decryption of a ciphertext that a dishonest server
+made could tell it a bit about the key, and working the key out takes thousands. So a refusal after decryption is the
 one refusal that changes a session.
 """
 
@@ -28,6 +29,9 @@ from defenses.secagg.homomorphic.tags import genuine
 from defenses.secagg.homomorphic.terms import Terms, described
 from defenses.session import RoundInfo, pack_state, unpack_state
 from defenses.specs import BfvSpec, CkksSpec
+
+MAX_REFUSALS = 16
+"""Decryptions that may turn out to be no genuine sum before a run needs new keys."""
 
 
 class HolderPhase(StrEnum):
@@ -54,6 +58,7 @@ class KeyHolder:
         self.keys = keys
         self.spec = spec
         self._answered: set[tuple[int, str]] = set()
+        self._refused = 0
 
     def session(self, round_info: RoundInfo) -> HolderSession:
         """The key holder's end of one round.
@@ -63,17 +68,29 @@ class KeyHolder:
         """
         return HolderSession(self, Terms.of(self.spec, round_info))
 
-    def answered(self, round_info: RoundInfo) -> bool:
-        """Whether a sum of this round was decrypted before."""
-        return (round_info.number, str(round_info.kind)) in self._answered
+    def why_not(self, round_info: RoundInfo) -> str:
+        """Why no sum of this round may be decrypted; empty if it may."""
+        if (round_info.number, str(round_info.kind)) in self._answered:
+            return f"a sum of round {round_info.number} of kind {round_info.kind} was decrypted before"
+        if self._refused >= MAX_REFUSALS:
+            return (
+                f"{self._refused} requests under these keys were no genuine sums, so the run needs new keys"
+            )
+        return ""
 
     def spend(self, round_info: RoundInfo) -> None:
-        """Write down that a sum of this round is decrypted."""
+        """Write down that a sum of this round is decrypted; it counts as refused until `opened` is told otherwise."""
         self._answered.add((round_info.number, str(round_info.kind)))
+        self._refused += 1
+
+    def opened(self) -> None:
+        """Write down that what was decrypted last was a genuine sum."""
+        self._refused -= 1
 
     def save(self) -> bytes:
-        """Rounds that were answered; to be stored before an answer leaves. No key is in it."""
-        return pack_state({"role": self._ROLE, "answered": sorted(self._answered)}, [])
+        """Rounds that were answered; to be stored before an answer or a refusal leaves. No key is in it."""
+        facts = {"role": self._ROLE, "answered": sorted(self._answered), "refused": self._refused}
+        return pack_state(facts, [])
 
     @classmethod
     def load(cls, data: bytes, keys: HolderKeys, spec: CkksSpec | BfvSpec) -> KeyHolder:
@@ -81,6 +98,7 @@ class KeyHolder:
         facts, _ = unpack_state(data, cls._ROLE)
         holder = cls(keys, spec)
         holder._answered = {(int(number), str(kind)) for number, kind in facts["answered"]}
+        holder._refused = int(facts["refused"])
         return holder
 
     def __repr__(self) -> str:
@@ -97,8 +115,8 @@ class HolderSession:
         self.phase = HolderPhase.WAITING
         self._holder = holder
         self._frames: list[bytes] = []
-        if holder.answered(terms.round):
-            raise self._refusal("to open", None, f"a sum of {terms.describe()} was decrypted before")
+        if why := holder.why_not(terms.round):
+            raise self._refusal("to open a sum", None, why)
 
     def receive(self, frame: bytes) -> list[bytes]:
         """Decrypt a request's sum, once.
@@ -111,10 +129,9 @@ class HolderSession:
                 one was decrypted already.
         """
         message = decode(frame)
-        if self.phase is not HolderPhase.WAITING:
-            raise self._refusal(
-                described(message), SERVER, f"a sum of {self.terms.describe()} was decrypted before"
-            )
+        why = self._holder.why_not(self.terms.round)
+        if why or self.phase is not HolderPhase.WAITING:
+            raise self._refusal(described(message), SERVER, why or "this session has answered")
         keys = self._holder.keys
         self.terms.refuse_strange(self._ROLE, self.phase, SERVER, message, MessageType.REQUEST, keys.key_id)
         if len(message.clients) < self.terms.min_clients:
@@ -138,6 +155,7 @@ class HolderSession:
         ring = self.terms.grid.ring
         packed = ring.pack(ring.wrap(found[: self.terms.numbers]))
         opening = self.terms.message(MessageType.OPENING, KEY_HOLDER, keys.key_id, message.clients, (packed,))
+        self._holder.opened()
         self._frames = [opening.encode()]
         self.phase = HolderPhase.ANSWERED
         return self.resend()
@@ -173,7 +191,7 @@ class HolderSession:
         session = cls.__new__(cls)
         session.terms, session._holder = terms, holder
         session.phase, session._frames = HolderPhase(facts["phase"]), frames
-        if session.phase is HolderPhase.WAITING and holder.answered(terms.round):
+        if session.phase is HolderPhase.WAITING and holder.why_not(terms.round):
             session.phase = HolderPhase.REFUSED
         return session
 

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from defenses.errors import FrameError
 from defenses.frame import KIND_CODES
-from defenses.secagg.homomorphic.engine import MAX_CIPHERTEXT
+from defenses.secagg.homomorphic.envelope import MAX_CIPHERTEXT
 from defenses.secagg.homomorphic.parameters import MAX_CLIENTS, Scheme
 from defenses.upload import UploadKind
 

@@ -7,6 +7,7 @@ hidden.
 from __future__ import annotations
 
 from defenses.ledger import Ledger
+from defenses.secagg.homomorphic.holder import MAX_REFUSALS
 from defenses.secagg.homomorphic.keys import KEY_HOLDER
 from defenses.secagg.homomorphic.parameters import TABLE, TAG_MODULUS, TAGS, Scheme
 from defenses.specs import BfvSpec, CkksSpec
@@ -44,7 +45,7 @@ def homomorphic_statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacySt
             "what a sum says about one client in it, alone or compared with the sums of other rounds",
             "the other clients, who receive what the uploads add up to",
             "whoever holds the trained injection",
-            "a server that crafts ciphertexts, beyond one answer or refusal a round",
+            f"a server that crafts ciphertexts, beyond one answer a round and {MAX_REFUSALS} refusals a run",
             "uploads that are well formed and untrue",
         ),
         public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),

@@ -1,4 +1,4 @@
-"""Check numbers that let the key holder see whether a sum is what the server says it is.
+"""Tags: numbers that let the key holder see whether a sum is what the server says it is.
 
 Whoever may add ciphertexts can also leave some out, count one twice, or blank all slots but one client's. So each
 upload x of client i carries, inside the encryption, the numbers
@@ -22,7 +22,8 @@ Both numbers also depend on the round's context, so uploads that were computed f
 
 What it does not show: that an upload is honest; and where a client that knows k helps the server, only the last of
 the sentences above holds. It is no defence against chosen ciphertexts in general either: each answer or refusal of
-the key holder may tell a server that crafts ciphertexts one bit about the key, so there is one answer a round.
+the key holder may tell a server that crafts ciphertexts one bit about the key, so there are few
+(`holder.MAX_REFUSALS`).
 
 Invariant: seeds never leave this file's callers, and nothing here depends on them in its errors or its repr.
 """

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from defenses import FrameError, UserError
 from defenses.secagg.homomorphic import engine as module
-from defenses.secagg.homomorphic.engine import MAX_CIPHERTEXT, Engine, tenseal
+from defenses.secagg.homomorphic.engine import Engine, tenseal
+from defenses.secagg.homomorphic.envelope import MAX_CIPHERTEXT, MAX_INFLATED, unwrap, wrap
 from defenses.secagg.homomorphic.parameters import TABLE, TAG_MODULUS, Scheme
 
 
@@ -75,7 +76,7 @@ def test_ciphertexts_of_other_parameters_are_refused(kind):
             foreign.append(whole[start : len(whole) - (9 if kind == "ckks" else 0)])
     engine = Engine(row)
     for part in foreign:
-        with pytest.raises(FrameError, match=r"none of the agreed|the longest has"):
+        with pytest.raises(FrameError, match=r"none of the agreed|the longest has|not in the form"):
             engine.load(part)
 
 
@@ -163,8 +164,49 @@ def test_files_that_hold_no_keys_are_refused(data):
         Engine(TABLE[Scheme.BFV], data).encrypt(np.array([1]))
 
 
-def test_another_envelope_would_be_noticed(monkeypatch):
-    engine = client_engine("bfv")
-    monkeypatch.setattr(engine, "_envelope", (b"\x0a\x02\x80\x21\x12", b""))
-    with pytest.raises(RuntimeError, match="another way"):
-        engine.encrypt(np.array([1]))
+def test_another_envelope_would_be_noticed():
+    row = TABLE[Scheme.BFV]
+    whole = wrap(SAMPLES["bfv"], row)
+    assert unwrap(whole, row) == SAMPLES["bfv"]
+    for other in (whole + b"\x18\x00", whole[:2] + b"\x81" + whole[3:], b"", whole[:-1]):
+        with pytest.raises(RuntimeError, match=r"another form than version 0\.3\.18"):
+            unwrap(other, row)
+
+
+def zstd(*blocks, descriptor=b"\x00\x58", tail=b""):
+    """SEAL's header, and a Zstandard frame of these blocks: type, length, content."""
+    frame = b"\x28\xb5\x2f\xfd" + descriptor
+    for i, (kind, length, content) in enumerate(blocks):
+        frame += ((i == len(blocks) - 1) | kind << 1 | length << 3).to_bytes(3, "little") + content
+    frame += tail
+    return b"\x5e\xa1\x10\x04\x03\x02\0\0" + (16 + len(frame)).to_bytes(8, "little") + frame
+
+
+REPEAT, RAW, BLOCK = 1, 0, 128 * 1024
+
+
+def test_few_bytes_cannot_stand_for_many():
+    row = TABLE[Scheme.BFV]
+    most = [(REPEAT, BLOCK, b"\0")] * (MAX_INFLATED // BLOCK)
+    for fine in (
+        zstd(*most),
+        zstd((RAW, 3, b"abc")),
+        zstd((RAW, 3, b"abc"), descriptor=b"\x24\x03", tail=b"sum!"),
+    ):
+        wrap(fine, row)
+        with pytest.raises(FrameError, match="none of the agreed"):
+            Engine(row).load(fine)
+    for bomb in (
+        zstd(*most, most[0]),
+        zstd(*most * 900),
+        zstd((REPEAT, BLOCK + 1, b"\0")),
+        zstd((3, 1, b"\0")),
+        zstd((RAW, 4, b"abc")),
+        zstd((RAW, 3, b"abcd")),
+        zstd((RAW, 3, b"abc")) + zstd(*most)[16:],
+        zstd((RAW, 3, b"abc"), descriptor=b"\x01\x58\0"),
+        zstd((RAW, 3, b"abc")).replace(b"\x04\x03\x02", b"\x04\x03\x01"),
+        b"x" * 500,
+    ):
+        with pytest.raises(FrameError, match="not in the form"):
+            wrap(bomb, row)

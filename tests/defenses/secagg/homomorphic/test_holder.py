@@ -12,17 +12,22 @@ from homomorphic import (
     ROSTER,
     ROUND,
     SPECS,
+    exact,
     frames_of,
     keys,
     request_of,
+    same,
     simulation,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from defenses import (
     FrameError,
     ProtocolError,
 )
 from defenses.secagg.homomorphic.engine import Engine
+from defenses.secagg.homomorphic.holder import MAX_REFUSALS, HolderSession
 from defenses.secagg.homomorphic.messages import MessageType, decode
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=NAMES)
@@ -121,7 +126,7 @@ def test_the_key_holder_refuses_what_is_not_this_rounds(spec):
     for frame in FOREIGN[spec.kind][:-2]:
         with pytest.raises(ProtocolError):
             session.receive(frame)
-    with pytest.raises(FrameError, match="none of the agreed"):
+    with pytest.raises(FrameError, match="not in the form of this library"):
         session.receive(dataclasses.replace(message, parts=(b"x" * 500,)).encode())
     # None of these was decrypted, so the round is still to be had, once.
     (opening,) = session.receive(request)
@@ -168,3 +173,53 @@ def test_uploads_computed_from_different_states_are_not_opened(spec):
     _, request = request_of(defense, ROSTER, info, frames)
     with pytest.raises(ProtocolError, match="it is not the sum"):
         defense.helpers(info)[KEY_HOLDER].receive(request)
+
+
+@every_spec
+@given(data=st.data())
+@settings(max_examples=25)
+def test_an_upload_with_flipped_bits_and_a_right_checksum_spoils_the_sum_and_no_more(spec, data):
+    """A client may send any ciphertext: the server refuses it, or the key holder refuses the sum, or it is right."""
+    message = decode(FRAMES[spec.kind][2])
+    part = bytearray(message.parts[0])
+    for at in data.draw(st.lists(st.integers(8 * 30, 8 * len(part) - 1), min_size=1, max_size=3)):
+        part[at // 8] ^= 1 << at % 8
+    defense = simulation(spec)
+    server = defense.server(ROUND)
+    before = server.save()
+    try:
+        server.receive(2, dataclasses.replace(message, parts=(bytes(part),)).encode())
+    except FrameError:
+        assert server.save() == before
+        return
+    for client in (3, 5, 8):
+        out = server.receive(client, FRAMES[spec.kind][client])
+    try:
+        (opening,) = defense.helpers(ROUND)[KEY_HOLDER].receive(out[KEY_HOLDER][0])
+    except ProtocolError as error:
+        assert "it is not the sum" in str(error)
+        return
+    server.receive(KEY_HOLDER, opening)
+    assert same(server.aggregate(), *exact(spec, ROSTER))
+
+
+def test_keys_are_given_up_after_too_many_requests_that_were_no_sums():
+    """Whatever rounds a dishonest server makes up to ask for, it gets so many refusals and no more."""
+    spec = SPECS[0]
+    defense = simulation(spec)
+    holder = defense.enrolment.holder()
+    message = decode(request_of(defense, ROSTER, frames=FRAMES[spec.kind])[1])
+    for number in range(100, 100 + MAX_REFUSALS):
+        asked = dataclasses.replace(message, round=number).encode()
+        with pytest.raises(ProtocolError, match="it is not the sum"):
+            holder.session(dataclasses.replace(ROUND, number=number)).receive(asked)
+        if number == 108:
+            # A genuine sum in between neither counts nor starts the count anew.
+            assert holder.session(ROUND).receive(message.encode())
+        holder = type(holder).load(holder.save(), keys(spec.kind), spec)
+    waiting = simulation(spec).helpers(dataclasses.replace(ROUND, number=7))[KEY_HOLDER].save()
+    said = f"{MAX_REFUSALS} requests under these keys were no genuine sums, so the run needs new keys"
+    with pytest.raises(ProtocolError, match=said):
+        holder.session(dataclasses.replace(ROUND, number=7))
+    with pytest.raises(ProtocolError, match=said):
+        HolderSession.load(waiting, holder).receive(message.encode())

@@ -115,16 +115,16 @@ def test_a_blanked_slot_does_not_fit():
 
 
 def test_tags_tell_nothing_without_the_seed():
-    """Two uploads' tags are uniform: over 400 rounds, each eighth of the range holds its share (1e-9 false alarms)."""
+    """Two uploads' tags are uniform: over 200 rounds, each eighth of the range holds its share (1e-9 false alarms)."""
     row = TABLE[Scheme.BFV]
     for numbers in (np.zeros(8, dtype=np.int64), np.full(8, 1000)):
         found = np.concatenate(
             [
                 tags(numbers, b"k" * 32, b"r" * 32, row, RoundInfo(n, "vector", (1,), LAYOUT))
-                for n in range(400)
+                for n in range(200)
             ]
         )
         counts = np.histogram(found, bins=8, range=(0, TAG_MODULUS))[0]
-        chi = ((counts - 200) ** 2 / 200).sum()
+        chi = ((counts - 100) ** 2 / 100).sum()
         assert chi < 58.4  # 7 degrees of freedom: 3.2e-10 above it, twice
-        assert ((np.histogram(found // 2, bins=8, range=(0, TAG_MODULUS))[0] - 200) ** 2 / 200).sum() > 58.4
+        assert ((np.histogram(found // 2, bins=8, range=(0, TAG_MODULUS))[0] - 100) ** 2 / 100).sum() > 58.4
