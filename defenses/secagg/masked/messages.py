@@ -338,8 +338,7 @@ def read(header: Header, data: bytes, clients: int) -> Message:
             case Form.BITMAP:
                 values[name] = places(bytes(piece), clients)
             case Form.ITEMS:
-                whole = bytes(piece)
-                values[name] = tuple([whole[i : i + size] for i in range(0, taken, size)])
+                values[name] = tuple(bytes(piece[i : i + size]) for i in range(0, taken, size))
             case Form.FIXED:
                 values[name] = bytes(piece)
             case Form.REST:
