@@ -161,7 +161,7 @@ def ratcheted(n: int, values: int, rounds: int) -> dict[str, Any]:
         on_server, server = spent(lambda info=info: RatchetServer(info, policy, members[0].directory))  # type: ignore[misc]
         on_clients, up = 0.0, 0
         clients: dict[int, RatchetClient] = {}
-        inbox: dict[int, list[bytes]] = {me: [] for me in range(n)}
+        inbox: dict[int, list[bytes]] = {number: [] for number in range(n)}
         while inbox:
             out: dict[int, list[bytes]] = {}
             for me, frames in inbox.items():
