@@ -80,6 +80,7 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
             "them; clients refuse the rest",
             f"at most a share of {spec.collusion:g} of the clients asked joins with a server that breaks the rules; "
             "clients that follow the rules but pool what they know may be up to one below the threshold",
+            "at least two clients of every sum help nobody against the others",
             "every client got the key directory from somebody that the server cannot speak for, and its own program "
             "and configuration from somebody it trusts",
             *(("no client's chains of keys are ever set back",) if spec.ratchet else ()),

@@ -56,9 +56,8 @@ def test_dropouts_at_any_stages_give_the_exact_sum_or_an_error(stages):
             server.aggregate()
 
 
-@pytest.mark.parametrize(("n", "collusion"), [(100, 0.02), (120, 0.05)])
-def test_the_sparse_graph_gives_the_exact_sum(n, collusion):
-    world = World(n, collusion=collusion, dropout=0.02, max_weight=8, bits=12)
+def test_the_sparse_graph_gives_the_exact_sum():
+    world = World(100, collusion=0.02, dropout=0.02, max_weight=8, bits=12)
     assert not world.terms().graph.complete
     server, clients = world.server(), world.clients()
     gone = set(world.numbers[3:5])
@@ -134,7 +133,7 @@ class Transport:
 
 
 @given(st.sampled_from(TAMPER), st.integers(0, 40), st.integers(0, 2**30), st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_the_network_does_the_sum_is_exact_or_there_is_none(what, at, draw, crash):
     """Damaged, foreign, repeated and old frames are refused, change nothing, and the true frame still counts."""
     world = World(4)

@@ -93,10 +93,10 @@ def test_masked_inputs_are_independent_of_the_input_and_of_each_other():
 
 
 def test_a_hidden_weight_is_uniform_too():
-    """The last element over 200 rounds of weight 1 and 200 of weight 8: one distribution (chance 10^-6)."""
+    """The last element over 120 rounds of weight 1 and 120 of weight 8: one distribution (chance 10^-6)."""
     found = {
         weight: [
-            masked(World(2, size=1, seed=100 + s, minimum=2), np.zeros(1), weight)[-1] for s in range(200)
+            masked(World(2, size=1, seed=100 + s, minimum=2), np.zeros(1), weight)[-1] for s in range(120)
         ]
         for weight in (1, 8)
     }
