@@ -238,10 +238,9 @@ class Federation:
 
     def _nobody(self, state: State, record: RoundRecord, started: float) -> tuple[State, RoundRecord]:
         if state.round == 0:
-            answered = set(record.up.wire)
-            if answered or not record.failed:
+            if record.refusals and (record.up.wire or not record.failed):
                 raise UserError(
-                    f"round 0 gave no sum: {'; '.join(record.refusals) or 'nobody was asked'}",
+                    f"round 0 gave no sum: {'; '.join(record.refusals)}",
                     "without a first upload there is nothing to go on with",
                 )
             raise UserError(
