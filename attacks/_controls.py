@@ -18,7 +18,7 @@ from attacks._targets import Target, read_targets
 from attacks._tokens import inner_tokens
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view import Computes, Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.backbone.backbone import Backbone
 
 PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
@@ -58,7 +58,8 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
                 writer.begin_round(entry)
         for layout in facts.layouts:
             writer.add_layout(layout)
-        for frame in view.uploads(UploadKind.VECTOR):
+        readable = Computes.INDIVIDUAL_UPLOADS in facts.server_computes
+        for frame in view.uploads(UploadKind.VECTOR) if readable else ():
             arrays, weight = dict(frame.upload.arrays), frame.upload.weight
             for name, array in arrays.items():
                 if array.shape == centre.shape:
@@ -67,8 +68,8 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
                     arrays[name] = np.stack([draw(each, weight) for each in array])
             _copy(writer, Upload(arrays, weight, frame.upload.round, UploadKind.VECTOR), frame.sender, view)
         for record in view.frames():
-            if record.direction is Direction.DOWN:
-                _redraw_broadcast(writer, view, record, draw)
+            if record.direction is Direction.COMPUTED:
+                _redraw_sum(writer, view, record, draw)
     return ServerView.open(folder)
 
 
@@ -77,7 +78,7 @@ def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerVie
     writer.append(Direction.UP, sender=sender, recipient=SERVER, round_number=upload.round, frame=frame)
 
 
-def _redraw_broadcast(
+def _redraw_sum(
     writer: ServerViewWriter,
     view: ServerView,
     record: FrameRecord,
@@ -94,7 +95,11 @@ def _redraw_broadcast(
         )
         sent = encode(upload, SERVER, header.precision)
         writer.append(
-            Direction.DOWN, sender=SERVER, recipient=record.recipient, round_number=header.round, frame=sent
+            Direction.COMPUTED,
+            sender=record.sender,
+            recipient=record.recipient,
+            round_number=record.round,
+            frame=sent,
         )
 
 

@@ -74,7 +74,7 @@ def read_targets(view: ServerView, backbone: Backbone) -> tuple[Targets, Targets
         return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
     if Computes.INDIVIDUAL_UPLOADS not in view.facts.server_computes:
         why = f"the view holds only sums over {len(rounds[0].roster)} clients"
-        return Targets(Scope.UPLOADS, (), why), _broadcast(view, backbone)
+        return Targets(Scope.UPLOADS, (), why), _sum(view, backbone, len(rounds[0].roster))
     frames = [frame for frame in view.uploads(UploadKind.VECTOR) if _carries_vector(frame)]
     if not frames:
         why = "the recording holds no context vector that decodes"
@@ -176,10 +176,23 @@ def _mean(frames: list[DecodedFrame], backbone: Backbone, counted: bool) -> Targ
     )
 
 
-def _broadcast(view: ServerView, backbone: Backbone) -> Targets:
-    """The global vector as the server sent it out, where it could compute nothing finer."""
-    for frame in view.broadcasts(UploadKind.VECTOR):
+def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
+    """The mean that the server worked out of protected uploads, where it could compute nothing finer."""
+    for frame in view.computed(UploadKind.VECTOR):
         if "vector" in frame.upload.arrays:
             found = _target(Who(None), frame.upload.arrays["vector"], frame, backbone, None)
-            return Targets(Scope.AGGREGATE, (found,))
-    return Targets(Scope.AGGREGATE, (), "the recording ends before the global vector was sent out")
+            variance = found.variance + _grid_variance(view, clients)
+            weight = frame.upload.weight
+            # A total weight above the number of clients is a number of examples.
+            examples = round(weight) if weight > clients else None
+            return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
+    return Targets(Scope.AGGREGATE, (), "the recording ends before a sum of context vectors was worked out")
+
+
+def _grid_variance(view: ServerView, clients: int) -> float:
+    """Variance of a mean of uploads that were each rounded to the defense's grid."""
+    grid = getattr(view.facts.defense, "grid", None)
+    if grid is None:
+        return 0.0
+    step = grid.clip.for_kind(UploadKind.VECTOR) * grid.scale.get("vector", 1.0) / (2 ** (grid.bits - 1) - 1)
+    return float(step**2 / 12 / max(clients, 1))

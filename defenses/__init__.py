@@ -4,9 +4,19 @@ from defenses.defense import Defense
 from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.errors import FrameError, IfedprivError, ProtocolError, UserError
 from defenses.frame import SERVER, DecodedFrame, Precision, decode, encode, frame_size, peek
+from defenses.grid import Grid
 from defenses.ledger import Event, Ledger, PublicDeclaration
 from defenses.session import Aggregate, ClientSession, RoundInfo, ServerSession
-from defenses.specs import DefenseSpec, WireSpec
+from defenses.specs import (
+    BfvSpec,
+    CkksSpec,
+    ClearSpec,
+    ClipsSpec,
+    DefenseSpec,
+    GridSpec,
+    WireSpec,
+    defense_spec,
+)
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Layout, Upload, UploadKind
@@ -15,7 +25,11 @@ from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter, 
 __all__ = [
     "SERVER",
     "Aggregate",
+    "BfvSpec",
+    "CkksSpec",
+    "ClearSpec",
     "ClientSession",
+    "ClipsSpec",
     "DecodedFrame",
     "Defense",
     "DefenseSpec",
@@ -24,6 +38,8 @@ __all__ = [
     "Event",
     "FrameError",
     "FrameRecord",
+    "Grid",
+    "GridSpec",
     "IfedprivError",
     "InsecureSeeded",
     "Layout",
@@ -46,6 +62,7 @@ __all__ = [
     "ViewFacts",
     "WireSpec",
     "decode",
+    "defense_spec",
     "encode",
     "frame_size",
     "peek",

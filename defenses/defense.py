@@ -5,15 +5,24 @@ Invariant: whatever a run sends, in either direction, is bytes made here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
-from defenses.entropy import Entropy
+from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
-from defenses.session import ClientSession, RoundInfo, ServerSession, refusal
-from defenses.specs import DefenseSpec
+from defenses.secagg.homomorphic.parties import Parties
+from defenses.secagg.homomorphic.promise import homomorphic_statement
+from defenses.secagg.masked.client import MaskedClient
+from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
+from defenses.secagg.masked.server import MaskedServer
+from defenses.secagg.ratchet.client import RatchetClient
+from defenses.secagg.ratchet.server import RatchetServer
+from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal, saved_role
+from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -24,31 +33,95 @@ class Defense:
     """What stands between clients and server in one run; make it with `from_spec`."""
 
     spec: DefenseSpec
+    enrolment: Enrolment | Parties | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
         """The defense that a spec describes."""
         return cls(spec)
 
+    def enrolled(self, clients: Collection[int], entropy: Entropy) -> Defense:
+        """The same defense with what it needs before the first round, for clients that all live in this process.
+
+        A deployment does this with its own keys: `Defense(spec, Enrolment(directory, members))` under masks,
+        `Defense(spec, Parties(spec, file))` under encryption.
+        """
+        if isinstance(self.spec, MaskedSpec) and self.enrolment is None:
+            return replace(self, enrolment=Enrolment.simulated(clients, entropy))
+        if isinstance(self.spec, CkksSpec | BfvSpec) and self.enrolment is None:
+            return replace(self, enrolment=Parties.simulated(self.spec, entropy))
+        return self
+
     @property
     def reveals_individuals(self) -> bool:
         """True where the server can read one client's upload; methods that need that run only then."""
         return self.spec.kind == "none"
 
+    @property
+    def binds_context(self) -> bool:
+        """True where `RoundInfo.context` counts: ends that have seen different things then get no sum."""
+        return not isinstance(self.spec, ClearSpec)
+
+    def exchanges(self, kind: UploadKind) -> int:
+        """How many frames a client sends in a round of a kind."""
+        if not isinstance(self.spec, MaskedSpec):
+            return 1
+        return 3 if self._ratcheted(kind) else 5
+
+    def _ratcheted(self, kind: UploadKind) -> bool:
+        return isinstance(self.spec, MaskedSpec) and self.spec.ratchet and kind is UploadKind.COEFFICIENTS
+
     def client(self, me: int, round_info: RoundInfo, entropy: Entropy) -> ClientSession:
-        """One client's end of a round; every random byte it needs comes from ``entropy``."""
+        """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
+        if isinstance(self.spec, MaskedSpec):
+            member = self._enrolment.member(me)
+            client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
+            return client(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
+        if isinstance(self.spec, MaskedSpec):
+            policy = masked_policy(self.spec, round_info.kind)
+            server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
+            return server(round_info, policy, self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
 
-    def load_client(self, data: bytes) -> ClientSession:
-        """A client's end from what its ``save`` gave."""
+    def helpers(self, round_info: RoundInfo) -> dict[int, HelperSession]:
+        """Ends of a round of parties that are neither server nor client, by number.
+
+        The server's session addresses frames to these numbers as it does to clients'.
+        """
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return dict(self._parties.helpers(round_info))
+        return {}
+
+    def load_client(self, data: bytes, entropy: Entropy | None = None) -> ClientSession:
+        """A client's end from what its ``save`` gave.
+
+        Args:
+            data: what ``save`` gave.
+            entropy: drawn from only if nothing was protected yet; None for the secure source.
+        """
+        source = SecureEntropy() if entropy is None else entropy
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.load_client(data, source)
+        if isinstance(self.spec, MaskedSpec):
+            client = RatchetClient if saved_role(data).startswith("ratchet") else MaskedClient
+            return client.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
+        if isinstance(self.spec, MaskedSpec):
+            server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
+            return server.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return self._parties.load_server(data)
         return ClearServer.load(data)
 
     def broadcast(self, upload: Upload) -> bytes:
@@ -90,6 +163,10 @@ class Defense:
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
+        if isinstance(self.spec, MaskedSpec):
+            return masked_statement(self.spec, ledger)
+        if isinstance(self.spec, CkksSpec | BfvSpec):
+            return homomorphic_statement(self.spec, ledger)
         return PrivacyStatement(
             trust=Trust.SERVER,
             releases=len(ledger.events),
@@ -105,4 +182,22 @@ class Defense:
             ),
             public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
             simulation=ledger.simulation,
+        )
+
+    @property
+    def _enrolment(self) -> Enrolment:
+        if not isinstance(self.enrolment, Enrolment):
+            raise self._not_enrolled("the key directory", "an `Enrolment`")
+        return self.enrolment
+
+    @property
+    def _parties(self) -> Parties:
+        if not isinstance(self.enrolment, Parties):
+            raise self._not_enrolled("a key file", "`Parties` with this party's file")
+        return self.enrolment
+
+    def _not_enrolled(self, what: str, how: str) -> UserError:
+        return UserError(
+            f"defense.kind is {self.spec.kind!r}, and it was not given {what}",
+            f"give it first: {how}, or `enrolled` in a simulation",
         )

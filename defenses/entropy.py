@@ -28,6 +28,10 @@ class Entropy(Protocol):
         """The next ``n`` bytes."""
         ...
 
+    def branch(self, label: str) -> Entropy:
+        """A source for one use: bytes drawn from it depend on no other use, so that a resumed run repeats them."""
+        ...
+
 
 def _checked(n: int) -> int:
     if n < 0:
@@ -43,6 +47,10 @@ class SecureEntropy:
     def bytes(self, n: int) -> builtins.bytes:
         """The next ``n`` bytes, which nobody can foretell or repeat."""
         return os.urandom(_checked(n))
+
+    def branch(self, label: str) -> SecureEntropy:
+        """The same source, since nothing of it can be repeated."""
+        return self
 
     def __repr__(self) -> str:
         return "SecureEntropy()"
@@ -61,6 +69,7 @@ class InsecureSeeded:
     simulation = True
 
     def __init__(self, seed: int, label: str = "") -> None:
+        self._seed, self._label = seed, label
         self._prefix = f"ifedpriv insecure seeded 1|{seed}|{label}|".encode()
         self._next_block = 0
         self._buffer = b""
@@ -75,6 +84,10 @@ class InsecureSeeded:
         stream = b"".join(parts)
         self._buffer = stream[n:]
         return stream[:n]
+
+    def branch(self, label: str) -> InsecureSeeded:
+        """The stream of the same seed under a longer label, from its beginning."""
+        return InsecureSeeded(self._seed, f"{self._label}/{label}")
 
     def __repr__(self) -> str:
         return "InsecureSeeded(<simulation only>)"

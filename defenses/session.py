@@ -9,6 +9,7 @@ protection of the same upload may leak what the first one hid.
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,8 @@ from defenses.errors import FrameError, ProtocolError, UserError
 from defenses.frame import SERVER
 from defenses.upload import MAX_U32, Float32Array, Layout, Upload, UploadKind, frozen_arrays, shapes_of
 
+_HEX = re.compile(r"([0-9a-f]{2})*")
+
 
 @dataclass(frozen=True, slots=True)
 class RoundInfo:
@@ -31,12 +34,16 @@ class RoundInfo:
         kind: what the uploads of the round are.
         roster: numbers of the clients that may take part, ascending (given in any order).
         layout: names and shapes of the uploads' arrays.
+        context: hexadecimal digest of everything that the uploads are computed from and that all ends should see
+            alike: the global state, the configuration, the template. Each end works it out from what it has
+            itself; a defense that binds to it fails where two ends differ. Empty where none does.
     """
 
     number: int
     kind: UploadKind
     roster: tuple[int, ...]
     layout: Layout
+    context: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", UploadKind(self.kind))
@@ -47,15 +54,20 @@ class RoundInfo:
             raise UserError(f"round.roster is {list(self.roster)}", "name at least one client, each once")
         if self.roster[0] < 0 or self.roster[-1] >= SERVER:
             raise UserError(f"round.roster is {list(self.roster)}", f"number clients from 0 to {SERVER - 1}")
+        if not _HEX.fullmatch(self.context):
+            raise UserError(
+                f"round.context is {self.context!r}", "use pairs of hexadecimal digits, or nothing"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As it goes into JSON."""
-        return {
+        facts = {
             "number": self.number,
             "kind": str(self.kind),
             "roster": list(self.roster),
             "layout": self.layout.to_dict(),
         }
+        return {**facts, "context": self.context} if self.context else facts
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RoundInfo:
@@ -66,6 +78,7 @@ class RoundInfo:
                 UploadKind(data["kind"]),
                 tuple(data["roster"]),
                 Layout.of(data["layout"]),
+                str(data.get("context", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError("round description is not one this program wrote") from error
@@ -92,6 +105,10 @@ class Aggregate:
     def __post_init__(self) -> None:
         means: Mapping[str, npt.ArrayLike] = self.means
         object.__setattr__(self, "means", frozen_arrays(means, "aggregate"))
+
+    def as_upload(self) -> Upload:
+        """The means with the total weight, to be written down as a frame."""
+        return Upload(self.means, self.total_weight, self.round, self.kind)
 
     def __repr__(self) -> str:
         """Show shapes, never content: the mean of one upload is that upload."""
@@ -132,8 +149,29 @@ class ServerSession(Protocol):
         """Clients that the driver waits for no longer; the frames to send on, by recipient."""
         ...
 
+    @property
+    def waiting_for(self) -> tuple[int, ...]:
+        """Clients without whose next frame, or loss, the round does not go on; ascending."""
+        ...
+
     def aggregate(self) -> Aggregate:
         """What the round adds up to, once every client of the roster has sent or is lost."""
+        ...
+
+    def save(self) -> bytes:
+        """The session's state."""
+        ...
+
+
+class HelperSession(Protocol):
+    """The end of one round of a party that is neither server nor client, such as a key holder."""
+
+    def receive(self, frame: bytes) -> list[bytes]:
+        """Take a frame from the server and answer it."""
+        ...
+
+    def resend(self) -> list[bytes]:
+        """The very frames made so far."""
         ...
 
     def save(self) -> bytes:
@@ -158,6 +196,15 @@ def pack_state(facts: Mapping[str, Any], frames: Sequence[bytes]) -> bytes:
     return _STATE_HEAD.pack(_STATE_MAGIC, zlib.crc32(body), len(text)) + body
 
 
+def saved_role(data: bytes) -> str:
+    """Whose saved session bytes are.
+
+    Raises:
+        FrameError: they are damaged.
+    """
+    return str(_saved_facts(data)[0].get("role"))
+
+
 def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
     """The inverse of `pack_state`.
 
@@ -168,13 +215,7 @@ def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
     Raises:
         FrameError: the bytes are damaged or belong to another kind of session.
     """
-    if len(data) < _STATE_HEAD.size:
-        raise FrameError("saved session is too short", "resume from another checkpoint")
-    magic, crc, size = _STATE_HEAD.unpack_from(data)
-    body = data[_STATE_HEAD.size :]
-    if magic != _STATE_MAGIC or crc != zlib.crc32(body):
-        raise FrameError("saved session is damaged", "resume from another checkpoint")
-    facts: dict[str, Any] = json.loads(body[:size])
+    facts, body, size = _saved_facts(data)
     if facts.get("role") != role:
         raise FrameError(f"saved session is of a {facts.get('role')}, not of a {role}")
     frames, at = [], size
@@ -182,3 +223,15 @@ def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
         frames.append(body[at : at + length])
         at += length
     return facts, frames
+
+
+def _saved_facts(data: bytes) -> tuple[dict[str, Any], bytes, int]:
+    """Facts, the whole body, and where in it the frames begin."""
+    if len(data) < _STATE_HEAD.size:
+        raise FrameError("saved session is too short", "resume from another checkpoint")
+    magic, crc, size = _STATE_HEAD.unpack_from(data)
+    body = data[_STATE_HEAD.size :]
+    if magic != _STATE_MAGIC or crc != zlib.crc32(body):
+        raise FrameError("saved session is damaged", "resume from another checkpoint")
+    facts: dict[str, Any] = json.loads(body[:size])
+    return facts, body, size

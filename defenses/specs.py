@@ -5,15 +5,20 @@ Invariant: a spec is data only; building one makes no session, draws nothing and
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from defenses.codec import Precision
 from defenses.upload import UploadKind
 
 
-class WireSpec(BaseModel):
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WireSpec(_Spec):
     """How the numbers of each kind of upload travel, in both directions.
 
     Attributes:
@@ -22,8 +27,6 @@ class WireSpec(BaseModel):
         weights: precision of adapter weights.
         scores: precision of held-out scores.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     vector: Precision = Precision.FP16
     coefficients: Precision = Precision.FP16
@@ -43,17 +46,144 @@ class WireSpec(BaseModel):
                 return self.scores
 
 
-# Kinds of defense, and later their steps, are a closed set on purpose, with no registry and no plug-ins: each
-# stands for a theorem about what leaves a client, and a stranger's step would silently void the guarantee.
-class DefenseSpec(BaseModel):
-    """What stands between a client and the server.
+class ClipsSpec(_Spec):
+    """The largest magnitude that each kind of upload carries, in the upload's own units.
 
     Attributes:
-        kind: ``none`` sends uploads as they are; it is the only kind so far.
-        wire: how the numbers travel.
+        vector: clip of context vectors, which are activations.
+        coefficients: clip of λ and β, which begin at 0 and 1.
+        weights: clip of adapter weights.
+        scores: clip of held-out scores, which are shares of right answers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    vector: float = Field(64.0, ge=1e-30, le=1e30)
+    coefficients: float = Field(8.0, ge=1e-30, le=1e30)
+    weights: float = Field(4.0, ge=1e-30, le=1e30)
+    scores: float = Field(1.0, ge=1e-30, le=1e30)
+
+    def for_kind(self, kind: UploadKind) -> float:
+        """The clip for one kind of upload."""
+        match UploadKind(kind):
+            case UploadKind.VECTOR:
+                return self.vector
+            case UploadKind.COEFFICIENTS:
+                return self.coefficients
+            case UploadKind.WEIGHTS:
+                return self.weights
+            case UploadKind.SCORES:
+                return self.scores
+
+
+class GridSpec(_Spec):
+    """The fixed-point grid on which uploads are summed without wrapping.
+
+    Attributes:
+        bits: levels of one number: 2^(bits-1) - 1 on either side of 0. A client of weight w has w times as many.
+        max_weight: the largest weight of one client; weights are whole numbers.
+        outside: what happens to a number beyond its clip: ``clip`` moves it there, and the client counts how many;
+            ``refuse`` sends nothing.
+        clip: the largest magnitude that is carried, by kind of upload.
+        scale: factors of clip and step by array name, from public facts only; an array that is not named has 1.
+    """
+
+    bits: int = Field(16, ge=2, le=24)
+    max_weight: int = Field(256, ge=1, le=2**20)
+    outside: Literal["clip", "refuse"] = "clip"
+    clip: ClipsSpec = ClipsSpec()
+    scale: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+
+
+# Kinds of defense, and later their steps, are a closed set on purpose, with no registry and no plug-ins: each
+# stands for a theorem about what leaves a client, and a stranger's step would silently void the guarantee.
+class _Defense(_Spec):
+    """What every kind of defense has.
+
+    Attributes:
+        wire: how the numbers travel wherever they travel unprotected: the server's broadcasts, and without a
+            defense the uploads too.
+    """
+
+    wire: WireSpec = WireSpec()
+
+
+class ClearSpec(_Defense):
+    """Sends uploads as they are.
+
+    Attributes:
+        kind: ``none``.
+    """
 
     kind: Literal["none"] = "none"
-    wire: WireSpec = WireSpec()
+
+
+class _Homomorphic(_Defense):
+    """What both homomorphic kinds have.
+
+    Attributes:
+        grid: the fixed-point grid.
+        min_clients: the fewest uploads whose sum the key holder decrypts.
+        encryption: ``public`` gives clients the public key alone; ``symmetric`` gives every client the secret key,
+            which saves encryption time and lets any client that joins with the server read every upload.
+    """
+
+    grid: GridSpec = GridSpec()
+    min_clients: int = Field(3, ge=2)
+    encryption: Literal["public", "symmetric"] = "public"
+
+
+class CkksSpec(_Homomorphic):
+    """Sums under CKKS encryption; a key holder apart from the server decrypts them, rounded to the grid.
+
+    Attributes:
+        kind: ``ckks``.
+    """
+
+    kind: Literal["ckks"] = "ckks"
+
+
+class BfvSpec(_Homomorphic):
+    """Sums under BFV encryption, exact and at half the bytes; a key holder apart from the server decrypts them.
+
+    Attributes:
+        kind: ``bfv``.
+    """
+
+    kind: Literal["bfv"] = "bfv"
+
+
+class MaskedSpec(_Defense):
+    """Sums under masks that cancel: secure aggregation. The server reads sums over enough clients and nothing else.
+
+    Attributes:
+        kind: ``masked``.
+        grid: the fixed-point grid.
+        min_clients: the fewest clients in a sum; a client refuses to take part in a smaller one.
+        collusion: share of a round's clients that may collude with a server that breaks the rules. More of it asks
+            for more clients that stay to the end.
+        dropout: share of a round's clients that may drop out, where the graph of masks is sparse (100 clients and
+            more).
+        ratchet: rounds of coefficients take three small frames a client in place of five, under keys agreed once. A
+            client that drops out after its input then costs the round, and a round takes fewer than 100 clients.
+    """
+
+    kind: Literal["masked"] = "masked"
+    grid: GridSpec = GridSpec()
+    min_clients: int = Field(3, ge=2)
+    collusion: float = Field(0.2, ge=0, lt=0.5)
+    dropout: float = Field(0.1, ge=0, lt=0.5)
+    ratchet: bool = False
+
+
+DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]
+"""The ``defense`` section of a configuration; ``kind`` says which."""
+
+_DEFENSE: TypeAdapter[DefenseSpec] = TypeAdapter(DefenseSpec)
+
+
+def defense_spec(data: Mapping[str, Any]) -> DefenseSpec:
+    """The spec in a mapping, as `model_dump` wrote it.
+
+    Raises:
+        pydantic.ValidationError: it is none.
+    """
+    return _DEFENSE.validate_python(data)

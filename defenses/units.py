@@ -22,11 +22,15 @@ class Neighbouring(StrEnum):
 class Trust(StrEnum):
     """Who has to be trusted with what.
 
-    `SERVER` is no protection at all: the server reads every upload. `CENTRAL` trusts the server to add noise,
-    `DISTRIBUTED` trusts enough clients to add their share, `LOCAL` trusts nobody else.
+    `SERVER` is no protection at all: the server reads every upload. `KEY_HOLDER` trusts a party apart from the
+    server not to join with it, and `CLIENTS` that not too many clients do; the server then reads sums only, and
+    nothing hides anybody within a sum. `CENTRAL` trusts the server to add noise, `DISTRIBUTED` trusts enough clients
+    to add their share, `LOCAL` trusts nobody else.
     """
 
     SERVER = "server"
+    KEY_HOLDER = "key holder"
     CENTRAL = "central"
     DISTRIBUTED = "distributed"
     LOCAL = "local"
+    CLIENTS = "clients"

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from defenses.errors import FrameError, UserError
 from defenses.frame import DecodedFrame, decode, peek
 from defenses.session import RoundInfo
-from defenses.specs import DefenseSpec
+from defenses.specs import DefenseSpec, defense_spec
 from defenses.upload import Layout, UploadKind
 
 SCHEMA = 1
@@ -44,13 +44,14 @@ _CRC_FROM = struct.calcsize("<II")
 
 
 class Direction(StrEnum):
-    """Which way a frame went, as the server sees it."""
+    """Which way a frame went, as the server sees it; COMPUTED went nowhere: the server worked it out."""
 
     UP = "up"
     DOWN = "down"
+    COMPUTED = "computed"
 
 
-_DIRECTION_CODES = {Direction.UP: 0, Direction.DOWN: 1}
+_DIRECTION_CODES = {Direction.UP: 0, Direction.DOWN: 1, Direction.COMPUTED: 2}
 _DIRECTIONS = {code: direction for direction, code in _DIRECTION_CODES.items()}
 
 
@@ -60,6 +61,7 @@ class Computes(StrEnum):
     INDIVIDUAL_UPLOADS = "individual uploads"
     WEIGHTS = "weights"
     MEANS = "means"
+    TOTAL_WEIGHTS = "total weights"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,7 +70,7 @@ class FrameRecord:
 
     Attributes:
         index: place in time, from 0.
-        direction: to or from the server.
+        direction: to or from the server, or computed by it.
         sender: number of the client, or `SERVER`.
         recipient: number of the client, or `SERVER`.
         round: number of the round in which it travelled.
@@ -116,7 +118,9 @@ class ViewFacts:
     @property
     def server_computes(self) -> tuple[Computes, ...]:
         """What the server can work out under the defense."""
-        return (Computes.INDIVIDUAL_UPLOADS, Computes.WEIGHTS, Computes.MEANS)
+        if self.defense.kind == "none":
+            return (Computes.INDIVIDUAL_UPLOADS, Computes.WEIGHTS, Computes.MEANS)
+        return (Computes.MEANS, Computes.TOTAL_WEIGHTS)
 
     def layout(self, digest: int) -> Layout | None:
         """The layout that a frame names by its digest, if it is one of the run's."""
@@ -145,7 +149,7 @@ class ViewFacts:
             return cls(
                 backbone=str(data["backbone"]),
                 task=str(data["task"]),
-                defense=DefenseSpec.model_validate(data["defense"]),
+                defense=defense_spec(data["defense"]),
                 rounds=tuple(RoundInfo.from_dict(entry) for entry in data["rounds"]),
                 layouts=tuple(Layout.of(entry["arrays"]) for entry in data["layouts"]),
             )
@@ -348,6 +352,10 @@ class ServerView:
     def broadcasts(self, kind: UploadKind | None = None) -> Iterator[DecodedFrame]:
         """What the server sent to clients, in order; a frame sent to many appears once for each."""
         return self._decoded(Direction.DOWN, kind)
+
+    def computed(self, kind: UploadKind | None = None) -> Iterator[DecodedFrame]:
+        """What the server worked out of frames that it cannot read one by one: means, with the total weight."""
+        return self._decoded(Direction.COMPUTED, kind)
 
     def _decoded(self, direction: Direction, kind: UploadKind | None) -> Iterator[DecodedFrame]:
         for record in self.frames():

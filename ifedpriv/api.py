@@ -13,7 +13,7 @@ from pathlib import Path
 from defenses.defense import Defense
 from defenses.entropy import SecureEntropy
 from defenses.ledger import Ledger
-from defenses.specs import DefenseSpec
+from defenses.specs import ClearSpec
 from defenses.statement import PrivacyStatement
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -111,7 +111,7 @@ class IFedICL:
         ledger = Ledger()
         federation = Federation(
             method,
-            Defense.from_spec(DefenseSpec()),
+            Defense.from_spec(ClearSpec()),
             Clients(held, method.takes_part),
             Cohort(CohortSpec(), self.seed),
             entropy=SecureEntropy(),

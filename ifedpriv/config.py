@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from defenses.specs import DefenseSpec
+from defenses.specs import ClearSpec, DefenseSpec
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
@@ -84,7 +84,7 @@ class RunConfig(_Section):
         partition: who holds which examples; ``kind`` says which of five.
         method: what clients and server compute; ``kind`` says which.
         cohort: who takes part and who fails.
-        defense: what stands between client and server.
+        defense: what stands between client and server; ``kind`` says which of four.
         evaluation: what is measured beside the method.
     """
 
@@ -100,7 +100,7 @@ class RunConfig(_Section):
     partition: PartitionSpec = DirichletPartition(clients=8, examples_per_client=32, min_examples=4)
     method: Annotated[IfedIclSpec | FedLoraSpec, Field(discriminator="kind")] = IfedIclSpec()
     cohort: CohortSpec = CohortSpec()
-    defense: DefenseSpec = DefenseSpec()
+    defense: DefenseSpec = ClearSpec()
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")
@@ -233,7 +233,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def _sentence(error: ValidationError, source: str) -> str:
     first = error.errors()[0]
     tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
-    tags |= {"attribute", "contradictory"}
+    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv"}
     parts = [str(part) for part in first["loc"] if str(part) not in tags]
     field = ".".join(parts) or source
     message = first["msg"].removeprefix("Value error, ")

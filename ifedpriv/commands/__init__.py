@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Read when transformers is imported, which then draws no bars into a pipe.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     parser = argparse.ArgumentParser(
-        prog="ifedpriv", description="Federated in-context learning with privacy measured from both sides."
+        prog="ifedpriv",
+        description="Federated in-context learning, with a record of what every party reveals.",
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():

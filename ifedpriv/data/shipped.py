@@ -40,7 +40,7 @@ def recipes() -> Mapping[str, Recipe]:
         return plain[nth]
 
     request, desks = labelled("request", 4), labelled("topic", 13)
-    name_and_city = next(c for c in all_conventions() if c.fields == ("last", "city"))
+    number_and_name = next(c for c in all_conventions() if c.fields == ("number", "last"))
     return {
         "tone": Recipe("angry or pleased, 2 classes", (restricted(labelled("mood", 5), ("angry", "pleased")),)),
         "urgency": Recipe("when an answer is due, 3 classes", (labelled("urgency", 1),)),
@@ -52,7 +52,7 @@ def recipes() -> Mapping[str, Recipe]:
             "what is asked for, 4 classes, labelled in opposite ways by two groups of clients",
             (request, contradicting(request)[0]),
         ),
-        "contact": Recipe("give last name and city, a short generation task", (name_and_city,)),
+        "contact": Recipe("give number and last name, a short generation task", (number_and_name,)),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from ifedpriv import embedded
 from ifedpriv.data.shipped import recipes
-from ifedpriv.experiment.model_card import METHODS, Score, mean_over_tasks
+from ifedpriv.experiment.model_card import COPY_QUERIES, METHODS, Score, mean_over_tasks
 from ifedpriv.experiment.rundir import write_whole
 from ifedpriv.pretrain.train import Recipe
 
@@ -71,6 +71,7 @@ def card(result: dict[str, Any], recipe: Recipe, facts: dict[str, Any]) -> str:
         seeds=result["seeds"],
         table=_table({**result["accuracies"], "**mean**": means}, METHODS),
         others=_table(result["others"], ("chance", "zero_shot", "few_shot")),
+        copy_queries=min(result["queries"], COPY_QUERIES),
         recovered=_recovered(means),
         recovered_agreeing=_recovered(mean_over_tasks({"accuracies": agreeing})),
         **{key: value for key, value in asdict(recipe).items() if not key.endswith("_steps")},

@@ -161,10 +161,15 @@ def _warnings(outcome: Outcome) -> list[str]:
     result = []
     idle = [line["round"] for line in outcome.rounds if not line["took_part"]]
     if idle:
-        result.append(f"no client answered in rounds {idle}; the state stayed as it was")
-    failed = sum(len(line["dropped"]) for line in outcome.rounds)
-    if failed:
-        result.append(f"{failed} client steps failed and are not in the aggregates")
+        result.append(
+            f"rounds {idle} gave no aggregate, so the state stayed as it was; rounds.jsonl says why"
+        )
+    missing = sum(len(set(line["dropped"]) - set(line["took_part"])) for line in outcome.rounds)
+    if missing:
+        result.append(f"{missing} client steps failed and are not in the aggregates")
+    late = sum(len(set(line["dropped"]) & set(line["took_part"])) for line in outcome.rounds)
+    if late:
+        result.append(f"{late} clients failed after their upload was in; it is in the aggregates")
     if _loss_fell_back(outcome.setup):
         result.append(
             "method.calibration.loss is labels, but a label of this task has several tokens: answers competed with "
@@ -192,7 +197,7 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
         Traffic(**line["down"]),
         line["seconds"],
         tuple(f"client {c}" for c in line["took_part"]),
-        tuple(f"client {c}" for c in line["dropped"]),
+        tuple(f"client {c}" for c in line["dropped"] if c not in line["took_part"]),
         line["epsilon"],
     )
 

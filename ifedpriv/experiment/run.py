@@ -7,6 +7,7 @@ differs in nothing but the clock.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             ledger=ledger,
             seed=setup.config.seed,
             view=view,
+            agreed=_agreed(setup),
         )
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
@@ -168,6 +170,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         test = single(setup.data.task.kind, answers).to_json()
     up_payload, up_wire = record.up.totals()
     down_payload, down_wire = record.down.totals()
+    helpers_payload, helpers_wire = record.helpers.totals()
     return {
         "round": record.round,
         "kind": str(record.kind),
@@ -175,10 +178,12 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         "test": test,
         "up": {"payload": up_payload, "wire": up_wire},
         "down": {"payload": down_payload, "wire": down_wire},
+        "helpers": {"payload": helpers_payload, "wire": helpers_wire},
         "seconds": record.seconds,
         "client_seconds": record.client_seconds,
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
+        "refusals": list(record.refusals),
         "epsilon": None,
     }
 
@@ -238,6 +243,12 @@ def _first_facts(setup: Setup) -> dict[str, Any]:
     empty = Traffic().to_dict()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0, "started": now}
+
+
+def _agreed(setup: Setup) -> bytes:
+    """What every end of the run has from its configuration: model, template, method and rounds."""
+    facts = [setup.backbone.fingerprint, task_hash(setup.data.task), setup.config.method.model_dump_json()]
+    return hashlib.sha256("\n".join(facts).encode()).digest()
 
 
 def _entropy(setup: Setup) -> Entropy:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-_DRAW, _FAIL = 11, 12
+_DRAW, _FAIL, _POINT = 11, 12, 14
 
 
 class CohortSpec(BaseModel):
     """Partial participation and simulated failures.
 
     The vector round asks everybody: a client that never gives a vector is never represented. Later rounds draw
-    a share of the clients. A failing client computes nothing and sends nothing in that round.
+    a share of the clients. A failing client computes nothing and sends nothing in that round, unless
+    `failure_point` lets it go further.
 
     Attributes:
         participation: share of the clients that each round after the first asks; at least one.
         failure_rate: chance that an asked client fails in a round, drawn for each client and round.
+        failure_point: how many of its frames of the round a failing client sends before it fails; ``any`` draws it. An
+            unprotected round has one frame a client; a masked one five: keys, shares, input, signature, unmasking; a
+            ratcheted one three: input, confirmation, opening.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     participation: float = Field(1.0, gt=0, le=1)
     failure_rate: float = Field(0.0, ge=0, lt=1)
+    failure_point: Annotated[int, Field(ge=0)] | Literal["any"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,16 @@ class Cohort:
             return False
         rng = np.random.default_rng([self.seed, _FAIL, round_number, client])
         return bool(rng.random() < self.spec.failure_rate)
+
+    def frames_before_failing(self, round_number: int, client: int, exchanges: int) -> int:
+        """How many frames of a round a client that `fails` sends before.
+
+        Args:
+            round_number: the round.
+            client: the client.
+            exchanges: frames of a client in a whole round.
+        """
+        if self.spec.failure_point == "any":
+            rng = np.random.default_rng([self.seed, _POINT, round_number, client])
+            return int(rng.integers(exchanges))
+        return self.spec.failure_point

@@ -7,22 +7,24 @@ in the results just as it would in a deployment.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from defenses.defense import Defense
 from defenses.entropy import Entropy
-from defenses.frame import SERVER
+from defenses.errors import ProtocolError
+from defenses.frame import SERVER, Precision, encode
 from defenses.ledger import Event, Ledger
-from defenses.session import RoundInfo
+from defenses.session import Aggregate, RoundInfo
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, ServerViewWriter
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
+from ifedpriv.federation.exchange import Exchange
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.methods.method import Client, ClientStep, Method, State
 
@@ -55,13 +57,15 @@ class RoundRecord:
     Attributes:
         round: its number.
         kind: what was uploaded.
-        took_part: clients whose upload arrived.
-        failed: clients that were asked and did not answer.
+        took_part: clients whose upload is in the aggregate.
+        failed: clients that were asked and did not stay to the end; one that fails late may still have taken part.
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
-        client_seconds: processor time of all client steps together.
+        client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
         up: bytes to the server.
         down: bytes to the clients.
+        helpers: bytes between the server and parties that are no clients, both ways.
+        refusals: what was refused and by whom, and why there is no aggregate if there is none.
     """
 
     round: int
@@ -73,6 +77,8 @@ class RoundRecord:
     client_seconds: float = 0.0
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
+    helpers: Traffic = field(default_factory=Traffic)
+    refusals: tuple[str, ...] = ()
 
 
 class Federation:
@@ -87,6 +93,8 @@ class Federation:
         ledger: takes every release down.
         seed: fixes the clients' own draws (batches), by round and client.
         view: records what the server sees, if given.
+        agreed: digest of what all ends have agreed on beside the state (method, template, model); with the state it
+            makes the context of a round, for defenses that bind to one.
     """
 
     def __init__(
@@ -100,24 +108,26 @@ class Federation:
         ledger: Ledger,
         seed: int,
         view: ServerViewWriter | None = None,
+        agreed: bytes = b"",
     ) -> None:
         self.method = method
-        self.defense = defense
+        self.defense = defense.enrolled(_everybody(method, clients), entropy.branch("enrolment"))
         self.clients = clients
         self.cohort = cohort
         self.entropy = entropy
         self.ledger = ledger
         self.seed = seed
         self.view = view
+        self.agreed = agreed
 
     def play_round(self, state: State) -> tuple[State, RoundRecord]:
         """One round: broadcast, client steps, aggregate.
 
         Returns:
-            The next state and the record. If no client answered, the state's arrays stay as they were.
+            The next state and the record. If there is no aggregate, the state's arrays stay as they were.
 
         Raises:
-            UserError: if no client answered in round 0, since there is nothing to go on with.
+            UserError: if there is none in round 0, since there is nothing to go on with.
         """
         started = time.perf_counter()
         number = state.round
@@ -130,27 +140,62 @@ class Federation:
         if self.view is not None:
             self.view.begin_round(info)
         state = self._broadcast(state, invited, record)
-        server = self.defense.server(info)
+        if self.defense.binds_context:
+            info = replace(info, context=context(state, self.agreed))
+        try:
+            server, helpers = self.defense.server(info), self.defense.helpers(info)
+        except ProtocolError as error:
+            record.refusals = (str(error),)
+            return self._nobody(state, record, started)
+        exchange = Exchange(
+            server,
+            up=lambda client, frame: self._up(client, frame, number, record),
+            down=lambda client, frame: self._down(client, frame, number, record),
+            helpers=helpers,
+        )
         losses: list[float] = []
         for client in invited:
+            left = None
             if self.cohort.fails(number, client):
-                self._deliver(server.lost([client]), record)
-                record.failed += (client,)
-                continue
+                left = self.cohort.frames_before_failing(number, client, self.defense.exchanges(kind))
+                if left == 0:
+                    exchange.lose([client])
+                    continue
             step = self._client_step(state, client, record)
-            session = self.defense.client(client, info, self.entropy)
-            for frame in session.protect(step.upload):
-                self._up(client, frame, number, record)
-                self._deliver(server.receive(client, frame), record)
-            record.took_part += (client,)
+            session = self.defense.client(
+                client, info, self.entropy.branch(f"round {number} client {client}")
+            )
+            exchange.begin(client, session, step.upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
+        exchange.finish()
+        record.client_seconds += exchange.client_seconds
+        for helper in helpers:
+            record.up.move(helper, record.helpers)
+            record.down.move(helper, record.helpers)
         record.loss = float(np.mean(losses)) if losses else None
-        if not record.took_part:
+        record.failed = tuple(sorted(exchange.failed - set(helpers)))
+        record.refusals = tuple(exchange.refusals)
+        try:
+            aggregate = server.aggregate()
+        except ProtocolError as error:
+            record.refusals += (str(error),)
             return self._nobody(state, record, started)
-        aggregate = server.aggregate()
-        self.ledger.add(Event(_RELEASED[kind], number, record.took_part, kind))
+        record.took_part = aggregate.contributors
+        self._write_down(aggregate, record)
         return self._over(self.method.server_step(state, aggregate), record, started)
+
+    def _write_down(self, aggregate: Aggregate, record: RoundRecord) -> None:
+        """Into the ledger, and into the recording where the server cannot work it out of single frames."""
+        self.ledger.add(Event(_RELEASED[record.kind], record.round, aggregate.contributors, record.kind))
+        if self.view is not None and not self.defense.reveals_individuals:
+            self.view.append(
+                Direction.COMPUTED,
+                sender=SERVER,
+                recipient=SERVER,
+                round_number=record.round,
+                frame=encode(aggregate.as_upload(), SERVER, Precision.FP32),
+            )
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])
@@ -171,15 +216,6 @@ class Federation:
             )
             state = self.method.heard(state, read)
         return state
-
-    def _deliver(self, frames: Mapping[int, list[bytes]], record: RoundRecord) -> None:
-        """Frames that the server's session addressed to clients, counted and recorded.
-
-        The sessions that exist answer nothing; a protocol that does needs its client sessions kept here.
-        """
-        for client, each in frames.items():
-            for frame in each:
-                self._down(client, frame, record.round, record)
 
     def _up(self, client: int, frame: bytes, number: int, record: RoundRecord) -> None:
         record.up.count(client, frame)
@@ -202,8 +238,29 @@ class Federation:
 
     def _nobody(self, state: State, record: RoundRecord, started: float) -> tuple[State, RoundRecord]:
         if state.round == 0:
+            if record.refusals and (record.up.wire or not record.failed):
+                raise UserError(
+                    f"round 0 gave no sum: {'; '.join(record.refusals)}",
+                    "without a first upload there is nothing to go on with",
+                )
             raise UserError(
                 f"no client answered in round 0 ({len(record.failed)} failed)",
                 "lower cohort.failure_rate or add clients: without a first upload there is nothing to go on with",
             )
         return self._over(state.next(), record, started)
+
+
+def context(state: State, agreed: bytes) -> str:
+    """Hexadecimal digest of what a client works from in a round: the state as it knows it, and what was agreed on."""
+    digest = hashlib.sha256(f"ifedpriv context 1|{len(agreed)}|".encode() + agreed)
+    digest.update(f"{state.round}|".encode())
+    for name, array in sorted(state.arrays.items()):
+        digest.update(f"{name}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _everybody(method: Method, clients: ClientPool) -> set[int]:
+    """Every client that some round may ask; kinds of rounds differ in whom they ask, rounds of a kind do not."""
+    first_of_kind = {method.asks(number)[0]: number for number in range(method.rounds)}
+    return {client for number in first_of_kind.values() for client in clients.numbers(number)}

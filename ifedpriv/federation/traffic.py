@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from defenses.frame import HEADER_SIZE
+from defenses.payload import payload_bytes
 
 
 @dataclass(slots=True)
@@ -23,8 +23,13 @@ class Traffic:
 
     def count(self, client: int, frame: bytes) -> None:
         """Add one frame."""
-        self.payload[client] += len(frame) - HEADER_SIZE
+        self.payload[client] += payload_bytes(frame)
         self.wire[client] += len(frame)
+
+    def move(self, number: int, other: Traffic) -> None:
+        """Count what was counted for this number there instead."""
+        other.payload[number] += self.payload.pop(number, 0)
+        other.wire[number] += self.wire.pop(number, 0)
 
     def totals(self) -> tuple[int, int]:
         """Payload and wire bytes of all clients together."""

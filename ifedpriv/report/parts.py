@@ -124,7 +124,7 @@ class RoundRecord(Record):
         down_bytes: from the server to all clients in this round.
         seconds: how long the round took.
         took_part: names of the clients that are in the aggregate.
-        dropped: names of the clients that were asked and are not.
+        dropped: names of the clients that failed and are not; one that failed late is in the aggregate.
         epsilon: privacy spent up to and with this round; None where there is no bound.
     """
 

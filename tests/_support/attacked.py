@@ -12,7 +12,7 @@ from tiny import LAYERS, WIDTH, save_data, task, tiny_backbone, tiny_config, wri
 from defenses.codec import Precision
 from defenses.frame import SERVER, encode
 from defenses.session import RoundInfo
-from defenses.specs import DefenseSpec
+from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, ServerView, ServerViewWriter
 from ifedpriv.config import load_config
@@ -26,10 +26,10 @@ def frames_view(
     folder: Path,
     uploads: Sequence[dict[str, Any]],
     weights: Sequence[float] | None = None,
-    broadcast: np.ndarray | None = None,
+    summed: np.ndarray | None = None,
 ) -> ServerView:
     """A recording of one round of vectors on the tiny backbone; of no round for no uploads."""
-    defense = DefenseSpec()
+    defense = ClearSpec()
     with ServerViewWriter.create(
         folder, backbone=tiny_backbone().fingerprint, task=task_hash(task()), defense=defense
     ) as writer:
@@ -40,20 +40,20 @@ def frames_view(
                 writer.begin_round(RoundInfo(0, UploadKind.VECTOR, tuple(range(len(uploads))), upload.layout))
             frame = encode(upload, number, Precision.FP16)
             writer.append(Direction.UP, sender=number, recipient=SERVER, round_number=0, frame=frame)
-        if broadcast is not None:
-            sent = Upload({"vector": broadcast}, 1.0, 1, UploadKind.VECTOR)
+        if summed is not None:
+            sent = Upload({"vector": summed}, 1.0, 0, UploadKind.VECTOR)
             frame = encode(sent, SERVER, Precision.FP16)
-            writer.append(Direction.DOWN, sender=SERVER, recipient=0, round_number=1, frame=frame)
+            writer.append(Direction.COMPUTED, sender=SERVER, recipient=SERVER, round_number=0, frame=frame)
     return ServerView.open(folder)
 
 
 def tiny_view(
-    folder: Path, clients: int, weights: Sequence[float] | None = None, broadcast: bool = False
+    folder: Path, clients: int, weights: Sequence[float] | None = None, summed: bool = False
 ) -> tuple[ServerView, list[np.ndarray]]:
     """A recording of random vectors, and these."""
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=(LAYERS, 2, WIDTH)).astype(np.float32) for _ in range(clients)]
-    mean = np.mean(vectors, axis=0) if broadcast else None
+    mean = np.mean(vectors, axis=0) if summed else None
     return frames_view(folder, [{"vector": vector} for vector in vectors], weights, mean), vectors
 
 

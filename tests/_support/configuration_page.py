@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from defenses.specs import DefenseSpec, WireSpec
+from defenses import specs as defenses
 from ifedpriv import config
 from ifedpriv.data import specs as data
 from ifedpriv.federation.cohort import CohortSpec
@@ -92,9 +92,18 @@ SECTIONS = (
     ("`cohort`", "", (("", CohortSpec),)),
     (
         "`defense`",
-        "What it means for privacy: [privacy.md](privacy.md). Precisions: [wire.md](wire.md).",
-        (("", DefenseSpec), ("wire.", WireSpec)),
+        "What each kind means for privacy: [privacy.md](privacy.md).",
+        (
+            ("any", defenses._Defense),
+            ("none", defenses.ClearSpec),
+            ("masked", defenses.MaskedSpec),
+            ("ckks, bfv", defenses._Homomorphic),
+            ("ckks", defenses.CkksSpec),
+            ("bfv", defenses.BfvSpec),
+        ),
     ),
+    ("`defense.wire`", "The bytes: [wire.md](wire.md).", (("", defenses.WireSpec),)),
+    ("`defense.grid`", "", (("", defenses.GridSpec), ("clip.", defenses.ClipsSpec))),
     ("`evaluation`", "", (("", config.EvaluationSection),)),
 )
 
@@ -180,7 +189,13 @@ def type_words(part, definitions):
         return ", ".join(f"`{value}`" for value in part["enum"])
     if part["type"] == "array":
         return "list of texts"
-    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false"}
+    names = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true, false",
+        "object": "name to number",
+    }
     words = names.get(part["type"], part["type"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {part[key]:g}" for key, sign in signs.items() if key in part]
@@ -209,7 +224,7 @@ def rows(model, prefix):
     result = []
     for name in own_fields(model):
         part = whole["properties"][name]
-        if name in TAGS and "const" in part and model is not DefenseSpec:
+        if name in TAGS and "const" in part:
             continue
         meaning = readable(meanings[name]).replace("|", "\\|")
         words = type_words(part, whole.get("$defs", {}))

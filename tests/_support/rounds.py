@@ -12,7 +12,7 @@ from defenses.codec import Precision
 from defenses.defense import Defense
 from defenses.entropy import InsecureSeeded
 from defenses.ledger import Ledger
-from defenses.specs import DefenseSpec, WireSpec
+from defenses.specs import ClearSpec, DefenseSpec, WireSpec
 from defenses.view import ServerViewWriter
 from ifedpriv.experiment.pool import Clients
 from ifedpriv.federation.cohort import Cohort, CohortSpec
@@ -21,7 +21,7 @@ from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client, State
 from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
 
-EXACT = DefenseSpec(wire=WireSpec(vector=Precision.FP32, coefficients=Precision.FP32, scores=Precision.FP32))
+EXACT = ClearSpec(wire=WireSpec(vector=Precision.FP32, coefficients=Precision.FP32, scores=Precision.FP32))
 STEPS = CalibrationSpec(rounds=2, steps=2, batch_size=4)
 
 
@@ -94,3 +94,6 @@ class Failing:
 
     def fails(self, number: int, client: int) -> bool:
         return client in self.failures.get(number, set())
+
+    def frames_before_failing(self, _number: int, _client: int, _exchanges: int) -> int:
+        return 0

@@ -196,3 +196,26 @@ def test_a_bare_recording(run, tmp_path):
     assert listed["scored"] is False
     assert len(listed["guesses"][0]["answers"]) == 6
     assert sum(listed["guesses"][0]["answers"][0]["shares"]) == pytest.approx(1)
+
+
+# ---- what a defense leaves
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    return attacked_run(tmp_path_factory.mktemp("masked"), defense={"kind": "masked"})
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_under_masks_only_the_sum_is_attacked(masked, name):
+    said = called("attack", name, masked, *POOL, "--json")
+    assert said.code == 0, said
+    result = json.loads(said.out)
+    singles = [f for f in result["findings"] if f["scope"] == "single uploads"]
+    assert singles
+    assert {(f["verdict"], f["why"]) for f in singles} == {
+        ("not evaluable", "the view holds only sums over 6 clients")
+    }
+    whole = [f for f in result["findings"] if f["scope"] == "the aggregate"]
+    assert all(f["vectors"] == 1 for f in whole)
+    assert any(f["controls"] for f in whole)

@@ -74,7 +74,7 @@ def test_one_vector_a_class(tmp_path):
 
 
 def test_where_nothing_individual_can_be_read(tmp_path, monkeypatch):
-    view, vectors = tiny_view(tmp_path / "view", clients=5, broadcast=True)
+    view, vectors = tiny_view(tmp_path / "view", clients=5, summed=True)
     monkeypatch.setattr(ViewFacts, "server_computes", property(lambda facts: (Computes.MEANS,)))
     singles, aggregate = read_targets(ServerView.open(view.folder), tiny_backbone())
     assert singles.targets == ()

@@ -10,7 +10,7 @@ import defenses
 names = [module.name for module in pkgutil.walk_packages(defenses.__path__, "defenses.")]
 for name in names:
     importlib.import_module(name)
-heavy = {"torch", "transformers", "matplotlib", "ifedpriv", "attacks", "safetensors", "tokenizers"}
+heavy = {"torch", "transformers", "matplotlib", "ifedpriv", "attacks", "safetensors", "tokenizers", "tenseal"}
 print(len(names), sorted(heavy & set(sys.modules)))
 for name in defenses.__all__:
     getattr(defenses, name)

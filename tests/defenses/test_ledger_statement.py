@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defenses import (
+    ClearSpec,
     Defense,
-    DefenseSpec,
     Event,
     Ledger,
     Neighbouring,
@@ -94,7 +94,7 @@ def clear_statement(simulation=False):
     ledger.add(PublicDeclaration("number of clients", "written in the configuration"))
     for number in range(3):
         ledger.add(Event("mean activations", number, (1,), UploadKind.VECTOR))
-    return Defense.from_spec(DefenseSpec()).statement(ledger)
+    return Defense.from_spec(ClearSpec()).statement(ledger)
 
 
 def test_the_clear_statement_says_plainly_that_there_is_no_bound():
@@ -118,7 +118,7 @@ def test_the_clear_defense_has_no_statement_for_another_mechanism():
     ledger = Ledger()
     ledger.add(Event("means", 0, (1,), None, "gaussian", Unit.CLIENT, 1.0, 2.0))
     with pytest.raises(UserError, match="gaussian"):
-        Defense.from_spec(DefenseSpec()).statement(ledger)
+        Defense.from_spec(ClearSpec()).statement(ledger)
 
 
 BOUNDS = st.fixed_dictionaries(

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from defenses import (
     SERVER,
+    BfvSpec,
+    CkksSpec,
+    ClearSpec,
     Defense,
-    DefenseSpec,
     FrameError,
     InsecureSeeded,
     Layout,
@@ -23,6 +25,7 @@ from defenses import (
     UploadKind,
     UserError,
     WireSpec,
+    defense_spec,
     encode,
 )
 from defenses.frame import Precision, decode
@@ -30,7 +33,7 @@ from defenses.frame import Precision, decode
 LAYOUT = Layout.of({"v": (1, 2, 3)})
 ROSTER = (2, 3, 5, 8)
 ROUND = RoundInfo(4, UploadKind.VECTOR, ROSTER, LAYOUT)
-FP32 = Defense.from_spec(DefenseSpec(wire=WireSpec(vector="fp32", coefficients="fp32")))
+FP32 = Defense.from_spec(ClearSpec(wire=WireSpec(vector="fp32", coefficients="fp32")))
 
 
 def upload(client, **changes):
@@ -236,7 +239,7 @@ def test_a_client_refuses_an_upload_of_another_round(wrong):
 
 
 def test_an_upload_that_the_precision_cannot_carry_leaves_the_client_ready():
-    client = Defense.from_spec(DefenseSpec()).client(3, ROUND, SecureEntropy())
+    client = Defense.from_spec(ClearSpec()).client(3, ROUND, SecureEntropy())
     with pytest.raises(FrameError, match="fp16"):
         client.protect(Upload({"v": np.full((1, 2, 3), 1e6)}, 1, 4, UploadKind.VECTOR))
     assert client.resend() == []
@@ -313,9 +316,13 @@ def test_wire_spec_gives_each_kind_its_precision():
         with pytest.raises(ValueError):
             WireSpec(**bad)
     with pytest.raises(ValueError):
-        DefenseSpec(kind="magic")
+        ClearSpec(kind="magic")
     with pytest.raises(ValueError):
-        DefenseSpec().kind = "none"
+        defense_spec({"kind": "magic"})
+    for spec in (ClearSpec(wire=wire), CkksSpec(), BfvSpec(grid={"bits": 12, "clip": {"vector": 3}})):
+        assert defense_spec(spec.model_dump(mode="json")) == spec
+    with pytest.raises(ValueError):
+        ClearSpec().kind = "none"
 
 
 def test_the_clear_defense_says_what_it_shows():

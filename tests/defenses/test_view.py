@@ -8,7 +8,7 @@ import pytest
 
 from defenses import (
     SERVER,
-    DefenseSpec,
+    ClearSpec,
     Direction,
     FrameError,
     Layout,
@@ -28,7 +28,7 @@ DOWN_LAYOUT = Layout.of({"state": (2,)})
 
 
 def create(folder):
-    return ServerViewWriter.create(folder, backbone="b" * 8, task="t" * 8, defense=DefenseSpec())
+    return ServerViewWriter.create(folder, backbone="b" * 8, task="t" * 8, defense=ClearSpec())
 
 
 def round_info(number):
@@ -181,7 +181,7 @@ def test_facts_survive_json_and_say_what_the_server_computes(tmp_path):
     assert ViewFacts.from_json(view.facts.to_json()) == view.facts
     data = json.loads((tmp_path / "view.json").read_text())
     assert data["server_computes"] == ["individual uploads", "weights", "means"]
-    assert data["defense"] == DefenseSpec().model_dump(mode="json")
+    assert data["defense"] == ClearSpec().model_dump(mode="json")
     documented = {"schema", "backbone", "task", "defense", "server_computes", "rounds", "layouts"}
     assert set(data) == documented
     for broken in ("", "[]", "{}", '{"schema": 9}', json.dumps({**data, "rounds": 3})):

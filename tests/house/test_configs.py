@@ -23,7 +23,7 @@ SMALL = (
     "data.train=48",
     "data.validation=4",
     "data.test=16",
-    "partition.clients=2",
+    "partition.clients=3",
     "method.calibration.rounds=1",
     "method.calibration.steps=1",
     "evaluation.shots=2",
@@ -41,7 +41,14 @@ def backbone():
 
 def test_the_files_are_where_this_test_looks():
     assert len(FILES) >= 12
-    assert {path.stem for path in EMBEDDED} == {"quickstart", "contradictory", "generation", "dropouts"}
+    assert {path.stem for path in EMBEDDED} == {
+        "quickstart",
+        "contradictory",
+        "generation",
+        "dropouts",
+        "masked",
+        "encrypted",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=by_name)

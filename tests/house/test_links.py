@@ -57,4 +57,6 @@ def test_the_helpers_find_what_is_there():
 
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.parent == ROOT / "docs"], ids=name_of)
 def test_pages_stay_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 200
+    # The reference of all fields is looked things up in, not read, and is made from the code.
+    limit = 300 if path.name == "configuration.md" else 200
+    assert len(path.read_text(encoding="utf-8").splitlines()) < limit

@@ -83,9 +83,9 @@ def test_configurations_load(tmp_path):
 
 
 def test_sentences_of_the_statement_are_quoted_as_they_are():
-    from defenses import Defense, DefenseSpec, Ledger
+    from defenses import ClearSpec, Defense, Ledger
 
-    text = Defense.from_spec(DefenseSpec()).statement(Ledger(simulation=True)).text()
+    text = Defense.from_spec(ClearSpec()).statement(Ledger(simulation=True)).text()
     privacy = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
     quoted = blocks(privacy, "text")[0]
     shown = " ".join(quoted.split())

@@ -242,7 +242,11 @@ def test_a_base_that_is_not_there(tmp_path, base):
         ("1: 2\n", "1"),
         ("backbone:\n  paht: x\n", "backbone.paht is not a field"),
         ("defense:\n  wire:\n    vector: fp8\n", "defense.wire.vector is 'fp8': input should be 'fp32'"),
-        ("defense: {kind: magic}\n", "defense.kind is 'magic'"),
+        ("defense: {kind: magic}\n", "defense.kind is 'magic'; use one of 'none', 'masked', 'ckks', 'bfv'"),
+        ("defense: {grid: {bits: 12}}\n", "defense.grid is not a field"),
+        ("defense: {kind: bfv, grid: {bits: 99}}\n", "defense.grid.bits is 99: input should be less than"),
+        ("defense: {kind: ckks, grid: {scale: {vector: 0}}}\n", "defense.grid.scale.vector is 0"),
+        ("defense: {kind: ckks, encryption: secret}\n", "defense.encryption is 'secret': input should be 'public'"),
         ("seed: -1\n", "seed is -1: input should be greater than or equal to 0"),
         ("seed: 1.5\n", "seed is 1.5"),
         ("threads: 0\n", "threads is 0"),
@@ -288,3 +292,13 @@ def test_nothing_can_be_changed_afterwards():
 
     with pytest.raises(ValidationError):
         RunConfig().seed = 3
+
+
+def test_a_defense_of_another_kind_starts_anew_and_comes_back(tmp_path):
+    base = written(tmp_path, "defense: {kind: bfv, min_clients: 5, wire: {vector: int8}}\n")
+    config = load_config(base, ["defense.grid.clip.vector=3", "defense.encryption=symmetric"])
+    assert (config.defense.kind, config.defense.min_clients) == ("bfv", 5)
+    assert config.defense.grid.clip.vector == 3 and config.defense.grid.clip.scores == 1
+    assert parse_config(config.model_dump(mode="json"), "again") == config
+    other = load_config(base, ["defense.kind=ckks"])
+    assert (other.defense.min_clients, other.defense.wire.vector) == (3, "fp16")

@@ -6,7 +6,7 @@ from rounds import EXACT, STEPS, Failing, clients, federation, play, recording
 from tiny import examples, task, tiny_backbone
 
 from defenses.frame import SERVER, peek
-from defenses.specs import DefenseSpec
+from defenses.specs import ClearSpec
 from defenses.upload import UploadKind
 from defenses.view import Direction, ServerView
 from ifedpriv.errors import UserError
@@ -125,7 +125,7 @@ def test_failures_that_differ_make_no_difference_to_the_others_draws():
     assert np.array_equal(whole.arrays["coefficients"], only.arrays["coefficients"])
 
 
-@pytest.mark.parametrize("spec", [DefenseSpec(), EXACT])
+@pytest.mark.parametrize("spec", [ClearSpec(), EXACT])
 def test_traffic_and_recording_are_the_frames(tmp_path, spec):
     who = clients(4, 7, 5, held_out=3)
     with recording(tmp_path, spec) as view:
@@ -167,7 +167,7 @@ def test_the_recording_holds_the_very_bytes_that_the_server_got(tmp_path, monkey
 
 def test_a_coarse_wire_shows_in_the_state_for_everybody():
     """Clients calibrate on the vector that they heard, and the server goes on from the same one."""
-    state, _ = play(federation(clients(6, 6), defense=DefenseSpec()), 2)
+    state, _ = play(federation(clients(6, 6), defense=ClearSpec()), 2)
     rounded = state.arrays["vector"].astype(np.float16).astype(np.float32)
     assert np.array_equal(state.arrays["vector"], rounded)
     exact, _ = play(federation(clients(6, 6)), 2)

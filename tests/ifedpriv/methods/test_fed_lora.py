@@ -9,7 +9,7 @@ from defenses.defense import Defense
 from defenses.entropy import InsecureSeeded
 from defenses.ledger import Ledger
 from defenses.session import RoundInfo
-from defenses.specs import DefenseSpec, WireSpec
+from defenses.specs import ClearSpec, WireSpec
 from defenses.upload import UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -115,7 +115,7 @@ def test_one_client_is_plain_training(backbone):
     """FedAvg with one client is Adam on A and B, restarted each round: here by hand, on weights of our own."""
     method = FedLora(SPEC.model_copy(update={"schedule": "constant"}), backbone, TASK, seed=3)
     clients = Clients([client()], method.takes_part)
-    exact = DefenseSpec(wire=WireSpec(weights="fp32"))
+    exact = ClearSpec(wire=WireSpec(weights="fp32"))
     federation = Federation(
         method,
         Defense.from_spec(exact),
@@ -161,7 +161,7 @@ def test_the_aggregate_is_the_mean_weighted_by_examples(backbone):
     kind, layout = method.asks(0)
     assert kind is UploadKind.WEIGHTS
     info = RoundInfo(0, kind, (0, 1), layout)
-    defense = Defense.from_spec(DefenseSpec(wire=WireSpec(weights="fp32")))
+    defense = Defense.from_spec(ClearSpec(wire=WireSpec(weights="fp32")))
     server, uploads = defense.server(info), []
     for one in people:
         upload = method.client_step(state, one, np.random.default_rng(one.number)).upload

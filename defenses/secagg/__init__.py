@@ -1,0 +1,1 @@
+"""Sums that a server can open without opening any summand."""

@@ -1,0 +1,316 @@
+"""The server's end of a masked round: it routes, adds up what is masked, and at the end takes the masks off the sum.
+
+Invariant: masked inputs are added as they come and never kept; what is refused names its sender and leaves the
+session as it was; a round ends in the exact sum over the clients that survived it, or in an error.
+
+Reference: Bonawitz et al., CCS 2017, figure 4; Bell et al., CCS 2020, for the sparse graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+
+from defenses.errors import ProtocolError
+from defenses.frame import SERVER
+from defenses.grid import scales
+from defenses.ring import UIntArray
+from defenses.secagg.masked import derived
+from defenses.secagg.masked.directory import Directory
+from defenses.secagg.masked.messages import (
+    Advertise,
+    Consistency,
+    Inbox,
+    MaskedInput,
+    Message,
+    Roster,
+    Shares,
+    Signatures,
+    Survivors,
+    Unmask,
+    encode,
+    peek,
+    read,
+)
+from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
+from defenses.secagg.masked.policy import Policy, Terms
+from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
+from defenses.secagg.masked.unmask import Broken, take_off
+from defenses.session import Aggregate, RoundInfo, refusal
+from defenses.upload import UploadKind
+
+
+class MaskedServer:
+    """The server in one round; it draws no randomness and knows no secret.
+
+    Args:
+        round_info: the round, with the context as the server knows it.
+        policy: the clients' policy.
+        directory: the key directory, by which the server tells whose message is false.
+    """
+
+    def __init__(self, round_info: RoundInfo, policy: Policy, directory: Directory) -> None:
+        self.terms = Terms.of(round_info, policy, directory)
+        self.phase = ServerPhase.ADVERTISING
+        self._waiting = set(range(self.terms.graph.clients))
+        self._lost: set[int] = set()
+        self._got = Collected(np.zeros(self.terms.slots, dtype=self.terms.grid.ring.dtype))
+        self._failure = ""
+        self._total: UIntArray | None = None
+        self._aggregate: Aggregate | None = None
+
+    @property
+    def round(self) -> RoundInfo:
+        """The round."""
+        return self.terms.round
+
+    @property
+    def waiting_for(self) -> tuple[int, ...]:
+        """Clients whose answer in this phase is neither there nor given up, ascending."""
+        return tuple(self._number(place) for place in sorted(self._waiting))
+
+    def receive(self, sender: int, frame: bytes) -> dict[int, list[bytes]]:
+        """Take a frame from one client; once nobody is waited for, the frames of the next phase, by recipient.
+
+        Raises:
+            FrameError: the bytes are no message of this protocol.
+            ProtocolError: the message may not come from this sender, not now, or holds something false.
+        """
+        header = peek(frame)
+        name = header.kind.__name__
+        step = SERVER_TRANSITIONS.get(self.phase)
+        place = self.terms.places.get(sender, -1)
+        for wrong, why in (
+            (step is None, self._failure or "the round is over"),
+            (header.sender != sender, f"it names {header.sender} as its sender"),
+            (place < 0, f"the sender is not in the roster of {self._describe()}"),
+            (
+                header.round != self.round.number or header.binding != self.terms.binding[:8],
+                "it belongs to another round, roster, directory, policy or context",
+            ),
+            (
+                step is not None and header.kind is not step.takes,
+                f"it takes {step.takes.__name__}" if step else "",
+            ),
+            (place in self._lost, "the sender was declared lost"),
+            (place in self._got.answered(self.phase), "the sender has sent it already"),
+            (place not in self._waiting, "the sender is not asked"),
+        ):
+            if wrong:
+                raise self._refusal(name, sender, why)
+        message = read(header, frame, self.terms.graph.clients)
+        match message:
+            case Advertise():
+                self._take_advert(place, message)
+            case Shares():
+                self._take_shares(place, message)
+            case MaskedInput():
+                self._take_input(place, message)
+            case Consistency():
+                self._take_signature(place, message)
+            case Unmask():
+                self._take_opened(place, message)
+        self._waiting.discard(place)
+        return self._advance()
+
+    def lost(self, clients: Collection[int]) -> dict[int, list[bytes]]:
+        """Wait for these clients no longer. What has arrived from one still counts."""
+        strangers = sorted(set(clients) - set(self.round.roster))
+        if strangers:
+            raise self._refusal(
+                f"the loss of clients {sorted(clients)}", None, f"{strangers} are not in the roster"
+            )
+        if self.phase not in SERVER_TRANSITIONS:
+            return {}
+        self._lost |= {self.terms.places[client] for client in clients}
+        self._waiting -= self._lost
+        return self._advance()
+
+    def _take_advert(self, place: int, message: Advertise) -> None:
+        keys = message.channel_key, message.mask_key
+        if not derived.advert_holds(self.terms, self._number(place), *keys, message.signature):
+            raise self._refusal("Advertise", self._number(place), "its signature does not hold")
+        self._got.adverts[place] = b"".join((*keys, message.signature))
+
+    def _take_shares(self, place: int, message: Shares) -> None:
+        there = self._neighbours_in(place, self._got.adverts)
+        if len(message.deals) != len(there):
+            why = f"it deals to {len(message.deals)} neighbours, where {len(there)} are there"
+            raise self._refusal("Shares", self._number(place), why)
+        self._got.deals[place] = dict(zip(there, message.deals, strict=True))
+        self._got.commitments[place] = message.seed_commitment + message.own_commitments
+
+    def _take_input(self, place: int, message: MaskedInput) -> None:
+        ring = self.terms.grid.ring
+        size = ring.packed_size(self.terms.slots)
+        if len(message.elements) != size:
+            why = f"it has {len(message.elements)} bytes of elements, where {self.terms.slots} take {size}"
+            raise self._refusal("MaskedInput", self._number(place), why)
+        # Added straight from the frame, since a copy of it would cost as much as the addition.
+        np.add(
+            self._got.total,
+            np.frombuffer(message.elements, dtype=ring.dtype.newbyteorder("<")),
+            out=self._got.total,
+        )
+        self._got.inputs.add(place)
+
+    def _take_signature(self, place: int, message: Consistency) -> None:
+        lists = sorted(self._got.deals), sorted(self._got.inputs)
+        if not derived.lists_hold(self.terms, self._number(place), *lists, message.signature):
+            raise self._refusal(
+                "Consistency", self._number(place), "its signature does not hold for the lists sent"
+            )
+        self._got.signatures[place] = message.signature
+
+    def _take_opened(self, place: int, message: Unmask) -> None:
+        holder = self._number(place)
+        theirs = {place, *self._neighbours_in(place, self._got.deals)}
+        if len(message.of) != len(message.shares) or not set(message.of) <= theirs:
+            raise self._refusal("Unmask", holder, "its shares are not one each of the sender's neighbours")
+        for dealer, share in zip(message.of, message.shares, strict=True):
+            secret = derived.SEED if dealer in self._got.inputs else derived.MASK_KEY
+            made = derived.share_commitment(self.terms, self._number(dealer), holder, secret, share)
+            if made != self._got.commitment(dealer, place, secret):
+                why = f"its share of client {self._number(dealer)} is not the one that was committed to"
+                raise self._refusal("Unmask", holder, why)
+        self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
+
+    def _advance(self) -> dict[int, list[bytes]]:
+        """Go on once nobody is waited for: to the next phase and its frames, or to the end."""
+        step = SERVER_TRANSITIONS.get(self.phase)
+        if step is None or self._waiting:
+            return {}
+        done = self._got.answered(self.phase)
+        if step.sends is not None and len(done) < self.terms.quorum:
+            return self._fail(
+                f"{len(done)} clients are left of {self.terms.graph.clients} after {self.phase}, "
+                f"and a sum takes {self.terms.quorum}"
+            )
+        self.phase = step.then
+        if step.sends is None:
+            return {}
+        self._waiting = set(done) - self._lost
+        # Whoever is lost already cannot be waited for, so the next phase may be over before it has begun.
+        return self._frames(step.sends, self._waiting) or self._advance()
+
+    def _frames(self, kind: type[Message], recipients: Iterable[int]) -> dict[int, list[bytes]]:
+        got = self._got
+        result = {}
+        for place in sorted(recipients):
+            message: Message
+            if kind is Roster:
+                adverts = [got.adverts[other] for other in self._neighbours_in(place, got.adverts)]
+                message = Roster(tuple(sorted(got.adverts)), tuple(adverts))
+            elif kind is Inbox:
+                deals = [got.deals[other][place] for other in self._neighbours_in(place, got.deals)]
+                message = Inbox(tuple(sorted(got.deals)), tuple(deals))
+            elif kind is Survivors:
+                message = Survivors(tuple(sorted(got.inputs)))
+            else:
+                signatures = [got.signatures[other] for other in self._neighbours_in(place, got.signatures)]
+                message = Signatures(tuple(sorted(got.signatures)), tuple(signatures))
+            result[self._number(place)] = [self._encode(message)]
+        return result
+
+    def sum(self) -> UIntArray:
+        """The exact sum as ring elements, the numbers and then the weight: all that the server can work out.
+
+        Raises:
+            ProtocolError: somebody is still expected, or the round has failed.
+        """
+        self.aggregate()
+        assert self._total is not None
+        return self._total.copy()
+
+    def aggregate(self) -> Aggregate:
+        """The weighted mean over the survivors; asking again gives the same.
+
+        Raises:
+            ProtocolError: somebody is still expected, or the round has failed; the sentence says at whom or why.
+        """
+        if self.waiting_for:
+            raise self._refusal(
+                "to aggregate",
+                None,
+                f"clients {list(self.waiting_for)} have neither sent nor been declared lost",
+            )
+        if self._aggregate is None and not self._failure:
+            self._finish()
+        if self._aggregate is None:
+            raise self._refusal("to aggregate", None, self._failure)
+        return self._aggregate
+
+    def _finish(self) -> None:
+        """Take the masks off and read the sum; the result, or why there is none, is kept."""
+        terms, got = self.terms, self._got
+        try:
+            self._total = take_off(terms, got)
+            scale = scales(self.round.layout, dict(terms.policy.scale))
+            means, weight = terms.grid.dequantise(self._total, scale)
+        except (Broken, ProtocolError) as error:
+            self._fail(str(error))
+            return
+        contributors = tuple(self._number(place) for place in sorted(got.inputs))
+        self._aggregate = Aggregate(
+            self.round.layout.unflatten(means),
+            float(weight),
+            contributors,
+            self.round.kind,
+            self.round.number,
+        )
+
+    def _neighbours_in(self, place: int, those: Collection[int]) -> list[int]:
+        return [other for other in self.terms.graph.neighbours(place) if other in those]
+
+    def _number(self, place: int) -> int:
+        return self.round.roster[place]
+
+    def _encode(self, message: Message) -> bytes:
+        return encode(
+            message,
+            clients=self.terms.graph.clients,
+            round_number=self.round.number,
+            sender=SERVER,
+            binding=self.terms.binding,
+        )
+
+    def _fail(self, why: str) -> dict[int, list[bytes]]:
+        self.phase, self._failure, self._waiting = ServerPhase.FAILED, why, set()
+        return {}
+
+    def save(self) -> bytes:
+        """The session's state; before the end it shows nobody's upload."""
+        facts = {
+            "round": self.round.to_dict(),
+            "phase": str(self.phase),
+            "binding": self.terms.binding.hex(),
+            "waiting": sorted(self._waiting),
+            "lost": sorted(self._lost),
+            "failure": self._failure,
+        }
+        return pack_server(facts, self._got)
+
+    @classmethod
+    def load(cls, data: bytes, policy: Callable[[UploadKind], Policy], directory: Directory) -> MaskedServer:
+        """A session from what `save` gave, under the same policy and directory."""
+        facts, got = unpack_server(data)
+        info = RoundInfo.from_dict(facts["round"])
+        session = cls(info, policy(info.kind), directory)
+        if facts["binding"] != session.terms.binding.hex():
+            raise session._refusal("a saved session", None, "it is of another policy or directory")
+        session.phase = ServerPhase(facts["phase"])
+        session._waiting, session._lost = set(facts["waiting"]), set(facts["lost"])
+        session._failure = facts["failure"]
+        got.total = got.total.astype(session.terms.grid.ring.dtype)
+        session._got = got
+        return session
+
+    def _describe(self) -> str:
+        return f"round {self.round.number} of kind {self.round.kind}"
+
+    def _refusal(self, message: str, sender: int | None, why: str) -> ProtocolError:
+        return refusal("server", self.phase, message, sender, why)
+
+    def __repr__(self) -> str:
+        return f"MaskedServer(round={self.round.number}, phase={self.phase}, {len(self._got.inputs)} inputs)"
