@@ -1,0 +1,201 @@
+"""What guesses amount to: each compared with the truth of its vector, and with its controls.
+
+The invariant: every mean and every interval is over vectors, and a number never stands without the same number for
+guesses that were made without the vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from attacks._attack import Answer, Content, Finding, Guess, Knowledge, Members, Scope, Verdict, Who
+from attacks._controls import NEAREST, controls_of
+from attacks._metrics import RULES, Truth, interval_of, judge, measure, private_strings
+from attacks._targets import Target
+from attacks._tokens import COMMON, inner_tokens
+from defenses.upload import UploadKind
+from defenses.view import Computes
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
+
+if TYPE_CHECKING:
+    from attacks._score import Subject
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Pool:
+    """The candidates as the judge sees them."""
+
+    index: Mapping[tuple[str, int, str], int]
+    strings: tuple[frozenset[str], ...]
+    tokens: tuple[frozenset[int], ...]
+
+
+def score(
+    subject: Subject,
+    guesses: Sequence[Guess],
+    targets: Mapping[Scope, Sequence[Target]],
+    random: Sequence[Guess] = (),
+) -> tuple[Finding, ...]:
+    """What each guess amounts to.
+
+    Args:
+        subject: what was attacked.
+        guesses: the attack's.
+        targets: the vectors of each scope, in the order of the guesses' answers.
+        random: the same attack's guesses on a `random_view`.
+    """
+    judge_one = _Judge(subject)
+    by_name = {(guess.method, guess.scope): guess for guess in random if guess.answers}
+    found: list[Finding] = []
+    for guess in guesses:
+        if guess.refused:
+            found.append(_not_evaluable(guess, guess.refused))
+        elif subject.truth is None:
+            found.append(_not_evaluable(guess, f"guessed and not scored: {subject.why_no_truth}"))
+        else:
+            control = by_name.get((guess.method, guess.scope))
+            found += judge_one.findings(guess, targets[guess.scope], control)
+    return tuple(found)
+
+
+def _not_evaluable(guess: Guess, why: str) -> Finding:
+    vectors = len(guess.answers)
+    return Finding(
+        guess.attack, guess.method, guess.scope, "", None, None, vectors, (), Verdict.NOT_EVALUABLE, why
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Judge:
+    """Truths of one subject, made when they are first asked for."""
+
+    subject: Subject
+    _truths: dict[Who, Truth] = field(default_factory=dict)
+    _pool: _Pool | None = None
+    _content: NDArray[np.bool_] | None = None
+
+    def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
+        subject = self.subject
+        truths = [self.truth(answer.who) for answer in guess.answers]
+        values = _by_metric([a.content for a in guess.answers], truths)
+        contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
+        controls = {name: _by_metric(made, truths) for name, made in contents.items()}
+        precision = values.get("corpus precision")
+        found = []
+        for metric, numbers in values.items():
+            beside = {name: made[metric] for name, made in controls.items() if metric in made}
+            verdict: Verdict | None = None
+            why = ""
+            if metric in RULES:
+                verdict, why = judge(
+                    metric,
+                    numbers,
+                    {name: made for name, made in beside.items() if name != NEAREST},
+                    pool=len(subject.knowledge.pool),
+                    precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
+                    chance=self._chance(guess.answers, truths) if metric == "corpus recall" else None,
+                )
+            means = tuple((name, float(np.mean(made))) for name, made in sorted(beside.items()))
+            found.append(
+                Finding(
+                    guess.attack,
+                    guess.method,
+                    guess.scope,
+                    metric,
+                    float(np.mean(numbers)),
+                    interval_of(numbers),
+                    len(numbers),
+                    means,
+                    verdict,
+                    why,
+                )
+            )
+        return found
+
+    def truth(self, who: Who) -> Truth:
+        """What is true of one vector."""
+        if who not in self._truths:
+            self._truths[who] = self._make(who)
+        return self._truths[who]
+
+    def _make(self, who: Who) -> Truth:
+        subject = self.subject
+        assert subject.truth is not None
+        numbers = self._contributors() if who.client is None else [who.client]
+        examples = [e for n in numbers for e in subject.truth[n] if who.label in (None, e.label)]
+        if self._content is None:
+            self._content = content_tokens(subject.backbone, subject.knowledge)
+        content, pool = self._content, self._of_pool(self._content)
+        inner = inner_tokens(subject.backbone, subject.knowledge.task, examples)
+        classes = max(1, subject.knowledge.task.n_classes)
+        counts = np.bincount([max(e.label, 0) for e in examples], minlength=classes)
+        return Truth(
+            tokens=frozenset(t for ids in inner for t in ids if content[t]),
+            strings=frozenset().union(*(private_strings(e.text) for e in examples)),
+            members=frozenset(pool.index[_key_of(e)] for e in examples if _key_of(e) in pool.index),
+            examples=len(examples),
+            shares=counts / counts.sum(),
+            content=content,
+            pool_strings=pool.strings,
+            pool_tokens=pool.tokens,
+            decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
+        )
+
+    def _contributors(self) -> list[int]:
+        view = self.subject.view
+        if Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes:
+            return sorted({frame.sender for frame in view.uploads(UploadKind.VECTOR)})
+        return sorted(
+            {n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster}
+        )
+
+    def _of_pool(self, content: NDArray[np.bool_]) -> _Pool:
+        if self._pool is None:
+            knowledge = self.subject.knowledge
+            inner = (
+                inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
+            )
+            self._pool = _Pool(
+                {_key_of(example): i for i, example in enumerate(knowledge.pool)},
+                tuple(private_strings(example.text) for example in knowledge.pool),
+                tuple(frozenset(token for token in ids if content[token]) for ids in inner),
+            )
+        return self._pool
+
+    def _chance(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> float | None:
+        """For a single vector: how likely a blind choice of as many candidates holds as many members or more."""
+        if len(answers) != 1 or not isinstance(answers[0].content, Members):
+            return None
+        content, truth = answers[0].content, truths[0]
+        hits = len(set(content.ranked[: content.chosen]) & truth.members)
+        pool = len(self.subject.knowledge.pool)
+        return float(stats.hypergeom.sf(hits - 1, pool, len(truth.members), content.chosen))
+
+
+def content_tokens(backbone: Backbone, knowledge: Knowledge) -> NDArray[np.bool_]:
+    """Tokens that count, bool over the vocabulary: none that half of the public texts hold, and no special ones."""
+    counts = np.zeros(int(backbone.head.weight.shape[0]))
+    inner = inner_tokens(backbone, knowledge.task, knowledge.public) if knowledge.public else []
+    for ids in inner:
+        counts[list(set(ids))] += 1
+    counts = counts / max(1, len(inner))
+    content = counts < COMMON
+    content[[i for i in backbone.tokenizer.all_special_ids if i < len(content)]] = False
+    return np.asarray(content)
+
+
+def _by_metric(contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str, list[float]]:
+    rows = [measure(content, truth) for content, truth in zip(contents, truths, strict=True)]
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: [row[name] for row in rows] for name in shared}
+
+
+def _key_of(example: Example) -> tuple[str, int, str]:
+    return example.text, example.label, example.answer

@@ -1,0 +1,274 @@
+"""From an argument list to an exit code: open the recording, guess, judge, print.
+
+The invariant: a script, ``python -m`` and `ifedpriv attack` run the very same module under its own name, and private
+texts are printed only when they are asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import json
+import secrets
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attacks
+import ifedpriv
+from attacks import ATTACKS
+from ifedpriv.errors import InputError, UserError
+
+if TYPE_CHECKING:
+    from attacks._attack import Attack, Finding, Guess, Progress
+    from attacks._score import Subject
+
+SCHEMA = 1
+LEAKS = 3
+"""Exit code where ``--fail-on-leak`` is given and a verdict is *works* or *severe*."""
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run an attack's script: hands over to `ifedpriv attack NAME`, so that there is one program.
+
+    Raises:
+        SystemExit: the script started is not the file of the module that would run.
+    """
+    from ifedpriv.commands import main as program
+
+    started = getattr(sys.modules["__main__"], "__file__", None)
+    module = import_module(ATTACKS[name])
+    if (
+        started
+        and Path(started).name == f"{name}.py"
+        and Path(started).resolve() != Path(str(module.__file__)).resolve()
+    ):
+        print(
+            f"ifedpriv: error: {started} was started, and the attack that is installed is {module.__file__}\n"
+            f"ifedpriv: hint: install this checkout (pip install -e .), or say ifedpriv attack {name}",
+            file=sys.stderr,
+        )
+        return 2
+    return program(["attack", name, *(sys.argv[1:] if argv is None else argv)])
+
+
+def check_home() -> None:
+    """Refuse a stranger's package of our name.
+
+    Raises:
+        UserError: ``attacks`` does not lie beside ``ifedpriv``.
+    """
+    ours, found = (
+        Path(str(ifedpriv.__file__)).resolve().parents[1],
+        Path(str(attacks.__file__)).resolve().parents[1],
+    )
+    if ours != found:
+        raise UserError(
+            f"the package attacks was found in {found}, and ifedpriv is in {ours}",
+            "leave the folder that holds the other one, or take it off PYTHONPATH",
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that every attack takes."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        type=Path,
+        metavar="RUN_OR_VIEW",
+        help="a run's folder, or the bare folder of a recording (default: a small run made for the purpose)",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="for a bare recording: the configuration of its model and task"
+    )
+    parser.add_argument(
+        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
+    )
+    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates, for corpus")
+    parser.add_argument(
+        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
+    )
+    parser.add_argument(
+        "--covered",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the true texts in it (default: 1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice")
+    parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
+    parser.add_argument("--reveal", action="store_true", help="show guessed texts instead of their hashes")
+    parser.add_argument(
+        "--fail-on-leak", action="store_true", help=f"exit with {LEAKS} if any verdict is works or severe"
+    )
+
+
+def run(name: str, options: argparse.Namespace) -> int:
+    """Run an attack on what the options name; returns the exit code."""
+    from attacks._table import render
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    if options.pool < 2:
+        raise InputError(f"--pool is {options.pool}", "give 2 or more candidates; a claim needs 1000")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
+        with Stages() as stages:
+            path = options.target or _small_run(folder / "run", stages.show)
+            subject, guesses, findings = attack(name, path, options, folder, stages.show)
+    result = to_json(subject, guesses, findings, reveal=options.reveal)
+    if options.out is not None:
+        _write(options.out, json.dumps(result, indent=1) + "\n")
+    if options.json:
+        print_json(result)
+    else:
+        say(render(result))
+    leaks = any(finding.verdict is not None and finding.verdict.leaks for finding in findings)
+    return LEAKS if options.fail_on_leak and leaks else 0
+
+
+def attack(
+    name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
+) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
+    """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
+    from attacks._controls import random_view
+    from attacks._judge import score
+    from attacks._score import Wishes, open_subject
+    from attacks._targets import read_targets
+
+    module: Attack = import_module(ATTACKS[name])
+    wishes = Wishes(
+        config=options.config,
+        public=options.public,
+        pool_file=options.pool_file,
+        pool=options.pool,
+        covered=options.covered,
+        seed=options.seed,
+    )
+    subject = open_subject(path, wishes, progress)
+    guesses = module.guess(subject.view, subject.backbone, subject.knowledge)
+    random: tuple[Guess, ...] = ()
+    if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
+        control = random_view(subject.view, subject.backbone, subject.knowledge, folder / "random")
+        random = module.guess(control, subject.backbone, subject.knowledge)
+    targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
+    return subject, guesses, score(subject, guesses, targets, random)
+
+
+def to_json(
+    subject: Subject, guesses: Sequence[Guess], findings: Sequence[Finding], *, reveal: bool = False
+) -> dict[str, Any]:
+    """Findings and guesses as JSON.
+
+    Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
+    and the key is thrown away, so that nobody can try names out.
+    """
+    key = secrets.token_bytes(16)
+
+    def shown(text: str) -> str:
+        return text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
+
+    knowledge = subject.knowledge
+    return {
+        "schema": SCHEMA,
+        "attack": findings[0].attack if findings else "",
+        "view": {
+            "backbone": subject.view.facts.backbone,
+            "task": subject.view.facts.task,
+            "defense": subject.view.facts.defense.model_dump(mode="json"),
+            "server_computes": [str(what) for what in subject.view.facts.server_computes],
+        },
+        "knowledge": {
+            "public_texts": len(knowledge.public),
+            "provenance": knowledge.provenance,
+            "pool": len(knowledge.pool),
+            "seed": knowledge.seed,
+        },
+        "scored": subject.truth is not None,
+        "revealed": reveal,
+        "findings": [_finding(finding) for finding in findings],
+        "guesses": [_guess(guess, subject, shown) for guess in guesses],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "method": finding.method,
+        "scope": str(finding.scope),
+        "metric": finding.metric,
+        "value": finding.value,
+        "interval": list(finding.interval) if finding.interval else None,
+        "vectors": finding.vectors,
+        "controls": dict(finding.controls),
+        "verdict": str(finding.verdict) if finding.verdict is not None else None,
+        "why": finding.why,
+    }
+
+
+def _guess(guess: Guess, subject: Subject, shown: Any) -> dict[str, Any]:
+    from attacks._attack import Bag, Content, Histogram, Members
+
+    def content(of: Content) -> dict[str, Any]:
+        match of:
+            case Bag():
+                words = [str(subject.backbone.tokenizer.decode([token])) for token in of.ranked[: of.chosen]]
+                return {"words": [shown(word) for word in words]}
+            case Members():
+                texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
+                return {"certain": of.certain, "texts": texts}
+            case Histogram():
+                return {"shares": list(of.shares), "examples": of.examples}
+            case _:
+                texts = [shown(str(subject.backbone.tokenizer.decode(list(ids)))) for ids in of.texts]
+                return {"certain": of.certain, "texts": texts}
+
+    return {
+        "method": guess.method,
+        "scope": str(guess.scope),
+        "refused": guess.refused,
+        "seconds": round(guess.seconds, 3),
+        "answers": [{"who": str(answer.who), **content(answer.content)} for answer in guess.answers],
+    }
+
+
+def _small_run(folder: Path, progress: Progress) -> Path:
+    """A run without a defense on the embedded model, made to be attacked."""
+    from ifedpriv.config import parse_config
+    from ifedpriv.experiment.prepare import prepare
+    from ifedpriv.experiment.run import execute
+    from ifedpriv.experiment.rundir import RunDirectory
+
+    config = parse_config(
+        {
+            "name": "attacked",
+            "data": {"name": "topic", "train": 400, "validation": 8, "test": 32},
+            "partition": {"kind": "iid", "clients": 20, "examples_per_client": 8},
+            "method": {"guard": False, "calibration": {"rounds": 0}},
+            "evaluation": {
+                "local_icl": False,
+                "local_injection": False,
+                "every_round": False,
+                "validation_fraction": 0,
+            },
+        },
+        "the small run",
+    )
+    execute(prepare(config), RunDirectory.create(folder, config), progress)
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
+            "give a file you may write",
+        ) from error

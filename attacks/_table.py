@@ -1,0 +1,61 @@
+"""Findings as a table for a person.
+
+The invariant: it is made from the JSON that a program gets, so both say the same.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+_WIDTH = 98
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The table, with controls beside every number and reasons below."""
+    known = result["knowledge"]
+    lines = [
+        f"ifedpriv attack {result['attack']}: defense {result['view']['defense']['kind']},"
+        f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
+        "",
+    ]
+    for (method, scope), findings in _grouped(result["findings"]).items():
+        lines.append(f"{method}, {scope}")
+        if findings[0]["value"] is None:
+            lines += [*textwrap.wrap(f"not evaluable: {findings[0]['why']}", _WIDTH, initial_indent="  "), ""]
+            continue
+        lines.append(f"  {'metric':<19}{'value [95% interval]':<24}{'best and other controls'}")
+        for finding in findings:
+            lines += _row(finding)
+        for finding in findings:
+            if finding["verdict"] is not None:
+                said = f"{finding['metric']}: {finding['verdict'].upper()}, {finding['why']}"
+                lines += textwrap.wrap(said, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines.append("")
+    if result["scored"]:
+        lines.append("Intervals are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md.")
+    else:
+        lines.append("Nothing was scored; --json lists what was guessed.")
+    if not result["revealed"]:
+        lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
+    return "\n".join(lines)
+
+
+def _row(finding: Mapping[str, Any]) -> list[str]:
+    value = f"{finding['value']:.3f}"
+    if finding["interval"]:
+        value += f" [{finding['interval'][0]:.3f}, {finding['interval'][1]:.3f}]"
+    lower = finding["metric"] == "total variation"
+    ordered = sorted(finding["controls"].items(), key=lambda item: item[1] if lower else -item[1])
+    controls = "; ".join(f"{name} {number:.3f}" for name, number in ordered) or "none"
+    wrapped = textwrap.wrap(controls, _WIDTH - 45)
+    first = f"  {finding['metric']:<19}{value:<24}{wrapped[0]}"
+    return [first, *(" " * 45 + rest for rest in wrapped[1:])]
+
+
+def _grouped(findings: list[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault((finding["method"], finding["scope"]), []).append(finding)
+    return groups

@@ -1,0 +1,116 @@
+"""What the attacks get from undefended uploads of the shipped model, by number of examples behind a vector.
+
+    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000]
+
+Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number
+of examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell. The file is not called
+attacks.py: a script's folder comes first on the path, and it would hide the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _shared import RESULTS, machine, print_machine, store
+
+from attacks._controls import NEAREST
+from attacks._launch import add_arguments, attack, to_json
+from ifedpriv.config import parse_config
+from ifedpriv.experiment.prepare import prepare
+from ifedpriv.experiment.run import execute
+from ifedpriv.experiment.rundir import RunDirectory
+
+TASK = "topic"
+SHOWN = {
+    "labels": ("total variation", "exact counts"),
+    "invert": (
+        "average precision",
+        "token recall",
+        "token F1",
+        "private strings",
+        "corpus recall",
+        "corpus precision",
+    ),
+}
+
+
+def record(folder: Path, examples: int, vectors: int) -> Path:
+    """A recording of so many clients with so many examples each."""
+    data = {"name": TASK, "train": vectors * examples + 60, "validation": 8, "test": 16}
+    off = {"local_icl": False, "local_injection": False, "every_round": False, "validation_fraction": 0}
+    config = parse_config(
+        {
+            "name": f"k{examples}",
+            "threads": 1,
+            "data": data,
+            "partition": {"kind": "iid", "clients": vectors, "examples_per_client": examples},
+            "method": {"guard": False, "calibration": {"rounds": 0}},
+            "evaluation": off,
+        },
+        "the benchmark",
+    )
+    execute(prepare(config), RunDirectory.create(folder, config))
+    return folder
+
+
+def cell(examples: int, vectors: int, pool: int) -> dict[str, Any]:
+    """All findings of both attacks at one number of examples."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    found: dict[str, Any] = {"examples": examples, "vectors": vectors}
+    with tempfile.TemporaryDirectory() as folder:
+        run = record(Path(folder) / "run", examples, vectors)
+        for name in SHOWN:
+            options = parser.parse_args(["--pool", str(max(pool, 2 * vectors * examples))])
+            started = time.process_time()
+            place = Path(folder) / name
+            place.mkdir()
+            subject, guesses, findings = attack(name, run, options, place, lambda *_: None)
+            result = to_json(subject, guesses, findings)
+            found[name] = result["findings"]
+            found["pool"] = result["knowledge"]["pool"]
+            found[f"{name} seconds"] = round(time.process_time() - started, 1)
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """A line a metric."""
+    for name, metrics in SHOWN.items():
+        for finding in found[name]:
+            if finding["metric"] in metrics:
+                controls = [item for item in finding["controls"].items() if item[0] != NEAREST]
+                lower = finding["metric"] == "total variation"
+                best = (
+                    (min if lower else max)(controls, key=lambda item: item[1]) if controls else ("none", 0)
+                )
+                print(
+                    f"k={found['examples']:<3} {finding['method']:<12} {finding['scope']:<15} {finding['metric']:<18} "
+                    f"{finding['value']:.3f} (best control {best[1]:.3f}, {best[0]}) {finding['verdict']}"
+                )
+
+
+def main() -> None:
+    """Measure every cell and print it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--vectors", type=int, default=20)
+    parser.add_argument("--pool", type=int, default=1000)
+    options = parser.parse_args()
+    facts = machine(1)
+    print_machine(facts)
+    path = RESULTS / "attacks.json"
+    cells = json.loads(path.read_text())["cells"] if path.exists() else []
+    for examples in options.examples:
+        found = cell(examples, options.vectors, options.pool)
+        cells = sorted([c for c in cells if c["examples"] != examples] + [found], key=lambda c: c["examples"])
+        store("attacks", {"machine": facts, "task": TASK, "cells": cells})
+        show(found)
+
+
+if __name__ == "__main__":
+    main()

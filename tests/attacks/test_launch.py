@@ -1,0 +1,221 @@
+"""Attacks as a user starts them: tables, JSON, exit codes, and one sentence for every mistake."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from attacked import attacked_config, attacked_run
+from program import ROOT, called, environment
+from tiny import save_checkpoint, write_config
+
+import attacks
+from attacks import ATTACKS
+from attacks._launch import LEAKS, check_home
+from ifedpriv.errors import UserError
+
+POOL = ("--pool", "150")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return attacked_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def spoilt(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "spoilt")
+
+
+def test_labels_leak_and_the_gate_closes(run):
+    said = called("attack", "labels", run, "--fail-on-leak")
+    assert said.code == LEAKS, said
+    assert "total variation" in said.out
+    assert "WORKS" in said.out or "SEVERE" in said.out
+    assert "uniform" in said.out
+    assert said.err == ""
+    assert called("attack", "labels", run).code == 0
+
+
+def test_json_has_controls_and_hides_texts(run, tmp_path):
+    said = called("attack", "invert", run, *POOL, "--json", "--out", tmp_path / "a" / "found.json")
+    assert said.code == 0, said
+    result = json.loads(said.out)
+    assert json.loads((tmp_path / "a" / "found.json").read_text()) == result
+    by_name = {(f["method"], f["scope"], f["metric"]): f for f in result["findings"]}
+    recall = by_name["corpus", "single uploads", "corpus recall"]
+    assert recall["vectors"] == 6
+    assert recall["verdict"] == "not evaluable"
+    assert "candidates, and a claim needs 1000" in recall["why"]
+    assert {"prior only", "random vector", "another client's vector"} <= set(recall["controls"])
+    assert "lovely" not in said.out
+    assert "good" not in json.dumps(result["guesses"])
+    revealed = json.loads(called("attack", "invert", run, *POOL, "--json", "--reveal").out)
+    texts = [
+        t for g in revealed["guesses"] if g["method"] == "corpus" for a in g["answers"] for t in a["texts"]
+    ]
+    assert any("good" in text or "bad" in text or "one" in text for text in texts)
+
+
+def test_equal_words_have_equal_hashes_within_a_report_only(run):
+    first, second = (json.loads(called("attack", "invert", run, *POOL, "--json").out) for _ in range(2))
+    words = [
+        [a["words"] for g in r["guesses"] if g["method"] == "unmix" for a in g["answers"]]
+        for r in (first, second)
+    ]
+    assert {len(word) for words_ in words[0] for word in words_} == {12}
+    assert not set(words[0][0]) & set(words[1][0])
+
+
+def test_a_script_is_the_same_program(run):
+    done = subprocess.run(
+        [sys.executable, "attacks/labels.py", str(run)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == called("attack", "labels", run).out
+
+
+def test_a_checkouts_script_does_not_run_another_installation(tmp_path):
+    (tmp_path / "labels.py").write_text((ROOT / "attacks" / "labels.py").read_text())
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "labels.py")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "was started, and the attack that is installed is" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_strangers_package_is_refused(monkeypatch, tmp_path):
+    check_home()
+    monkeypatch.setattr(attacks, "__file__", str(tmp_path / "attacks" / "__init__.py"))
+    with pytest.raises(UserError, match="the package attacks was found in"):
+        check_home()
+
+
+def test_naming_attacks_imports_none():
+    code = "import sys, attacks; sys.exit(bool({m for m in sys.modules if m.startswith('attacks.')}))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), check=False).returncode == 0
+    )
+    assert set(ATTACKS.values()) == {f"attacks.{name}" for name in ATTACKS}
+
+
+# ---- what can be given wrongly
+
+
+def test_no_such_folder(tmp_path):
+    assert "holds no frames.bin" in called("attack", "labels", tmp_path).refusal()
+
+
+def test_a_run_without_a_recording(spoilt):
+    shutil.rmtree(spoilt / "view")
+    assert "has no recording" in called("attack", "labels", spoilt).refusal()
+
+
+def test_another_model(spoilt, tmp_path):
+    text = (spoilt / "config.yaml").read_text()
+    other = save_checkpoint(tmp_path / "other", seed=9)
+    old = next(line for line in text.splitlines() if "path:" in line and "model" in line)
+    (spoilt / "config.yaml").write_text(text.replace(old, f"  path: {other}"))
+    assert "was recorded with model" in called("attack", "labels", spoilt).refusal()
+
+
+def test_another_template(spoilt):
+    facts = json.loads((spoilt / "view" / "view.json").read_text())
+    (spoilt / "view" / "view.json").write_text(json.dumps({**facts, "task": "0" * 64}))
+    assert "another template" in called("attack", "labels", spoilt).refusal()
+
+
+def test_another_version(spoilt):
+    facts = json.loads((spoilt / "view" / "view.json").read_text())
+    (spoilt / "view" / "view.json").write_text(json.dumps({**facts, "schema": 99}))
+    assert "view has schema 99" in called("attack", "labels", spoilt).refusal()
+
+
+def test_a_truncated_recording_is_what_is_left_of_it(spoilt):
+    frames = spoilt / "view" / "frames.bin"
+    frames.write_bytes(frames.read_bytes()[: 8 + 3 * 200])
+    said = called("attack", "labels", spoilt)
+    assert said.code == 0, said
+    assert "a claim needs 5" in said.out
+
+
+def test_a_damaged_recording(spoilt):
+    frames = spoilt / "view" / "frames.bin"
+    data = bytearray(frames.read_bytes())
+    data[100] ^= 1
+    frames.write_bytes(data)
+    said = called("attack", "labels", spoilt)
+    assert said.code != 0
+    assert "frames.bin is damaged" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_other_texts_than_the_recordings(run, spoilt):
+    text = (spoilt / "config.yaml").read_text()
+    assert "\nseed: 0\n" in text
+    (spoilt / "config.yaml").write_text(text.replace("\nseed: 0\n", "\nseed: 1\n"))
+    assert (
+        "is not that of the texts that the configuration gives it"
+        in called("attack", "labels", spoilt).refusal()
+    )
+
+
+def test_a_pool_without_a_member(run, tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"text": "nobody wrote this", "label": "A"}\n')
+    assert "holds no text of any client" in called("attack", "invert", run, "--pool-file", pool).refusal()
+    pool.write_text('{"text": "nobody wrote this", "label": "C"}\n')
+    assert "which is no label word" in called("attack", "invert", run, "--pool-file", pool).refusal()
+    assert "does not exist" in called("attack", "invert", run, "--pool-file", tmp_path / "none").refusal()
+
+
+def test_a_senseless_pool(run):
+    assert "--pool is 1" in called("attack", "invert", run, "--pool", "1").refusal()
+    assert "--covered is 0" in called("attack", "invert", run, "--covered", "0").refusal()
+
+
+def test_a_bare_recording(run, tmp_path):
+    bare = shutil.copytree(run / "view", tmp_path / "bare")
+    assert "the one that ships with the package" in called("attack", "labels", bare).refusal()
+    config = write_config(tmp_path / "config.yaml", attacked_config(tmp_path))
+    said = called("attack", "labels", bare, "--config", config)
+    assert said.code == 0, said
+    assert "guessed and not scored" in " ".join(said.out.split())
+    listed = json.loads(called("attack", "labels", bare, "--config", config, "--json").out)
+    assert listed["scored"] is False
+    assert len(listed["guesses"][0]["answers"]) == 6
+    assert sum(listed["guesses"][0]["answers"][0]["shares"]) == pytest.approx(1)
+
+
+# ---- what a defense leaves
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    return attacked_run(tmp_path_factory.mktemp("masked"), defense={"kind": "masked"})
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_under_masks_only_the_sum_is_attacked(masked, name):
+    said = called("attack", name, masked, *POOL, "--json")
+    assert said.code == 0, said
+    result = json.loads(said.out)
+    singles = [f for f in result["findings"] if f["scope"] == "single uploads"]
+    assert singles
+    assert {(f["verdict"], f["why"]) for f in singles} == {
+        ("not evaluable", "the view holds only sums over 6 clients")
+    }
+    whole = [f for f in result["findings"] if f["scope"] == "the aggregate"]
+    assert all(f["vectors"] == 1 for f in whole)
+    assert any(f["controls"] for f in whole)

@@ -1,0 +1,101 @@
+"""That the attacks find what is there on the shipped model, and nothing where nothing is."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from attacks._attack import Bag, Histogram, Knowledge, Members, Who
+from attacks._corpus import identify
+from attacks._labels import label_mixes, mix, whole
+from attacks._space import read
+from attacks._targets import Target, rounding_variance
+from attacks._unmix import words
+from defenses.codec import Precision
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data import shipped
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.icl.prompts import Position
+
+CANDIDATES, PUBLIC = 120, 100
+
+
+@cache
+def scene():
+    """The shipped model, an attacker's knowledge, and the candidates' activations."""
+    backbone = Backbone.load(MODEL_PATH)
+    data = shipped.load("topic", seed=0, train=CANDIDATES, validation=1, test=1)
+    public = shipped.load("topic", seed=5, train=PUBLIC, validation=1, test=1).train
+    knowledge = Knowledge(data.task, Position.LABEL, tuple(public), pool=tuple(data.train))
+    return backbone, knowledge, read(backbone, knowledge, knowledge.pool, "")
+
+
+def target(indices, precision=Precision.FP16, examples=None):
+    vector = scene()[2][list(indices)].astype(np.float64).mean(axis=0)
+    if precision is Precision.FP16:
+        vector = vector.astype(np.float16).astype(np.float64)
+    else:
+        step = np.abs(vector).max(axis=-1, keepdims=True) / 127
+        vector = np.rint(vector / step) * step
+    return Target(Who(0), vector, rounding_variance(vector, precision), examples)
+
+
+@pytest.mark.parametrize("examples", [1, 4, 16])
+@pytest.mark.parametrize("told", [True, False])
+def test_members_are_found_and_the_attack_knows_it(examples, told):
+    backbone, knowledge, _ = scene()
+    members = np.random.default_rng(examples).choice(CANDIDATES, examples, replace=False)
+    answer = identify(backbone, knowledge, [target(members, examples=examples if told else None)])[0].content
+    assert isinstance(answer, Members)
+    assert answer.certain
+    assert set(answer.ranked[: answer.chosen]) == set(members)
+
+
+def test_members_are_found_through_eight_bits():
+    backbone, knowledge, _ = scene()
+    found = identify(backbone, knowledge, [target([3, 14, 15, 92], Precision.INT8, 4)])[0].content
+    assert set(found.ranked[: found.chosen]) == {3, 14, 15, 92}
+
+
+def test_a_stranger_is_never_certainly_a_member():
+    backbone, knowledge, _ = scene()
+    strangers = shipped.load("topic", seed=9, train=10, validation=1, test=1).train
+    vectors = read(backbone, knowledge, strangers, "").astype(np.float64)
+    targets = [Target(Who(i), v, rounding_variance(v, Precision.FP16), 1) for i, v in enumerate(vectors)]
+    assert not any(answer.content.certain for answer in identify(backbone, knowledge, targets))
+
+
+def test_label_mixes_are_read_off():
+    backbone, knowledge, _ = scene()
+    labels = np.array([example.label for example in knowledge.pool])
+    rng = np.random.default_rng(1)
+    distances, uniform = [], []
+    for _ in range(8):
+        members = rng.choice(CANDIDATES, 8, replace=False)
+        shares = np.bincount(labels[members], minlength=6) / 8
+        content = label_mixes(backbone, knowledge, [target(members, examples=8)])[0].content
+        assert isinstance(content, Histogram)
+        distances.append(np.abs(np.array(content.shares) - shares).sum() / 2)
+        uniform.append(np.abs(1 / 6 - shares).sum() / 2)
+    assert np.mean(distances) < 0.3 * np.mean(uniform)
+
+
+def test_words_are_ranked_above_their_prior():
+    backbone, knowledge, _ = scene()
+    start = knowledge.pool[7].text.split()
+    found = words(backbone, knowledge, [target([7], examples=1)])
+    assert set(found) == {"unmix", "probe"}
+    for answers in found.values():
+        bag = answers[0].content
+        assert isinstance(bag, Bag)
+        said = {backbone.tokenizer.decode([token]).strip() for token in bag.ranked[:60]}
+        held = {word.strip(".,:;()") for word in start}
+        by_chance = 60 / backbone.head.weight.shape[0]
+        assert len(said & held) / len(held) > 10 * by_chance
+
+
+def test_a_mix_is_solved_exactly_and_rounded_to_counts():
+    means = np.random.default_rng(0).normal(size=(4, 50))
+    shares = np.array([0.5, 0.25, 0.25, 0.0])
+    assert np.allclose(mix(shares @ means, means, np.ones(50)), shares, atol=1e-6)
+    assert np.array_equal(whole(np.array([0.47, 0.27, 0.26, 0.0]), 4), shares)
