@@ -206,6 +206,8 @@ class MaskedClient:
             shares = self._open(secrets.channel, place, deal)
             if shares is not None:
                 held[place] = shares
+        if not derived.inbox_holds(len(there), len(held) - len(secrets.held)):
+            raise self._refusal("Inbox", SERVER, "not one of its deals opens, so it is another client's")
         vector = secrets.slots.copy()
         apply(vector, derived.self_mask_key(terms, self.me, secrets.seed), 1)
         for place in there:

@@ -1,6 +1,7 @@
 """Who holds what: no secret where none belongs, none shown, and a statement that says who has to be trusted."""
 
 import dataclasses
+import re
 
 import pytest
 from homomorphic import (
@@ -42,13 +43,21 @@ def windows(data, size=16):
     return {data[at : at + size] for at in range(len(data) - size + 1)}
 
 
+def content(data):
+    """Windows of what SEAL has serialised, without its headers: two objects of one size have those in common."""
+    parts = re.split(rb"\x5e\xa1\x10.{13}(?:\x28\xb5\x2f\xfd.{8})?", data, flags=re.DOTALL)
+    assert len(parts) > 1
+    return set().union(*map(windows, parts))
+
+
 @pytest.mark.parametrize("encryption", ["public", "symmetric"])
 @pytest.mark.parametrize("kind", [BfvSpec, CkksSpec])
 def test_the_server_has_no_secret(kind, encryption):
     spec = kind(encryption=encryption)
     holder = keys(spec.kind, encryption)
     keyless = Engine(holder.parameters)._context.data.serialize(False, False, False, False)
-    secrets = windows(holder.decrypts) - windows(keyless)
+    secrets = content(holder.decrypts) - windows(keyless)
+    assert len(secrets) > 1000
     mine = holder.client_file(3)
     secrets |= windows(holder.master) | windows(mine.shared) | windows(mine.own)
     defense = simulation(spec)
@@ -66,7 +75,7 @@ def test_the_server_has_no_secret(kind, encryption):
         # A client's file holds its own seeds and never the key that decrypts, nor the key holder's master seed.
         assert not found - windows(mine.shared) - windows(mine.own)
     assert windows(holder.save()) & secrets
-    assert bool(windows(mine.save()) & windows(holder.decrypts) - windows(keyless)) == (
+    assert bool(windows(mine.save()) & content(holder.decrypts) - windows(keyless)) == (
         encryption == "symmetric"
     )
     for state in (states[0], states[1]):

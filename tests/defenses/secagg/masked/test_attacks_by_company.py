@@ -75,7 +75,7 @@ def impersonate(world):
 def test_key_substitution_and_sybils(monkeypatch):
     with pytest.raises(ProtocolError, match="client 11 did not sign these keys"):
         impersonate(World(4))
-    blind(monkeypatch, "advert_holds", "lists_hold")
+    blind(monkeypatch, "advert_holds", "lists_hold", "inbox_holds")
     world = World(4)
     assert np.array_equal(impersonate(world), world.inputs[VICTIM])
 

@@ -75,7 +75,7 @@ def test_model_inconsistency(monkeypatch):
     with pytest.raises(ProtocolError, match="its signature does not hold"):
         attack(World(4))
     # Without signatures the masks still do not cancel: what comes out is noise, and is seen to be.
-    blind(monkeypatch, "advert_holds", "lists_hold")
+    blind(monkeypatch, "advert_holds", "lists_hold", "inbox_holds")
     monkeypatch.setattr(derived, "share_commitment", lambda *_: bytes(16))
     monkeypatch.setattr(derived, "seed_commitment", lambda *_: bytes(32))
     monkeypatch.setattr(

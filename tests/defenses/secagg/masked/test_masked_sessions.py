@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from masked_world import STAGES, World, drive
 
@@ -133,6 +133,7 @@ class Transport:
 
 
 @given(st.sampled_from(TAMPER), st.integers(0, 40), st.integers(0, 2**30), st.booleans())
+@example("old", 13, 12, False)  # another client's inbox
 @settings(max_examples=80, deadline=None)
 def test_whatever_the_network_does_the_sum_is_exact_or_there_is_none(what, at, draw, crash):
     """Damaged, foreign, repeated and old frames are refused, change nothing, and the true frame still counts."""
