@@ -190,9 +190,12 @@ def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
 
 
 def _grid_variance(view: ServerView, clients: int) -> float:
-    """Variance of a mean of uploads that were each rounded to the defense's grid."""
+    """Variance of a mean of uploads that were each rounded to the defense's grid, up or down so that the mean is right.
+
+    A number at a share f of its step is off by f or 1 - f steps; f(1 - f) is a sixth on average.
+    """
     grid = getattr(view.facts.defense, "grid", None)
     if grid is None:
         return 0.0
     step = grid.clip.for_kind(UploadKind.VECTOR) * grid.scale.get("vector", 1.0) / (2 ** (grid.bits - 1) - 1)
-    return float(step**2 / 12 / max(clients, 1))
+    return float(step**2 / 6 / max(clients, 1))
