@@ -15,7 +15,7 @@ from defenses.secagg.ratchet import messages as ratchet
 def payload_bytes(frame: bytes) -> int:
     """Bytes of packed numbers (and their scales) in a frame that some defense made."""
     if frame[: len(messages.MAGIC)] == messages.MAGIC:
-        carries = messages.peek(frame).kind is messages.MaskedInput
+        carries = messages.kind_of(frame) is messages.MaskedInput
         return len(frame) - messages.HEADER_SIZE if carries else 0
     if frame[: len(ratchet.MAGIC)] == ratchet.MAGIC:
         return len(frame) - ratchet.HEADER_SIZE if ratchet.kind_of(frame) is ratchet.Kind.STEP else 0

@@ -274,6 +274,19 @@ def encode(message: Message, *, clients: int, round_number: int, sender: int, bi
     return b"".join((head, struct.pack("<I", _checksum(head, body)), body))
 
 
+def kind_of(data: bytes) -> type[Message]:
+    """The message that a frame carries, by its type alone; nothing else is looked at.
+
+    Raises:
+        FrameError: it is too short, or of an unknown type.
+    """
+    if len(data) < HEADER_SIZE:
+        raise FrameError(f"message has {len(data)} bytes, less than a header of {HEADER_SIZE}")
+    if data[_TYPE_AT] not in _TYPES:
+        raise FrameError(f"message has the unknown type {data[_TYPE_AT]}")
+    return _TYPES[data[_TYPE_AT]]
+
+
 def peek(data: bytes) -> Header:
     """The header of a frame that is whole and undamaged.
 
