@@ -23,9 +23,9 @@ from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.objective import Objective
 from ifedpriv.methods.lora_adapter import Adapters, LoraAdapter
 from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.recent import recent
 from ifedpriv.methods.specs import FedLoraSpec
 
-_CACHED_CLIENTS = 64
 _START = 31
 
 
@@ -125,10 +125,5 @@ class FedLora:
         return None
 
     def _objective(self, client: Client) -> Objective:
-        """Tokenised examples of the clients seen last; bounded, so that memory does not grow with the federation."""
-        if client.number not in self._objectives:
-            self._objectives[client.number] = Objective(self.backbone, self.task, client.train)
-            if len(self._objectives) > _CACHED_CLIENTS:
-                self._objectives.popitem(last=False)
-        self._objectives.move_to_end(client.number)
-        return self._objectives[client.number]
+        """Tokenised examples of the clients seen last."""
+        return recent(self._objectives, client, lambda c: Objective(self.backbone, self.task, c.train))

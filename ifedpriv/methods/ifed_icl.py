@@ -30,9 +30,8 @@ from ifedpriv.icl.objective import Loss
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
 from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.recent import recent
 from ifedpriv.methods.specs import IfedIclSpec
-
-_CACHED_CLIENTS = 64
 
 
 class IfedIcl:
@@ -180,13 +179,8 @@ class IfedIcl:
         return float(len(client.train)) if self.spec.aggregation == "count" else 1.0
 
     def _calibrator(self, client: Client) -> Calibrator:
-        """Tokenised examples of the clients seen last; bounded, so that memory does not grow with the federation."""
-        if client.number not in self._calibrators:
-            self._calibrators[client.number] = Calibrator(self.backbone, self.task, client.train)
-            if len(self._calibrators) > _CACHED_CLIENTS:
-                self._calibrators.popitem(last=False)
-        self._calibrators.move_to_end(client.number)
-        return self._calibrators[client.number]
+        """Tokenised examples of the clients seen last."""
+        return recent(self._calibrators, client, lambda c: Calibrator(self.backbone, self.task, c.train))
 
 
 def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:

@@ -150,7 +150,7 @@ def test_the_servers_step_reads_means_only():
 
 
 def test_tokenised_clients_are_forgotten_in_time(monkeypatch):
-    monkeypatch.setattr("ifedpriv.methods.ifed_icl._CACHED_CLIENTS", 2)
+    monkeypatch.setattr("ifedpriv.methods.recent.CACHED_CLIENTS", 2)
     fed = federation(clients(3, 3, 3, 3))
     play(fed)
     assert list(fed.method._calibrators) == [2, 3]
