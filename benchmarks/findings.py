@@ -172,7 +172,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "precision": lambda: plain("precision"),
     "generation": lambda: turned("claims_generation"),
     "groups": lambda: turned("claims_groups"),
-    "real": lambda: turned("real_stories260k"),
     "client_cost": client_cost,
     "reach": reach,
     "inference": inference,
