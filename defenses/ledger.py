@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Event:
             without a mechanism.
         neighbouring: how neighbours differ whose distance the sensitivity is; None without a mechanism, or where the
             ledger is older than this field.
-        parameters: what the mechanism's theorem needs, by name, ascending; a mapping may be given. Empty without a
+        parameters: what the mechanism's theorem needs: pairs of name and number, ascending. Empty without a
             mechanism. `defenses.accounting` writes and reads them.
     """
 
@@ -53,7 +53,7 @@ class Event:
     sensitivity: float | None = None
     noise: float | None = None
     neighbouring: Neighbouring | None = None
-    parameters: Parameters | Mapping[str, float | int | None] = ()
+    parameters: Parameters = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", tuple(sorted(self.by)))
@@ -154,6 +154,8 @@ class Ledger:
             ledger = cls(simulation=bool(data["simulation"]))
             for entry in data["entries"]:
                 fields = dict(entry)
+                if fields.get("parameters"):
+                    fields["parameters"] = tuple(fields["parameters"].items())
                 make = {"event": Event, "public": PublicDeclaration}[fields.pop("entry")]
                 ledger.add(make(**fields))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

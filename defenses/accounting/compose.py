@@ -200,7 +200,7 @@ def _losses(composition: Composition) -> tuple[Losses, str] | None:
         return None
     # Fine beside one release's losses and beside the result, and still some hundred thousand points at most.
     rough = _renyi_epsilon(composition, 1e-6)
-    interval = max(min(min(grains) / 25, 1e-3 * max(rough, 1e-3)), 1e-5 * rough)
+    interval = max(min(min(grains) / 12, 1e-3 * max(rough, 1e-3)), 1e-5 * rough)
     found = [losses.repeated(times) for mechanism, times in listed if (losses := mechanism.losses(interval))]
     if others:
         profile = profile_losses(partial(log_deltas_of, _curve(Composition(tuple(others)))), interval)

@@ -32,6 +32,7 @@ class Gaussian(Mechanism):
     name: ClassVar[str] = "gaussian"
     noise_field: ClassVar[str] = "noise"
     theorem: ClassVar[str] = "Balle and Wang 2018, Theorem 8"
+    assumes: ClassVar[str] = "the noise is normal to the last digit, which floating-point noise is not"
     sensitivity: float
     noise: float
     delta: float = 0.0
@@ -100,6 +101,10 @@ class SampledGaussian(Mechanism):
     name: ClassVar[str] = "sampled-gaussian"
     noise_field: ClassVar[str] = "noise_multiplier"
     theorem: ClassVar[str] = "Zhu, Dong and Wang 2022; Mironov, Talwar and Zhang 2019"
+    assumes: ClassVar[str] = (
+        "every example is in a step with the stated probability, independently of all others and unseen, and the "
+        "noise is normal to the last digit"
+    )
     noise_multiplier: float
     rate: float
     steps: int

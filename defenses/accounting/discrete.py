@@ -37,6 +37,7 @@ class DiscreteGaussian(Mechanism):
     name: ClassVar[str] = "discrete-gaussian"
     noise_field: ClassVar[str] = "noise"
     theorem: ClassVar[str] = "Canonne, Kamath and Steinke 2020, Theorem 14"
+    assumes: ClassVar[str] = "values are whole steps of the grid before noise is added"
     sensitivity: float
     noise: float
     dimension: int
@@ -120,6 +121,7 @@ class DistributedDiscreteGaussian(Mechanism):
     name: ClassVar[str] = "distributed-discrete-gaussian"
     noise_field: ClassVar[str] = "noise_share"
     theorem: ClassVar[str] = "Kairouz, Liu and Steinke 2021, Proposition 14"
+    assumes: ClassVar[str] = "so many clients add their share, tell nobody, and stay to the end of the round"
     sensitivity: float
     l1_sensitivity: float | None
     noise_share: float
@@ -213,6 +215,7 @@ class Skellam(Mechanism):
     name: ClassVar[str] = "skellam"
     noise_field: ClassVar[str] = "mu"
     theorem: ClassVar[str] = "Agarwal, Kairouz and Liu 2021, Theorem 3.5"
+    assumes: ClassVar[str] = "the clients whose shares make up this variance tell nobody, and stay to the end of the round"
     sensitivity_l2: float
     sensitivity_l1: float
     mu: float

@@ -18,6 +18,8 @@ from scipy.optimize import brentq
 SMALLEST_DELTA = 1e-10
 """Below it, the rounding errors of the Fourier transforms behind a composition are no longer small beside delta."""
 
+_MOST_POINTS = 300_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Losses:
@@ -106,6 +108,8 @@ def profile_losses(
         end *= 1.25
         if end > 200:
             return None
+    if end / interval > _MOST_POINTS:
+        return None
     steps = np.arange(0, math.ceil(end / interval) + 1)
     deltas = np.minimum(1.0, np.exp(log_deltas(steps * interval)))
     mirrored = 1 - np.exp(-steps * interval) * (1 - deltas)

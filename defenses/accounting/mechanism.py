@@ -17,6 +17,7 @@ from defenses.units import Neighbouring
 
 BOTH = frozenset(Neighbouring)
 
+
 class Mechanism(abc.ABC):
     """One release of a kind whose privacy is proved.
 
@@ -27,6 +28,7 @@ class Mechanism(abc.ABC):
         name: what a ledger calls it.
         noise_field: the field that calibration may choose.
         theorem: where its guarantee is proved.
+        assumes: what has to be true beside the theorem, for a reader of the result.
         delta: statistical distance between what is released and what the theorem speaks about, for each data set:
             of a sampler from its ideal, for example. It costs (1 + exp ε) times itself of delta.
     """
@@ -35,6 +37,7 @@ class Mechanism(abc.ABC):
     name: ClassVar[str]
     noise_field: ClassVar[str]
     theorem: ClassVar[str]
+    assumes: ClassVar[str]
     delta: float
 
     @property
@@ -85,7 +88,12 @@ class Mechanism(abc.ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Name and parameters."""
-        return {"mechanism": self.name} | {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {"mechanism": self.name, **self.parameters}
+
+    @property
+    def parameters(self) -> dict[str, float | int | None]:
+        """The fields by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
 
 def positive(mechanism: Mechanism, *names: str) -> None:
