@@ -1,6 +1,6 @@
 """What releases cost: mechanisms with their theorems, what they add up to, and which noise a budget asks for."""
 
-from defenses.accounting.compose import Bound, Composition, compose
+from defenses.accounting.composition import Bound, Composition, compose
 from defenses.accounting.continuous import Gaussian, SampledGaussian
 from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian, Skellam
 from defenses.accounting.gaussian import gaussian_delta, gaussian_epsilon, gaussian_mu_for

@@ -1,6 +1,7 @@
 """Noise on whole numbers: discrete Gaussian, sums of its shares, and Skellam.
 
-Invariant: sensitivities are in steps of the grid, and none below 1 is accepted, since whole numbers move by whole steps.
+Invariant: sensitivities are in steps of the grid, and none below 1 is accepted: whole numbers
+move by whole steps.
 """
 
 from __future__ import annotations
@@ -215,7 +216,9 @@ class Skellam(Mechanism):
     name: ClassVar[str] = "skellam"
     noise_field: ClassVar[str] = "mu"
     theorem: ClassVar[str] = "Agarwal, Kairouz and Liu 2021, Theorem 3.5"
-    assumes: ClassVar[str] = "the clients whose shares make up this variance tell nobody, and stay to the end of the round"
+    assumes: ClassVar[str] = (
+        "the clients whose shares make up this variance tell nobody, and stay to the end of the round"
+    )
     sensitivity_l2: float
     sensitivity_l1: float
     mu: float

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import erfcx, erfinv, log_ndtr, ndtri
 
@@ -73,6 +74,15 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
     return math.exp(log_gaussian_delta(epsilon, mu))
 
 
+def gaussian_deltas(epsilons: NDArray[np.float64], mu: float) -> NDArray[np.float64]:
+    """`gaussian_delta` at many epsilons; with fewer digits where delta is far below 1e-16."""
+    upper = mu / 2 - epsilons / mu
+    log_upper = log_ndtr(upper)
+    ratio = np.minimum(epsilons + log_ndtr(upper - mu) - log_upper, 0.0)
+    found: NDArray[np.float64] = np.exp(log_upper) * -np.expm1(ratio)
+    return found
+
+
 def gaussian_epsilon(delta: float, mu: float) -> float:
     """The smallest epsilon, not below 0, at which a μ-GDP release is (epsilon, delta)-differentially private.
 
@@ -87,7 +97,9 @@ def gaussian_epsilon(delta: float, mu: float) -> float:
         return math.inf
     # delta < Φ(μ/2 - ε/μ), hence this end.
     end = mu * mu / 2 - mu * float(ndtri(delta))
-    root = float(brentq(lambda epsilon: log_gaussian_delta(epsilon, mu) - target, 0.0, end, xtol=1e-300, rtol=1e-15))
+    root = float(
+        brentq(lambda epsilon: log_gaussian_delta(epsilon, mu) - target, 0.0, end, xtol=1e-300, rtol=1e-15)
+    )
     while log_gaussian_delta(root, mu) > target:
         root = root * (1 + 4e-15)
     return root
@@ -135,7 +147,9 @@ def _mills_gap(upper: float, width: float) -> float:
     """M(upper) - M(upper - width), as the integral of M' over a short interval."""
     half = width / 2
     middle = upper - half
-    return half * float(sum(w * _mills_slope(middle + half * t) for t, w in zip(_NODES, _WEIGHTS, strict=True)))
+    return half * float(
+        sum(w * _mills_slope(middle + half * t) for t, w in zip(_NODES, _WEIGHTS, strict=True))
+    )
 
 
 def _mills_slope(t: float) -> float:

@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-SMALLEST_DELTA = 1e-10
-"""Below it, the rounding errors of the Fourier transforms behind a composition are no longer small beside delta."""
+from defenses.accounting.gaussian import gaussian_deltas
+
+ROUNDING = 1e-15
+"""Delta that is charged for each step of a composition, for the arithmetic behind it. Measured against the exact
+Gaussian curve, 100,000 steps were off by 3e-12 in all, a thirtieth of this."""
 
 _MOST_POINTS = 300_000
+_LARGEST_EPSILON = 1e5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,21 +31,25 @@ class Losses:
 
     Attributes:
         distribution: dp-accounting's ``PrivacyLossDistribution``.
+        rounding: delta charged for rounding errors.
     """
 
     distribution: Any
+    rounding: float = ROUNDING
 
     def repeated(self, times: int) -> Losses:
         """The same release so many times."""
-        return self if times == 1 else Losses(self.distribution.self_compose(times))
+        if times == 1:
+            return self
+        return Losses(self.distribution.self_compose(times), times * self.rounding)
 
     def then(self, other: Losses) -> Losses:
         """Both releases."""
-        return Losses(self.distribution.compose(other.distribution))
+        return Losses(self.distribution.compose(other.distribution), self.rounding + other.rounding)
 
     def delta(self, epsilon: float) -> float:
         """An upper bound on delta at any real epsilon; below 0 it is the bound that an attacker's errors obey."""
-        return min(1.0, float(self.distribution.get_delta_for_epsilon(epsilon)))
+        return min(1.0, float(self.distribution.get_delta_for_epsilon(epsilon)) + self.rounding)
 
     def epsilon(self, delta: float) -> float:
         """The smallest epsilon, not below 0, whose `delta` is at most this one; inf where there is none."""
@@ -50,30 +58,63 @@ class Losses:
         high = 1.0
         while self.delta(high) > delta:
             high *= 2
-            if high > 1e5:
+            if high > _LARGEST_EPSILON:
                 return math.inf
         low = high / 2 if high > 1 else 0.0
         root = float(brentq(lambda epsilon: self.delta(epsilon) - delta, low, high, xtol=1e-12, rtol=1e-12))
         return root if self.delta(root) <= delta else root * (1 + 1e-9)
 
 
+def sampled_gaussian_losses(noise_multiplier: float, rate: float, interval: float) -> Losses:
+    """Of one step of the Poisson-sampled Gaussian mechanism; at rate 1, of a Gaussian release with μ = 1/z.
+
+    The worst pair is N(0, 1) beside its mixture with N(μ, 1), in either direction (Zhu, Dong, Wang 2022). The mixture
+    exceeds exp(ε) times N(0, 1) by ``rate`` times what N(μ, 1) exceeds a larger multiple by, and likewise in turn.
+    """
+    from dp_accounting.pld import privacy_loss_distribution as library
+
+    mu = 1 / noise_multiplier
+    # Outcomes beyond it have less probability than 1e-21, which the last point of the grid takes as lost.
+    low, high = (
+        float(np.logaddexp(_log(1 - rate), math.log(rate) + mu * x - mu * mu / 2)) for x in (-9.5, mu + 9.5)
+    )
+
+    def removed(epsilons: NDArray[np.float64]) -> NDArray[np.float64]:
+        beyond = np.expm1(epsilons) + rate
+        shifted = np.log(np.maximum(beyond, 1e-300) / rate)
+        return np.where(beyond > 0, rate * gaussian_deltas(shifted, mu), -np.expm1(epsilons))
+
+    def added(epsilons: NDArray[np.float64]) -> NDArray[np.float64]:
+        beyond = 1 - (1 - rate) * np.exp(epsilons)
+        shifted = math.log(rate) + epsilons - np.log(np.maximum(beyond, 1e-300))
+        return np.where(beyond > 0, beyond * gaussian_deltas(shifted, mu), 0.0)
+
+    first = _dotted(removed, low, high, interval)
+    if rate == 1:
+        return Losses(library.PrivacyLossDistribution(first))
+    return Losses(library.PrivacyLossDistribution(first, _dotted(added, -high, -low, interval)))
+
+
 def gaussian_losses(mu: float, interval: float) -> Losses:
-    """Of a μ-GDP Gaussian release, on a grid of losses of this step."""
+    """Of a μ-GDP Gaussian release."""
     return sampled_gaussian_losses(1 / mu, 1.0, interval)
 
 
-def sampled_gaussian_losses(noise_multiplier: float, rate: float, interval: float) -> Losses:
-    """Of one step of the Poisson-sampled Gaussian mechanism (Zhu, Dong, Wang 2022, Theorem 11)."""
-    from dp_accounting.pld import privacy_loss_distribution as library
+def _dotted(
+    deltas_at: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float, interval: float
+) -> Any:
+    """Mass function of losses by connect-the-dots, from delta at every point of a grid from ``low`` to ``high``."""
+    from dp_accounting.pld import pld_pmf
 
-    return Losses(
-        library.from_gaussian_mechanism(
-            noise_multiplier,
-            value_discretization_interval=interval,
-            sampling_prob=rate,
-            use_connect_dots=True,
-        )
+    first, last = math.floor(low / interval), math.ceil(high / interval)
+    deltas = np.clip(deltas_at(np.arange(first, last + 1, dtype=np.float64) * interval), 0.0, 1.0)
+    return pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(
+        interval, first, last, np.minimum.accumulate(deltas)
     )
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
 
 
 def discrete_gaussian_losses(sensitivity: int, noise: float, interval: float) -> Losses:
@@ -111,7 +152,7 @@ def profile_losses(
     if end / interval > _MOST_POINTS:
         return None
     steps = np.arange(0, math.ceil(end / interval) + 1)
-    deltas = np.minimum(1.0, np.exp(log_deltas(steps * interval)))
+    deltas = np.minimum(1.0, np.exp(log_deltas(np.asarray(steps * interval, dtype=np.float64))))
     mirrored = 1 - np.exp(-steps * interval) * (1 - deltas)
     grid = np.concatenate([-steps[:0:-1], steps])
     kept = _lower_hull(grid * interval, np.concatenate([mirrored[:0:-1], deltas]))
@@ -127,7 +168,9 @@ def _lower_hull(epsilons: NDArray[np.float64], deltas: NDArray[np.float64]) -> l
     """Indices of the points (exp ε, δ) on the lower convex hull."""
     hull: list[int] = []
     for i in range(len(epsilons)):
-        while len(hull) > 1 and _slope(epsilons, deltas, hull[-2], hull[-1]) >= _slope(epsilons, deltas, hull[-1], i):
+        while len(hull) > 1 and _slope(epsilons, deltas, hull[-2], hull[-1]) >= _slope(
+            epsilons, deltas, hull[-1], i
+        ):
             hull.pop()
         hull.append(i)
     return hull

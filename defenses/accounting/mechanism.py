@@ -105,9 +105,11 @@ def positive(mechanism: Mechanism, *names: str) -> None:
         where = f"{mechanism.name}.{name}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"{where} is {value!r}", "give a number")
-        if name.startswith("sensitivity") or name.startswith("l1"):
+        if name.startswith(("sensitivity", "l1")):
             if value == 0:
-                raise UserError(f"{where} is 0", "what no unit can move needs no noise; leave the release out")
+                raise UserError(
+                    f"{where} is 0", "what no unit can move needs no noise; leave the release out"
+                )
             if not math.isfinite(value):
                 raise UserError(f"{where} is {value}, so contributions are not bounded", "clip them first")
         if not (math.isfinite(value) and value > 0):

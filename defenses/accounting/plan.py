@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from defenses.accounting.compose import Bound, Composition
+from defenses.accounting.composition import Bound, Composition
 from defenses.accounting.continuous import SampledGaussian
 from defenses.accounting.gaussian import check_delta, check_epsilon, gaussian_mu_for
 from defenses.accounting.mechanism import Mechanism
@@ -51,7 +51,8 @@ class Planned:
             raise UserError(f"{name}.share is {self.share!r}", "use a part of the budget above 0 and up to 1")
         if self.fixed and self.share is not None:
             raise UserError(
-                f"{name} has a share of the budget and its noise too", f"leave out share or {self.mechanism.noise_field}"
+                f"{name} has a share of the budget and its noise too",
+                f"leave out share or {self.mechanism.noise_field}",
             )
 
     @classmethod
@@ -115,7 +116,11 @@ class Plan:
         if not self.releases:
             raise UserError("the plan has no releases", "name at least one")
         if self.population is not None:
-            if isinstance(self.population, bool) or not isinstance(self.population, int) or self.population < 1:
+            if (
+                isinstance(self.population, bool)
+                or not isinstance(self.population, int)
+                or self.population < 1
+            ):
                 raise UserError(f"population is {self.population!r}", "use a whole number of 1 or more")
             if self.delta > 1 / self.population:
                 raise UserError(
@@ -123,7 +128,7 @@ class Plan:
                     f"use less, such as {0.1 / self.population:.1g}",
                 )
         Composition.of(release.mechanism for release in self.releases).check(self.neighbouring)
-        self._weights()
+        _ = self.weights
 
     @property
     def fixed(self) -> bool:
@@ -201,33 +206,37 @@ class Plan:
             before = here
             mu = math.exp(here[0] + max(-3.0, min(step, 3.0))) if math.isfinite(step) else 0.0
             if not low < mu < high:
-                mu = math.sqrt(low * high) if low > 0 and high < math.inf else 2 * low if low > 0 else high / 4
+                mu = (
+                    math.sqrt(low * high) if low > 0 and high < math.inf else 2 * low if low > 0 else high / 4
+                )
         return low
 
     def _at(self, mu: float) -> Plan:
         releases = tuple(
             release if release.fixed else release.at(mu * math.sqrt(weight))
-            for release, weight in zip(self.releases, self._weights(), strict=True)
+            for release, weight in zip(self.releases, self.weights, strict=True)
         )
         return replace(self, releases=releases)
 
     def _epsilon(self) -> float:
         return self.composition().epsilon(self.delta)[0]
 
-    def _weights(self) -> tuple[float, ...]:
+    @property
+    def weights(self) -> tuple[float, ...]:
         """Each release's part of the budget; 0 where its noise is fixed."""
         free = [release for release in self.releases if not release.fixed]
         asked = math.fsum(release.share for release in free if release.share is not None)
         equal = sum(release.share is None for release in free)
         whole = math.isclose(asked, 1, rel_tol=1e-9)
-        if free and (asked > 1 and not whole or (equal > 0) == whole):
+        if free and ((asked > 1 and not whole) or (equal > 0) == whole):
             raise UserError(
                 f"shares add up to {asked:g}" + (", and a release without one is left" if equal else ""),
                 "let them add up to 1, or leave out a share for the rest",
             )
         rest = (1 - asked) / equal if equal else 0.0
         return tuple(
-            0.0 if release.fixed else rest if release.share is None else release.share for release in self.releases
+            0.0 if release.fixed else rest if release.share is None else release.share
+            for release in self.releases
         )
 
     @property
@@ -265,7 +274,9 @@ def plan_from_mapping(data: Mapping[str, Any]) -> tuple[Plan, float | None]:
         raise UserError("the plan's releases are no list", "give one entry a release")
     for release in releases:
         if not isinstance(release, Mapping):
-            raise UserError(f"the plan's release {release!r} is no mapping", "write mechanism: and its parameters")
+            raise UserError(
+                f"the plan's release {release!r} is no mapping", "write mechanism: and its parameters"
+            )
     plan = Plan(
         tuple(Planned.from_mapping(release) for release in releases),
         float(data["delta"]),
@@ -282,7 +293,9 @@ def plan_from_mapping(data: Mapping[str, Any]) -> tuple[Plan, float | None]:
 def _member(kind: Any, name: str, value: Any) -> Any:
     words = str(value).replace("-", " ")
     if words not in list(kind):
-        raise UserError(f"{name} is {value!r}", "use one of " + ", ".join(each.replace(" ", "-") for each in kind))
+        raise UserError(
+            f"{name} is {value!r}", "use one of " + ", ".join(each.replace(" ", "-") for each in kind)
+        )
     return kind(words)
 
 

@@ -51,10 +51,13 @@ def log_delta_of(curve: Curve, epsilon: float) -> float:
 def log_deltas_of(curve: Curve, epsilons: NDArray[np.float64]) -> NDArray[np.float64]:
     """`log_delta_of` at many epsilons of 0 and more, over a fixed set of orders."""
     orders = 1 + np.exp(np.linspace(_LOG_ORDERS[0], _LOG_ORDERS[-1], 400))
-    level = (orders - 1) * (np.array([curve(order) for order in orders]) + np.log1p(-1 / orders)) - np.log(orders)
+    level = (orders - 1) * (np.array([curve(order) for order in orders]) + np.log1p(-1 / orders)) - np.log(
+        orders
+    )
     chunks = np.array_split(epsilons, max(1, len(epsilons) // 2_000))
     found = np.concatenate([(level - np.outer(chunk, orders - 1)).min(axis=1) for chunk in chunks])
-    return np.minimum(found, min(0.0, _flat_log_delta(curve)))
+    least: NDArray[np.float64] = np.minimum(found, min(0.0, _flat_log_delta(curve)))
+    return least
 
 
 def _flat_log_delta(curve: Curve) -> float:

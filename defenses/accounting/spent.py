@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from defenses.accounting.compose import Bound, Composition
+from defenses.accounting.composition import Bound, Composition
 from defenses.accounting.continuous import Gaussian
 from defenses.accounting.gaussian import check_delta, check_epsilon
 from defenses.accounting.mechanism import Mechanism
@@ -98,7 +98,9 @@ def mechanism_of(event: Event) -> Mechanism:
         UserError: it has none, or its parameters make none, or they contradict its sensitivity or noise.
     """
     if event.sensitivity is None or event.noise is None:
-        raise UserError(f"event {event.released!r} of round {event.round} has no mechanism", "nothing protects it")
+        raise UserError(
+            f"event {event.released!r} of round {event.round} has no mechanism", "nothing protects it"
+        )
     if event.mechanism == Gaussian.name and not event.parameters:
         return Gaussian(event.sensitivity, event.noise)
     mechanism = mechanism_from_json({"mechanism": event.mechanism, **dict(event.parameters)})
@@ -139,7 +141,7 @@ def ledger_bound(
         if reason is not None:
             return Unbounded(f"{event.released!r} of round {event.round} {reason}")
         charged.append((event, mechanism_of(event)))
-    clients = {client for event, _ in charged for client in event.by}
+    clients: set[int | None] = {client for event, _ in charged for client in event.by}
     sets = {
         Composition.of(mechanism for event, mechanism in charged if not event.by or client in event.by)
         for client in (clients or {None})

@@ -55,7 +55,9 @@ def pair_advantage(epsilon: float, delta: float) -> float:
 
 def gaussian_attacker(mu: float, rates: Sequence[float] = RATES) -> Attacker:
     """The attacker against a μ-GDP release, exactly."""
-    return Attacker({rate: gaussian_tpr(rate, mu) for rate in rates}, float(math.erf(mu / (2 * math.sqrt(2)))))
+    return Attacker(
+        {rate: gaussian_tpr(rate, mu) for rate in rates}, float(math.erf(mu / (2 * math.sqrt(2))))
+    )
 
 
 def pair_attacker(epsilon: float, delta: float, rates: Sequence[float] = RATES) -> Attacker:

@@ -14,7 +14,7 @@ from functools import lru_cache, partial, reduce
 
 from defenses.accounting.continuous import Gaussian
 from defenses.accounting.gaussian import check_delta, compose_mu, gaussian_delta, gaussian_epsilon
-from defenses.accounting.losses import SMALLEST_DELTA, Losses, profile_losses
+from defenses.accounting.losses import Losses, profile_losses
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.renyi import Curve, epsilon_of, log_delta_of, log_deltas_of
 from defenses.accounting.tradeoff import RATES, Attacker, gaussian_attacker, profile_attacker
@@ -67,7 +67,9 @@ class Composition:
         for release in releases:
             mechanism, times = release if isinstance(release, tuple) else (release, 1)
             if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-                raise UserError(f"{mechanism.name} is released {times!r} times", "use a whole number of 1 or more")
+                raise UserError(
+                    f"{mechanism.name} is released {times!r} times", "use a whole number of 1 or more"
+                )
             counted[mechanism] += times
         return cls(tuple(sorted(counted.items(), key=repr)))
 
@@ -126,7 +128,7 @@ class Composition:
         if self.gdp is not None:
             return gaussian_epsilon(delta, self.gdp) if self.gdp > 0 else 0.0, EXACT
         found = (_renyi_epsilon(self, delta), RENYI)
-        made = _losses(self) if delta >= SMALLEST_DELTA else None
+        made = _losses(self)
         if made is None:
             return found
         losses, name = made
@@ -138,13 +140,10 @@ class Composition:
         made = _losses(self)
         if made is None:
             return math.exp(log_delta_of(_curve(self), epsilon))
-        # Where rounding could matter, the curve is held level, which is a bound since delta falls with epsilon.
-        return max(made[0].delta(epsilon), SMALLEST_DELTA)
+        return made[0].delta(epsilon)
 
 
-def compose(
-    releases: Iterable[Repeated], delta: float, unit: Unit, neighbouring: Neighbouring
-) -> Bound:
+def compose(releases: Iterable[Repeated], delta: float, unit: Unit, neighbouring: Neighbouring) -> Bound:
     """What releases about the same unit add up to.
 
     Args:
@@ -200,7 +199,7 @@ def _losses(composition: Composition) -> tuple[Losses, str] | None:
         return None
     # Fine beside one release's losses and beside the result, and still some hundred thousand points at most.
     rough = _renyi_epsilon(composition, 1e-6)
-    interval = max(min(min(grains) / 12, 1e-3 * max(rough, 1e-3)), 1e-5 * rough)
+    interval = max(min(min(grains) / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough)
     found = [losses.repeated(times) for mechanism, times in listed if (losses := mechanism.losses(interval))]
     if others:
         profile = profile_losses(partial(log_deltas_of, _curve(Composition(tuple(others)))), interval)
