@@ -14,7 +14,7 @@ from functools import lru_cache, partial, reduce
 
 from defenses.accounting.continuous import Gaussian
 from defenses.accounting.gaussian import check_delta, compose_mu, gaussian_delta, gaussian_epsilon
-from defenses.accounting.losses import Losses, profile_losses
+from defenses.accounting.losses import MOST_POINTS, Losses, profile_losses
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.renyi import Curve, epsilon_of, log_delta_of, log_deltas_of
 from defenses.accounting.tradeoff import RATES, Attacker, gaussian_attacker, profile_attacker
@@ -188,18 +188,19 @@ def _losses(composition: Composition) -> tuple[Losses, str] | None:
     for mechanism, times in composition.parts:
         if mechanism.gdp is not None:
             gaussian.append(mechanism.gdp * math.sqrt(times))
-        elif mechanism.grain is not None:
+        elif mechanism.loss_scale is not None:
             listed.append((mechanism, times))
         else:
             others.append((mechanism, times))
     if gaussian:
         listed.append((Gaussian(compose_mu(gaussian), 1.0), 1))
-    grains = [mechanism.grain for mechanism, _ in listed if mechanism.grain is not None]
-    if not grains:
+    scales = [mechanism.loss_scale for mechanism, _ in listed if mechanism.loss_scale is not None]
+    if not scales:
         return None
     # Fine beside one release's losses and beside the result, and still some hundred thousand points at most.
     rough = _renyi_epsilon(composition, 1e-6)
-    interval = max(min(min(grains) / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough)
+    finest, reach = min(scale[0] for scale in scales), max(scale[1] for scale in scales)
+    interval = max(min(finest / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough, 2 * reach / MOST_POINTS)
     found = [losses.repeated(times) for mechanism, times in listed if (losses := mechanism.losses(interval))]
     if others:
         profile = profile_losses(partial(log_deltas_of, _curve(Composition(tuple(others)))), interval)

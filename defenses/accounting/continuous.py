@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from defenses.accounting.losses import Losses, gaussian_losses, sampled_gaussian_losses
+from defenses.accounting.losses import Losses, gaussian_losses, loss_reach, sampled_gaussian_losses
 from defenses.accounting.mechanism import Mechanism, charged, positive, whole
 from defenses.accounting.renyi import between_integers, sampled_gaussian_divergence
 from defenses.errors import UserError
@@ -74,9 +74,9 @@ class Gaussian(Mechanism):
         return order * self.rho
 
     @property
-    def grain(self) -> float:
+    def loss_scale(self) -> tuple[float, float]:
         """See `Mechanism`."""
-        return self.gdp
+        return self.gdp, loss_reach(self.gdp)
 
     def losses(self, interval: float) -> Losses:
         """See `Mechanism`."""
@@ -162,10 +162,10 @@ class SampledGaussian(Mechanism):
         return self.steps * one
 
     @property
-    def grain(self) -> float:
-        """Of one step: rate √(exp(1/z²) - 1), or less where that is dominated by rare outcomes."""
+    def loss_scale(self) -> tuple[float, float]:
+        """Of one step: rate √(exp(1/z²) - 1), or less where that is made of rare outcomes."""
         z = self.noise_multiplier
-        return min(self.rate * math.sqrt(math.expm1(min(1 / z**2, 700.0))), 1 / z)
+        return min(self.rate * math.sqrt(math.expm1(min(1 / z**2, 700.0))), 1 / z), loss_reach(1 / z)
 
     def losses(self, interval: float) -> Losses:
         """Of all steps."""

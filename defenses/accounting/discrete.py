@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from defenses.accounting.losses import Losses, discrete_gaussian_losses
+from defenses.accounting.losses import Losses, discrete_gaussian_losses, loss_reach
 from defenses.accounting.mechanism import Mechanism, charged, positive, whole
 from defenses.accounting.renyi import between_integers
 from defenses.errors import UserError
@@ -84,14 +84,15 @@ class DiscreteGaussian(Mechanism):
         return order * self.rho
 
     @property
-    def grain(self) -> float | None:
-        """See `Mechanism`."""
-        listed = self.dimension == 1 and self.noise <= _WIDEST_LISTED
-        return self.moved / self.noise if listed else None
+    def loss_scale(self) -> tuple[float, float] | None:
+        """In one dimension; None in more."""
+        if self.dimension > 1 or self.noise > _WIDEST_LISTED:
+            return None
+        return self.moved / self.noise, loss_reach(self.moved / self.noise)
 
     def losses(self, interval: float) -> Losses | None:
         """In one dimension; None in more."""
-        if self.grain is None:
+        if self.loss_scale is None:
             return None
         return discrete_gaussian_losses(math.floor(self.moved), self.noise, interval)
 

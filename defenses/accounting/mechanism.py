@@ -78,8 +78,11 @@ class Mechanism(abc.ABC):
         return None
 
     @property
-    def grain(self) -> float | None:
-        """Standard deviation of its privacy loss, roughly, where `losses` exists: a grid has to be finer."""
+    def loss_scale(self) -> tuple[float, float] | None:
+        """Where `losses` exists, roughly: the standard deviation of a step's privacy loss, and the largest loss.
+
+        A grid of losses has to be finer than the one and reach the other.
+        """
         return None
 
     def losses(self, interval: float) -> Losses | None:
