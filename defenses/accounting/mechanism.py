@@ -100,10 +100,10 @@ class Mechanism(abc.ABC):
 
 
 def positive(mechanism: Mechanism, *names: str) -> None:
-    """Refuse a parameter that is not a finite number above 0; None is one that was left out."""
+    """Refuse a parameter that is not a finite number above 0; an L1 sensitivity may be left out."""
     for name in names:
         value = getattr(mechanism, name)
-        if value is None:
+        if value is None and name == "l1_sensitivity":
             continue
         where = f"{mechanism.name}.{name}"
         if isinstance(value, bool) or not isinstance(value, int | float):

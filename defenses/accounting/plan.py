@@ -22,6 +22,7 @@ from defenses.units import Neighbouring, Unit
 _DIGITS = 6
 _ENOUGH = 1e-3
 _EXACTLY = 1e-9
+_NARROW = 1e-6
 _TRIES = 60
 
 
@@ -202,6 +203,8 @@ class Plan:
                     break
             else:
                 high = mu
+            if high <= low * (1 + _NARROW):
+                break
             # μ is about proportional to epsilon where nothing else is known.
             here = (math.log(mu), math.log(found) if 0 < found < math.inf else math.inf)
             slope = 1.0
