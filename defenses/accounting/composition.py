@@ -26,6 +26,10 @@ LOSSES = "privacy-loss distribution"
 RENYI = "Rényi divergences"
 HYBRID = "privacy-loss distribution, Rényi divergences within"
 
+# Larger losses overflow, and finer grids have less in a step than the arithmetic loses: divergences serve there.
+_LARGEST_LOSS = 500.0
+_FINEST = 1e-7
+
 Repeated = Mechanism | tuple[Mechanism, int]
 """A release, or a release and how many times it is made."""
 
@@ -138,9 +142,11 @@ class Composition:
         if self.gdp is not None:
             return gaussian_delta(epsilon, self.gdp) if self.gdp > 0 else 0.0
         made = _losses(self)
-        if made is None:
-            return math.exp(log_delta_of(_curve(self), epsilon))
-        return made[0].delta(epsilon)
+        found = 1.0 if made is None else made[0].delta(epsilon)
+        # Where the charge for rounding is no longer small, divergences may well prove less.
+        if made is None or found < 100 * made[0].rounding:
+            found = min(found, math.exp(log_delta_of(_curve(self), epsilon)))
+        return found
 
 
 def compose(releases: Iterable[Repeated], delta: float, unit: Unit, neighbouring: Neighbouring) -> Bound:
@@ -200,7 +206,9 @@ def _losses(composition: Composition) -> tuple[Losses, str] | None:
     # Fine beside one release's losses and beside the result, and still some hundred thousand points at most.
     rough = _renyi_epsilon(composition, 1e-6)
     finest, reach = min(scale[0] for scale in scales), max(scale[1] for scale in scales)
-    interval = max(min(finest / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough, 2 * reach / MOST_POINTS)
+    if reach > _LARGEST_LOSS:
+        return None
+    interval = max(min(finest / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough, 2 * reach / MOST_POINTS, _FINEST)
     found = [losses.repeated(times) for mechanism, times in listed if (losses := mechanism.losses(interval))]
     if others:
         profile = profile_losses(partial(log_deltas_of, _curve(Composition(tuple(others)))), interval)

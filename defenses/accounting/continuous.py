@@ -85,15 +85,15 @@ class Gaussian(Mechanism):
 
 @dataclass(frozen=True, slots=True)
 class SampledGaussian(Mechanism):
-    """Steps of training on Poisson samples: every example is in a step with the same probability, independently.
+    """Steps of training on Poisson samples: every unit is in a step with the same probability, independently.
 
     Reference: Abadi et al. 2016; Mironov, Talwar, Zhang 2019, Section 3 (divergences); Zhu, Dong, Wang 2022
     (the worst pair). Proved for *add or remove* only. Batches of a fixed size, or taken in turn from a
     shuffled list, are not Poisson samples and not covered: account for them at rate 1.
 
     Attributes:
-        noise_multiplier: standard deviation of the noise over the norm that each example is clipped to.
-        rate: probability of an example to be in a step.
+        noise_multiplier: standard deviation of the noise over the norm that each unit is clipped to.
+        rate: probability of a unit to be in a step.
         steps: how many steps.
         delta: see `Mechanism`; of all steps together.
     """
@@ -102,7 +102,7 @@ class SampledGaussian(Mechanism):
     noise_field: ClassVar[str] = "noise_multiplier"
     theorem: ClassVar[str] = "Zhu, Dong and Wang 2022; Mironov, Talwar and Zhang 2019"
     assumes: ClassVar[str] = (
-        "every example is in a step with the stated probability, independently of all others and unseen, and the "
+        "every unit is in a step with the stated probability, independently of all others and unseen, and the "
         "noise is normal to the last digit"
     )
     noise_multiplier: float
