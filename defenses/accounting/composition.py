@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 
+import numpy as np
+from numpy.typing import NDArray
+
 from defenses.accounting.continuous import Gaussian
 from defenses.accounting.gaussian import check_delta, compose_mu, gaussian_delta, gaussian_epsilon
 from defenses.accounting.losses import MOST_POINTS, Losses, profile_losses
 from defenses.accounting.mechanism import Mechanism
-from defenses.accounting.renyi import Curve, epsilon_of, log_delta_of, log_deltas_of
+from defenses.accounting.renyi import ORDERS, epsilon_of, log_deltas_of
 from defenses.accounting.tradeoff import RATES, Attacker, gaussian_attacker, profile_attacker
 from defenses.errors import UserError
 from defenses.units import Neighbouring, Unit
@@ -109,8 +112,8 @@ class Composition:
         # δ(ε) + (1 + exp ε) distance ≤ delta: from below, each round's epsilon is at most the least that solves it.
         epsilon, method = 0.0, EXACT
         for _ in range(100):
-            left = delta - (1 + math.exp(epsilon)) * distance
-            if left <= 0 or epsilon > 700:
+            left = delta - (1 + math.exp(min(epsilon, 700.0))) * distance
+            if left <= 0:
                 return math.inf, method
             following, method = self._epsilon(left)
             if following <= epsilon * (1 + 1e-12):
@@ -141,12 +144,9 @@ class Composition:
     def _delta(self, epsilon: float) -> float:
         if self.gdp is not None:
             return gaussian_delta(epsilon, self.gdp) if self.gdp > 0 else 0.0
+        found = math.exp(log_deltas_of(_divergences(self), epsilon)[0])
         made = _losses(self)
-        found = 1.0 if made is None else made[0].delta(epsilon)
-        # Where the charge for rounding is no longer small, divergences may well prove less.
-        if made is None or found < 100 * made[0].rounding:
-            found = min(found, math.exp(log_delta_of(_curve(self), epsilon)))
-        return found
+        return found if made is None else min(found, made[0].delta(epsilon))
 
 
 def compose(releases: Iterable[Repeated], delta: float, unit: Unit, neighbouring: Neighbouring) -> Bound:
@@ -172,16 +172,25 @@ def compose(releases: Iterable[Repeated], delta: float, unit: Unit, neighbouring
     return Bound(epsilon, delta, Unit(unit), Neighbouring(neighbouring), method)
 
 
-@lru_cache(maxsize=128)
-def _curve(composition: Composition) -> Curve:
-    return lru_cache(maxsize=1024)(
-        lambda order: math.fsum(times * mechanism.renyi(order) for mechanism, times in composition.parts)
-    )
+@lru_cache(maxsize=256)
+def _mechanism_divergences(mechanism: Mechanism) -> NDArray[np.float64]:
+    found = np.array([mechanism.renyi(float(order)) for order in ORDERS])
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=256)
+def _divergences(composition: Composition) -> NDArray[np.float64]:
+    """Rényi divergences of all of it, at `ORDERS`."""
+    return sum((times * _mechanism_divergences(m) for m, times in composition.parts), np.zeros(len(ORDERS)))
 
 
 @lru_cache(maxsize=256)
 def _renyi_epsilon(composition: Composition, delta: float) -> float:
-    return epsilon_of(_curve(composition), delta)
+    def curve(order: float) -> float:
+        return math.fsum(times * mechanism.renyi(order) for mechanism, times in composition.parts)
+
+    return epsilon_of(curve, _divergences(composition), delta)
 
 
 @lru_cache(maxsize=16)
@@ -211,7 +220,7 @@ def _losses(composition: Composition) -> tuple[Losses, str] | None:
     interval = max(min(finest / 12, 5e-4 * max(rough, 1e-3)), 1e-5 * rough, 2 * reach / MOST_POINTS, _FINEST)
     found = [losses.repeated(times) for mechanism, times in listed if (losses := mechanism.losses(interval))]
     if others:
-        profile = profile_losses(partial(log_deltas_of, _curve(Composition(tuple(others)))), interval)
+        profile = profile_losses(partial(log_deltas_of, _divergences(Composition(tuple(others)))), interval)
         if profile is None:
             return None
         found.append(profile)

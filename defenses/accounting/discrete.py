@@ -18,6 +18,9 @@ from defenses.errors import UserError
 _WIDEST_LISTED = 2_000.0
 """The largest σ whose outcomes are listed one by one for a privacy-loss distribution."""
 
+_FARTHEST_LISTED = 10.0
+"""The largest distance between neighbours, in σ, at which that distribution is worth making."""
+
 
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussian(Mechanism):
@@ -86,7 +89,7 @@ class DiscreteGaussian(Mechanism):
     @property
     def loss_scale(self) -> tuple[float, float] | None:
         """In one dimension; None in more."""
-        if self.dimension > 1 or self.noise > _WIDEST_LISTED:
+        if self.dimension > 1 or self.noise > _WIDEST_LISTED or self.moved > _FARTHEST_LISTED * self.noise:
             return None
         return self.moved / self.noise, loss_reach(self.moved / self.noise)
 

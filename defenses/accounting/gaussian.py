@@ -95,13 +95,20 @@ def gaussian_epsilon(delta: float, mu: float) -> float:
         return 0.0
     if not mu <= _LARGEST_MU:
         return math.inf
-    # delta < Φ(μ/2 - ε/μ), hence this end.
+    # delta < Φ(μ/2 - ε/μ), hence this end; where μ is huge, the two are equal to the last digit.
     end = mu * mu / 2 - mu * float(ndtri(delta))
-    root = float(
-        brentq(lambda epsilon: log_gaussian_delta(epsilon, mu) - target, 0.0, end, xtol=1e-300, rtol=1e-15)
-    )
+    if log_gaussian_delta(end, mu) >= target:
+        root = end
+    else:
+        root = float(
+            brentq(
+                lambda epsilon: log_gaussian_delta(epsilon, mu) - target, 0.0, end, xtol=1e-300, rtol=1e-15
+            )
+        )
+    step = 4e-15
     while log_gaussian_delta(root, mu) > target:
-        root = root * (1 + 4e-15)
+        root *= 1 + step
+        step *= 2
     return root
 
 
@@ -127,8 +134,10 @@ def gaussian_mu_for(epsilon: float, delta: float) -> float:
     while above(high) < 0 and high < math.log(_LARGEST_MU):
         high += 1.0
     mu = math.exp(float(brentq(above, low, high, xtol=1e-16, rtol=1e-15)))
+    step = 4e-15
     while log_gaussian_delta(epsilon, mu) > target:
-        mu *= 1 - 4e-15
+        mu *= 1 - step
+        step *= 2
     return mu
 
 

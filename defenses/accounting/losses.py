@@ -134,7 +134,12 @@ def discrete_gaussian_losses(sensitivity: int, noise: float, interval: float) ->
 
     return Losses(
         library.from_discrete_gaussian_mechanism(
-            noise, sensitivity, value_discretization_interval=interval, use_connect_dots=True
+            noise,
+            sensitivity,
+            # Without the distance, what one neighbour lists beyond the other's end would count as lost.
+            truncation_bound=math.ceil(12 * noise) + sensitivity,
+            value_discretization_interval=interval,
+            use_connect_dots=True,
         )
     )
 

@@ -25,12 +25,7 @@ from defenses.units import Neighbouring, Unit
 
 ADD, REPLACE = Neighbouring.ADD_OR_REMOVE, Neighbouring.REPLACE
 # Noise multiplier, rate, steps, delta.
-TRAINING = [
-    (2.0, 0.02, 1_000, 1e-5),
-    (1.0, 0.01, 80, 1e-5),
-    (0.6, 0.05, 200, 1e-6),
-    (20.0, 0.1, 1_000, 1e-6),
-]
+TRAINING = [(1.0, 0.01, 80, 1e-5), (0.6, 0.05, 200, 1e-6), (20.0, 0.1, 300, 1e-6)]
 
 
 def classical(mechanism, delta, orders):
