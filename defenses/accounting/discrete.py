@@ -109,7 +109,7 @@ class DistributedDiscreteGaussian(Mechanism):
     and what it stands on). From there, with s = Δ₂/(√n σ), each of these bounds the divergence of order α:
 
     1. ½ α s² + ½ τ d (2α - 1)/(α - 1), by the factor itself; raised orders give more than this, so the least over
-       orders from α on. (The proposition's constant for this term is smaller; this one follows in a line.)
+       orders from α on. (The proposition has this term with a constant of its own; this form follows in a line.)
     2. ½ α (s² + 2 τ Δ₁/(√n σ) + τ² d), the proposition's second term.
     3. ½ α (s + τ √d)², its third.
     4. ½ α (Δ₂/σ)²: one share alone already protects, and the others are post-processing. The only one below σ = ½.
