@@ -1,0 +1,75 @@
+"""A server that cheats, against the very client sessions of a deployment: what do they answer?
+
+Needs no run and no recording: it makes small rounds, plays every lie that the protocol's pages name, and says of each
+whether a client refused it, whether it got the server nothing, or what it learned. The invariant: every attack is tried
+a second time on clients that lack what stops it, and there it must succeed, so that a refusal means something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from attacks._server.case import Lane
+from attacks._server.suite import cases, render, results, summary
+from ifedpriv.errors import InputError
+
+NAME = "server"
+BROKEN = 1
+"""Exit code where something was learned or spoiled, or an attack fails where it should succeed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `ifedpriv attack server`."""
+    parser.add_argument(
+        "--lane",
+        action="append",
+        choices=[str(lane) for lane in Lane],
+        help="try this way of summing only; may be given again (default: all)",
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="ATTACK", help="try the attack of this name only; may be given again"
+    )
+    parser.add_argument("--list", action="store_true", help="list the attacks and try none")
+    parser.add_argument(
+        "--weakened",
+        action="store_true",
+        help=f"judge clients that each lack one check, to see the audit fail (exit code {BROKEN})",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play the attacks; 0 if all were withstood, `BROKEN` if not."""
+    from attacks._launch import check_home, write
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    lanes = tuple(Lane(lane) for lane in options.lane or Lane)
+    chosen = cases(lanes, options.only or ())
+    strangers = sorted(set(options.only or ()) - {case.name for case in chosen})
+    if strangers:
+        raise InputError(f"--only names {strangers[0]!r}, which is no attack here", "--list shows all")
+    if options.list:
+        width = max(len(case.name) for case in chosen)
+        say("\n".join(f"{case.lane!s:<8} {case.name:<{width}}  {case.does}" for case in chosen))
+        return 0
+    missing = [] if find_spec("tenseal") else [str(lane) for lane in lanes if lane in (Lane.BFV, Lane.CKKS)]
+    with Stages() as stages:
+        document = summary(results(chosen, stages.show, weakened=options.weakened), missing)
+    if options.out is not None:
+        write(options.out, json.dumps(document, indent=1) + "\n")
+    if options.json:
+        print_json(document)
+    else:
+        say(render(document))
+    return BROKEN if document["broken"] or document["unproved"] else 0
+
+
+if __name__ == "__main__":
+    from attacks._launch import main
+
+    raise SystemExit(main(NAME))
