@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 import ifedpriv
-from attacks import ATTACKS
+from attacks import ATTACKS, PLAYED
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     from ifedpriv.commands import main as program
 
     started = getattr(sys.modules["__main__"], "__file__", None)
-    module = import_module(ATTACKS[name])
+    module = import_module({**ATTACKS, **PLAYED}[name])
     if (
         started
         and Path(started).name == f"{name}.py"
@@ -124,7 +124,7 @@ def run(name: str, options: argparse.Namespace) -> int:
             subject, guesses, findings = attack(name, path, options, folder, stages.show)
     result = to_json(subject, guesses, findings, reveal=options.reveal)
     if options.out is not None:
-        _write(options.out, json.dumps(result, indent=1) + "\n")
+        write(options.out, json.dumps(result, indent=1) + "\n")
     if options.json:
         print_json(result)
     else:
@@ -263,7 +263,12 @@ def _small_run(folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write what ``--out`` asks for, with its folders.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -26,9 +26,9 @@ class Lane(StrEnum):
 class Verdict(StrEnum):
     """What came of an attack.
 
-    REFUSED: an end said no, and the attack got nothing. HARMLESS: nobody had to say no: the attack got nothing, or the
-    sum stayed exact. LEARNED: it got something about one client. SPOILED: a false sum passed for a true one, or somebody
-    honest was blamed.
+    REFUSED: an end said no, and the attack got nothing. HARMLESS: nobody had to say no: the attack got nothing, or
+    the sum stayed exact. LEARNED: it got something about one client. SPOILED: a false sum passed for a true one, or
+    somebody honest was blamed.
     """
 
     REFUSED = "refused"

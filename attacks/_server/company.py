@@ -74,7 +74,9 @@ def servers_authority() -> IdentityKey:
     return IdentityKey.of(bytes(range(32)))
 
 
-def _alone_among_sybils(build: Build, world: World, directory: Directory, sybils: dict[int, IdentityKey]) -> Found:
+def _alone_among_sybils(
+    build: Build, world: World, directory: Directory, sybils: dict[int, IdentityKey]
+) -> Found:
     """A whole round of the victim with clients that the server plays; it takes their inputs out of the sum."""
     public = {c: bytes(key) for c, key in directory.agreements.items()}
     members = {

@@ -55,7 +55,7 @@ def low_entropy(build: Build) -> Found:
 def _can_be_one_upload(world: World, vector: UIntArray) -> bool:
     grid = world.terms().grid
     *numbers, weight = grid.ring.centred(vector).tolist()
-    return 1 <= weight <= grid.max_weight and max(map(abs, numbers)) <= weight * grid.levels
+    return bool(1 <= weight <= grid.max_weight) and bool(max(map(abs, numbers)) <= weight * grid.levels)
 
 
 def weight_leak(build: Build) -> Found:
@@ -183,10 +183,15 @@ def not_a_number(build: Build) -> Found:
         honest = World.upload(world, client)
         if client != LIAR:
             return honest
-        return build.upload({"v": [np.nan, np.inf, 1, 1, 1, 1]}, honest.weight, honest.round, honest.kind)
+        return build.upload(
+            {"v": np.array([np.nan, np.inf, 1, 1, 1, 1], np.float32)},
+            honest.weight,
+            honest.round,
+            honest.kind,
+        )
 
     world.upload = upload  # type: ignore[method-assign]
-    world.on_grid = lambda _: np.zeros(7, np.uint32)  # type: ignore[method-assign]
+    world.on_grid = lambda upload: np.zeros(7, np.uint32)  # type: ignore[method-assign]
     server = world.server()
     drive(server, world.clients())
     server.aggregate()

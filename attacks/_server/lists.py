@@ -17,7 +17,7 @@ from attacks._server.unmasking import from_both, open_alone, put_together
 from attacks._server.world import VICTIM, World, drive, masked_input, opened, up_to
 from defenses.secagg.masked import derived
 from defenses.secagg.masked.keys import AgreementKey
-from defenses.secagg.masked.messages import Inbox, Signatures, Survivors
+from defenses.secagg.masked.messages import Signatures, Survivors
 
 WHOLE = "one client's whole upload"
 NOTHING = "what came out is not the client's upload"
@@ -37,7 +37,11 @@ def sign(world: World, clients: Mapping[int, Any], lists: Mapping[int, tuple[int
 
 
 def unmask(
-    world: World, clients: Mapping[int, Any], signatures: Mapping[int, bytes], signed: tuple[int, ...], me: int
+    world: World,
+    clients: Mapping[int, Any],
+    signatures: Mapping[int, bytes],
+    signed: tuple[int, ...],
+    me: int,
 ) -> bytes:
     """A client's shares, after it was shown the signatures of the places in ``signed``."""
     theirs = tuple(signatures[world.numbers[p]] for p in signed if world.numbers[p] != me)
@@ -103,8 +107,7 @@ def crash(build: Build) -> Found:
     before = {c: session.save() for c, session in clients.items()}
     seed, _ = both_shares(world, clients, world.numbers, ())
     revived = {
-        c: world.revived(session, build.restored(before[c], session.save()))
-        for c, session in clients.items()
+        c: world.revived(session, build.restored(before[c], session.save())) for c, session in clients.items()
     }
     _, key = both_shares(world, revived, (), world.numbers[1:])
     assert seed is not None and key is not None
@@ -185,7 +188,7 @@ CASES = (
     _case(
         "split view, signatures held back",
         split_view_apart,
-        "the same, showing each half the signatures of its own members only",
+        "tells the two halves the same, and shows each half the signatures of its own members only",
         weak.LOW_THRESHOLD,
     ),
     _case(

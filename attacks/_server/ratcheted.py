@@ -44,9 +44,7 @@ def _confirmed(
     opened = {}
     for c, session in clients.items():
         place = world.numbers.index(c)
-        theirs = [
-            macs.get(world.numbers[p], {}).get(place, bytes(MAC_BYTES)) for p in told[c] if p != place
-        ]
+        theirs = [macs.get(world.numbers[p], {}).get(place, bytes(MAC_BYTES)) for p in told[c] if p != place]
         opened[c] = _body(world, session.receive(world.frame(Kind.CONFIRMED, b"".join(theirs)))[0])
     return opened
 

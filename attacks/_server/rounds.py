@@ -119,9 +119,11 @@ def differencing_coefficients(build: Build) -> Found:
         world = World(5, build=build, number=number, members=members)
 
         def upload(client: int, number: int = number) -> Upload:
-            # What a client fits again from a state that has hardly moved: the same numbers, and a little of its batches.
+            # What a client fits again from a state that has hardly moved: the same, but for its batches.
             rng = np.random.default_rng(client)
-            whole = rng.integers(-24_000, 24_000, 6) + np.random.default_rng([client, number]).integers(-300, 300, 6)
+            whole = rng.integers(-24_000, 24_000, 6) + np.random.default_rng([client, number]).integers(
+                -300, 300, 6
+            )
             return Upload({"v": whole * STEP}, 1, number, UploadKind.COEFFICIENTS)
 
         world.upload = upload  # type: ignore[method-assign]

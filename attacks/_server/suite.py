@@ -95,7 +95,11 @@ def summary(found: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> dict[
 def render(document: Mapping[str, Any]) -> str:
     """The table."""
     found = document["attacks"]
-    lines = []
+    lines = [
+        "ifedpriv attack server: what is shipped, against a server (or a client) that cheats.",
+        "Lines with 'where' tell of the same attack on a build that lacks what stops it.",
+        "",
+    ]
     for lane in dict.fromkeys(each["lane"] for each in found):
         mine = [each for each in found if each["lane"] == lane and not each["limits"]]
         lines += [f"{lane} sums" if lane in ("masked", "ratchet") else f"sums under {lane} encryption", ""]
@@ -123,9 +127,7 @@ def render(document: Mapping[str, Any]) -> str:
 def _block(each: Mapping[str, Any]) -> list[str]:
     lines = [f"{each['name']:<{_WIDTH - 12}}{each['verdict'].upper():>10}"]
     does = each["does"]
-    lines += _wrapped(
-        "" if does.startswith("nothing: ") else "the server", does.removeprefix("nothing: ")
-    )
+    lines += _wrapped("" if does.startswith("nothing: ") else "the server", does.removeprefix("nothing: "))
     lines += _wrapped("answer" if each["verdict"] == "refused" else "it got", each["answer"])
     for trial in each["weakened"]:
         lines += _wrapped(f"where {trial['build']}", f"{trial['verdict'].upper()}, {trial['answer']}")
@@ -135,5 +137,9 @@ def _block(each: Mapping[str, Any]) -> list[str]:
 def _wrapped(title: str, text: str, indent: int = 2) -> list[str]:
     joined = f"{title}: {text}" if title and title != "the server" else f"{title} {text}".strip()
     return textwrap.wrap(
-        joined, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2), break_on_hyphens=False
+        joined,
+        _WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_on_hyphens=False,
     )

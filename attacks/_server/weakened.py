@@ -116,9 +116,7 @@ class _LooseGrid(Grid):
             whole = np.rint(np.asarray(values, np.float64) * (self.levels / self.clip) * weight)
             return Quantised(self.ring.wrap(np.append(whole.astype(np.int64), int(weight))), 0)
 
-    def dequantise(
-        self, summed: UIntArray, scale: Float32Array | None = None
-    ) -> tuple[Float32Array, int]:
+    def dequantise(self, summed: UIntArray, scale: Float32Array | None = None) -> tuple[Float32Array, int]:
         numbers = self.ring.centred(summed)
         total = int(numbers[-1]) or 1
         return (numbers[:-1] * (self.step / total)).astype(np.float32), total
@@ -284,24 +282,22 @@ NO_LIST_SIGNATURES = replace(
 )
 ANY_LIST = replace(AS_SHIPPED, name="every list is taken", client=_AnyList)
 ANSWERS_TWICE = replace(AS_SHIPPED, name="a phase is answered again", client=_AnswersTwice)
-SAVES_TOO_LATE = replace(AS_SHIPPED, name="sends before it saves", restored=_before)
-NO_CONTEXT = replace(
-    AS_SHIPPED, name="the context is not bound", client=_NoContext, ratchet=_NoContextEither
-)
+SAVES_TOO_LATE = replace(AS_SHIPPED, name="a party sends before it saves", restored=_before)
+NO_CONTEXT = replace(AS_SHIPPED, name="the context is not bound", client=_NoContext, ratchet=_NoContextEither)
 WEIGHT_IN_CLEAR = replace(AS_SHIPPED, name="the weight is not masked", client=_WeightInClear)
 TALKATIVE = replace(AS_SHIPPED, name="refusals say what they know", client=_Talkative)
 NO_HEADROOM = replace(AS_SHIPPED, name="the ring is chosen too narrow", policy=_NoHeadroom)
 ANY_NUMBER = replace(AS_SHIPPED, name="numbers are not looked at", policy=_AnyNumber, upload=_AnyUpload)
 ANY_LENGTH = replace(AS_SHIPPED, name="lengths are not looked at", policy=_AnyNumber, server=_AnyLength)
 NO_FLOOR = replace(AS_SHIPPED, name="the policy comes from the server", policy=_NoFloor)
-LOW_THRESHOLD = replace(AS_SHIPPED, name="a threshold below half", policy=_LowThreshold)
+LOW_THRESHOLD = replace(AS_SHIPPED, name="the threshold is below half", policy=_LowThreshold)
 FORGETFUL = replace(AS_SHIPPED, name="round numbers are forgotten", diary=_Forgetful)
 GIVES_AGAIN = replace(AS_SHIPPED, name="the vector is given again", diary=_GivesAgain)
 UNSIGNED_DIRECTORY = replace(
     AS_SHIPPED, name="the directory's signature is not checked", directory=_UnsignedDirectory
 )
 NOT_PINNED = replace(AS_SHIPPED, name="the authority comes from the server", pinned=False)
-SIX_BITS = replace(AS_SHIPPED, name="keys of six bits", entropy=_SixBits)
+SIX_BITS = replace(AS_SHIPPED, name="keys have six bits", entropy=_SixBits)
 NO_COMMITMENTS = replace(AS_SHIPPED, name="shares are not checked", server=_NoCommitments)
 ANY_VOUCHER = replace(AS_SHIPPED, name="MACs are not checked", ratchet=_AnyVoucher)
 ANY_ALIVE = replace(AS_SHIPPED, name="every list is taken", ratchet=_AnyAlive)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class World:
         policy: changes to `POLICY`.
     """
 
-    POLICY = POLICY
+    POLICY: ClassVar[Mapping[str, Any]] = POLICY
 
     def __init__(
         self,
