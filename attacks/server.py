@@ -8,10 +8,10 @@ a second time on clients that lack what stops it, and there it must succeed, so 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
+from attacks._launch import Played
 from ifedpriv.errors import InputError
 
 NAME = "server"
@@ -41,37 +41,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"judge clients that each lack one check, to see the audit fail (exit code {BROKEN})",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Play the attacks; 0 if all were withstood, `BROKEN` if not."""
-    from attacks._launch import check_home, write
+def play(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> Played:
+    """Play the attacks; the code is 0 if all were withstood, `BROKEN` if not.
+
+    Raises:
+        InputError: an attack is named that there is not.
+    """
     from attacks._server.case import Lane
     from attacks._server.suite import cases, render, results, summary
-    from ifedpriv.commands.console import Stages, print_json, say
 
-    check_home()
     lanes = tuple(Lane(lane) for lane in options.lane or Lane)
     chosen = cases(lanes, options.only or ())
     strangers = sorted(set(options.only or ()) - {case.name for case in chosen})
     if strangers:
         raise InputError(f"--only names {strangers[0]!r}, which is no attack here", "--list shows all")
     if options.list:
-        width = max(len(case.name) for case in chosen)
-        say("\n".join(f"{case.lane!s:<8} {case.name:<{width}}  {case.does}" for case in chosen))
-        return 0
+        width = max((len(case.name) for case in chosen), default=0)
+        text = "\n".join(f"{case.lane!s:<8} {case.name:<{width}}  {case.does}" for case in chosen)
+        return Played(
+            {"attacks": [{"lane": str(c.lane), "name": c.name, "does": c.does} for c in chosen]}, text
+        )
     missing = [] if find_spec("tenseal") else [str(lane) for lane in lanes if lane in (Lane.BFV, Lane.CKKS)]
-    with Stages() as stages:
-        document = summary(results(chosen, stages.show, weakened=options.weakened), missing)
-    if options.out is not None:
-        write(options.out, json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print_json(document)
-    else:
-        say(render(document))
-    return BROKEN if document["broken"] or document["unproved"] else 0
+    document = summary(results(chosen, progress, weakened=options.weakened), missing)
+    return Played(document, render(document), BROKEN if document["broken"] or document["unproved"] else 0)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 
 from attacks import ATTACKS, PLAYED
 from attacks._launch import add_arguments as add_common
+from attacks._launch import add_played_arguments, run_played
 from attacks._launch import run as launch
 
 _SUMMARIES = {
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in sorted({**ATTACKS, **PLAYED}):
         sub = names.add_parser(name, help=_SUMMARIES.get(name, ""), description=_SUMMARIES.get(name))
         if name in PLAYED:
-            import_module(PLAYED[name]).add_arguments(sub)
+            add_played_arguments(name, sub)
         else:
             add_common(sub)
 
@@ -30,6 +30,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     if options.name in PLAYED:
-        code: int = import_module(PLAYED[options.name]).run(options)
-        return code
+        return run_played(options.name, options)
     return launch(options.name, options)
