@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",
     "attack": "attack a run's recording, and say what it leaks",
+    "keys": "make the key files of an encrypted run",
     "tasks": "list the shipped tasks, or show examples of one",
     "pretrain": "train the embedded model from scratch, or evaluate it",
 }
