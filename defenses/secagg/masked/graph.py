@@ -6,7 +6,7 @@ server work out the same one and nobody is told it.
 
 Reference: Bell et al., CCS 2020 (ePrint 2020/704), section 3: Harary graphs, and the choice of k and t by
 hypergeometric tails. Their graph is randomised the same way; the conditions for an active server that chooses
-who "drops" are `docs/protocol.md`, section "The sparse graph".
+who "drops" are `docs/sparse_graph.md`.
 """
 
 from __future__ import annotations

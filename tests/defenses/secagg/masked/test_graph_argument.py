@@ -1,6 +1,6 @@
 """The argument for the sparse graph, made again: its events by brute force, its tails exactly, its union by trial.
 
-docs/protocol.md, section "The sparse graph", has it in words.
+docs/sparse_graph.md has it in words.
 """
 
 import itertools
