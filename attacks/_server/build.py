@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from defenses.entropy import Entropy
+from defenses.secagg.grouped import GroupedServer
 from defenses.secagg.homomorphic.holder import KeyHolder
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.directory import Diary, Directory, Member
@@ -57,6 +58,7 @@ class Build:
         chains: the chains that a client begins with.
         set_back: clients after a round, given what their chains were before it.
         holder: the key holder of an encrypted round.
+        grouped: the server of a round in groups, where clients are what cheats.
         upload: what a client hands to its session.
     """
 
@@ -73,6 +75,7 @@ class Build:
     chains: Callable[[Ratchet], Ratchet] = as_they_move
     set_back: Callable[[Mapping[int, Member], Mapping[int, str]], Mapping[int, Member]] = as_they_stand
     holder: type[KeyHolder] = KeyHolder
+    grouped: type[GroupedServer] = GroupedServer
     upload: type[Upload] = Upload
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from attacks._server import company, inputs, lists, ratcheted, rounds
+from attacks._server import company, in_groups, inputs, lists, ratcheted, rounds
 from attacks._server.case import Case, Lane, Result, Trial, attempt, play
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ def cases(lanes: Sequence[Lane] = tuple(Lane), names: Sequence[str] = ()) -> tup
 
     Encrypted lanes are left out where the library that encrypts is not installed.
     """
-    found = [*company.CASES, *lists.CASES, *rounds.CASES, *inputs.CASES, *ratcheted.CASES]
+    found = [*company.CASES, *lists.CASES, *rounds.CASES, *inputs.CASES, *in_groups.CASES, *ratcheted.CASES]
     if find_spec("tenseal") is not None and {Lane.BFV, Lane.CKKS} & set(lanes):
         from attacks._server import encrypted
 

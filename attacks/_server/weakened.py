@@ -19,6 +19,7 @@ from defenses.entropy import Entropy
 from defenses.errors import ProtocolError
 from defenses.grid import Grid, Quantised
 from defenses.ring import Ring, UIntArray
+from defenses.secagg.grouped import GroupedServer
 from defenses.secagg.homomorphic.holder import HolderSession, KeyHolder
 from defenses.secagg.homomorphic.messages import Message
 from defenses.secagg.masked.client import MaskedClient
@@ -29,7 +30,7 @@ from defenses.secagg.masked.policy import Policy
 from defenses.secagg.masked.ratchet import Ratchet, RoundKeys
 from defenses.secagg.masked.server import MaskedServer
 from defenses.secagg.ratchet.client import RatchetClient
-from defenses.session import RoundInfo, refusal
+from defenses.session import Aggregate, RoundInfo, refusal
 from defenses.upload import Float32Array, Upload, UploadKind
 
 # Clients of masked rounds
@@ -209,6 +210,13 @@ class _AnyUpload(Upload):
         object.__setattr__(self, "arrays", arrays)
 
 
+class _MeanOfGroups(GroupedServer):
+    def aggregate(self) -> Aggregate:
+        whole = super().aggregate()
+        means = {name: np.mean([part.means[name] for part in whole.parts], axis=0) for name in whole.means}
+        return replace(whole, means=means)
+
+
 # Clients of ratcheted rounds
 
 
@@ -303,6 +311,7 @@ ANY_VOUCHER = replace(AS_SHIPPED, name="MACs are not checked", ratchet=_AnyVouch
 ANY_ALIVE = replace(AS_SHIPPED, name="every list is taken", ratchet=_AnyAlive)
 CHAINS_SET_BACK = replace(AS_SHIPPED, name="diary and chains are set back", set_back=_chains_set_back)
 ONE_SEED = replace(AS_SHIPPED, name="chains do not move", chains=_one_seed)
+MEAN_OF_GROUPS = replace(AS_SHIPPED, name="the groups' means are averaged", grouped=_MeanOfGroups)
 NO_TAGS = replace(AS_SHIPPED, name="tags are not checked", holder=_NoTags)
 NO_MINIMUM = replace(AS_SHIPPED, name="a sum of one is opened", holder=_NoMinimum)
 ANSWERS_ALWAYS = replace(AS_SHIPPED, name="a round is opened again", holder=_AnswersAlways)

@@ -120,6 +120,10 @@ class World:
         self.inputs[number] = self.on_grid(self.upload(number))
         return session
 
+    def forget(self, number: int) -> None:
+        """As if a client had joined no round: for one whose place a cheat takes."""
+        self.members[number] = replace(self.members[number], diary=self.build.diary())
+
     def clients(self) -> dict[int, Any]:
         """All of them."""
         return {number: self.client(number) for number in self.numbers}

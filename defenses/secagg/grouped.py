@@ -40,6 +40,9 @@ class GroupedServer:
         self.servers = tuple(servers)
         self._of = {client: server for server in self.servers for client in server.round.roster}
 
+    phase = "summing in groups"
+    """Each group has a phase of its own."""
+
     @property
     def waiting_for(self) -> tuple[int, ...]:
         """Clients without whose next frame, or loss, some group does not go on; ascending."""
@@ -116,7 +119,7 @@ class GroupedServer:
         return unpack_state(data, ROLE)[1]
 
     def _refusal(self, message: str, sender: int | None, why: str) -> ProtocolError:
-        return refusal("server", "summing in groups", message, sender, why)
+        return refusal("server", self.phase, message, sender, why)
 
     def __repr__(self) -> str:
         return f"GroupedServer(round={self.round.number}, {len(self.servers)} groups)"

@@ -38,6 +38,7 @@ SAID = {
     "NaN": "upload array 'v' holds a number that is not a finite float32",
     "bad shares": "refuses Unmask from client 11: its share of client 10 is not the one that was committed to",
     "wrong length": "refuses MaskedInput from client 11: it has 32 bytes of elements, where 7 take 28",
+    "false numbers, in groups": "each number of the result lies between what groups without the cheat say",
     "seeds of another round": "what came out is not the client's upload",
     "one upload for the sum": "it is not the sum of those clients' uploads",
     "one left out": "it is not the sum of those clients' uploads",
@@ -50,13 +51,22 @@ SAID = {
 }
 """What withstands each attack, in its own words: a refusal for another reason would prove nothing."""
 HARMLESS = {
+    "false numbers, in groups",
     "low-entropy mask",
     "weight leakage",
     "data in exception texts",
     "overflow",
     "seeds of another round",
 }
-SPOILS = {"overflow", "NaN", "bad shares", "wrong length", "foreign ciphertexts", "forged sums"}
+SPOILS = {
+    "false numbers, in groups",
+    "overflow",
+    "NaN",
+    "bad shares",
+    "wrong length",
+    "foreign ciphertexts",
+    "forged sums",
+}
 BEYOND = {
     "sybils under one directory",
     "differencing cohorts over rounds of coefficients",
@@ -96,8 +106,8 @@ def test_the_command_says_that_all_held(tmp_path):
     assert (said.code, said.err) == (0, "")
     document = json.loads(out.read_text())
     tried = [each for each in document["attacks"] if not each["limits"]]
-    assert document["held"] == len(tried) == 32 and document["broken"] == document["unproved"] == []
-    assert "32 of 32 attacks were refused or harmless." in said.out
+    assert document["held"] == len(tried) == 33 and document["broken"] == document["unproved"] == []
+    assert "33 of 33 attacks were refused or harmless." in said.out
     assert "answer: client 77 is not in the key directory" in said.out
     assert "where the authority comes from the server: LEARNED, one client's whole upload" in said.out
     assert "what no protocol of this kind stops" in said.out
