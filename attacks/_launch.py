@@ -13,15 +13,16 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attacks
 import ifedpriv
-from attacks import ATTACKS
+from attacks import ATTACKS, PLAYED
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     from ifedpriv.commands import main as program
 
     started = getattr(sys.modules["__main__"], "__file__", None)
-    module = import_module(ATTACKS[name])
+    module = import_module({**ATTACKS, **PLAYED}[name])
     if (
         started
         and Path(started).name == f"{name}.py"
@@ -131,6 +132,44 @@ def run(name: str, options: argparse.Namespace) -> int:
         say(render(result))
     leaks = any(finding.verdict is not None and finding.verdict.leaks for finding in findings)
     return LEAKS if options.fail_on_leak and leaks else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What an attack that plays rounds of its own has to say.
+
+    Attributes:
+        document: for a program.
+        text: the same for a person.
+        code: the exit code.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    code: int = 0
+
+
+def add_played_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    """Arguments of one of `attacks.PLAYED`: its own, and where its JSON goes."""
+    import_module(PLAYED[name]).add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
+
+
+def run_played(name: str, options: argparse.Namespace) -> int:
+    """Run one of `attacks.PLAYED`; returns the exit code."""
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    with Stages() as stages:
+        played: Played = import_module(PLAYED[name]).play(options, stages.show)
+    if options.out is not None:
+        _write(options.out, json.dumps(played.document, indent=1) + "\n")
+    if options.json:
+        print_json(played.document)
+    else:
+        say(played.text)
+    return played.code
 
 
 def attack(

@@ -177,15 +177,16 @@ def _mean(frames: list[DecodedFrame], backbone: Backbone, counted: bool) -> Targ
 
 
 def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
-    """The mean that the server worked out of protected uploads, where it could compute nothing finer."""
-    for frame in view.computed(UploadKind.VECTOR):
-        if "vector" in frame.upload.arrays:
-            found = _target(Who(None), frame.upload.arrays["vector"], frame, backbone, None)
-            variance = found.variance + _grid_variance(view, clients)
-            weight = frame.upload.weight
-            # A total weight above the number of clients is a number of examples.
-            examples = round(weight) if weight > clients else None
-            return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
+    """The mean that the server worked out of protected uploads; over all groups, where they sum in groups."""
+    frames = [frame for frame in view.computed(UploadKind.VECTOR) if "vector" in frame.upload.arrays]
+    if frames:
+        found = _mean(
+            [frame for frame in frames if frame.upload.round == frames[0].upload.round], backbone, True
+        )
+        # A total weight above the number of clients is a number of examples.
+        examples = found.examples if found.examples is not None and found.examples > clients else None
+        variance = found.variance + _grid_variance(view, clients)
+        return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
     return Targets(Scope.AGGREGATE, (), "the recording ends before a sum of context vectors was worked out")
 
 

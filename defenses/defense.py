@@ -14,10 +14,13 @@ from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.ledger import NO_MECHANISM, Ledger
+from defenses.secagg.grouped import ROLE as GROUPED
+from defenses.secagg.grouped import GroupedServer
 from defenses.secagg.homomorphic.parties import Parties
 from defenses.secagg.homomorphic.promise import homomorphic_statement
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
+from defenses.secagg.masked.groups import group_of, partition
 from defenses.secagg.masked.server import MaskedServer
 from defenses.secagg.ratchet.client import RatchetClient
 from defenses.secagg.ratchet.server import RatchetServer
@@ -75,6 +78,8 @@ class Defense:
         """One client's end of a round; its random bytes come from ``entropy``, but for those of TenSEAL."""
         if isinstance(self.spec, MaskedSpec):
             member = self._enrolment.member(me)
+            session = member.directory.session
+            round_info = group_of(me, session, round_info, self.spec.groups, self.spec.min_clients)
             client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
             return client(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
         if isinstance(self.spec, CkksSpec | BfvSpec):
@@ -84,9 +89,11 @@ class Defense:
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
         if isinstance(self.spec, MaskedSpec):
-            policy = masked_policy(self.spec, round_info.kind)
+            policy, directory = masked_policy(self.spec, round_info.kind), self._enrolment.directory
             server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
-            return server(round_info, policy, self._enrolment.directory)
+            groups = partition(directory.session, round_info, self.spec.groups, self.spec.min_clients)
+            servers = [server(group, policy, directory) for group in groups]
+            return servers[0] if self.spec.groups == 1 else GroupedServer(round_info, servers)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.server(round_info)
         return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
@@ -118,11 +125,18 @@ class Defense:
     def load_server(self, data: bytes) -> ServerSession:
         """The server's end from what its ``save`` gave."""
         if isinstance(self.spec, MaskedSpec):
-            server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
-            return server.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+            if saved_role(data) == GROUPED:
+                revived = [self._load_group(state) for state in GroupedServer.states(data)]
+                return GroupedServer.load(data, revived)
+            return self._load_group(data)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.load_server(data)
         return ClearServer.load(data)
+
+    def _load_group(self, data: bytes) -> MaskedServer | RatchetServer:
+        assert isinstance(self.spec, MaskedSpec)
+        server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
+        return server.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
 
     def broadcast(self, upload: Upload) -> bytes:
         """One frame from the server to every client: its state, at the wire's precision for that kind."""

@@ -94,6 +94,8 @@ class Aggregate:
         contributors: their numbers, ascending.
         kind: what the numbers are.
         round: number of the round.
+        parts: the sums that it was made from, where the server works out several; empty where it is one sum.
+        lacking: for each sum that failed beside them, why.
     """
 
     means: Mapping[str, Float32Array]
@@ -101,6 +103,13 @@ class Aggregate:
     contributors: tuple[int, ...]
     kind: UploadKind
     round: int
+    parts: tuple[Aggregate, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def released(self) -> tuple[Aggregate, ...]:
+        """Every sum that the server learns by it."""
+        return self.parts or (self,)
 
     def __post_init__(self) -> None:
         means: Mapping[str, npt.ArrayLike] = self.means

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from defenses.codec import Precision
 from defenses.upload import UploadKind
@@ -164,6 +164,9 @@ class MaskedSpec(_Defense):
             more).
         ratchet: rounds of coefficients take three small frames a client in place of five, under keys agreed once. A
             client that drops out after its input then costs the round, and a round takes fewer than 100 clients.
+        groups: 3 or more deals the clients out to so many groups, each with a sum of its own, and takes the median of
+            the groups' means, number by number: a client's false numbers spoil its own group only. 1 is one sum over
+            all.
     """
 
     kind: Literal["masked"] = "masked"
@@ -172,6 +175,19 @@ class MaskedSpec(_Defense):
     collusion: float = Field(0.2, ge=0, lt=0.5)
     dropout: float = Field(0.1, ge=0, lt=0.5)
     ratchet: bool = False
+    groups: int = Field(1, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _groups_hold(self) -> MaskedSpec:
+        if self.groups == 2:
+            raise ValueError("groups is 2, and of two groups neither outvotes the other; use 1, or 3 or more")
+        if self.groups > 1 and self.groups * self.collusion >= 0.5:
+            raise ValueError(
+                f"groups {self.groups} times collusion {self.collusion:g} is {self.groups * self.collusion:g}, and all "
+                f"who collude may sit in one group, where they must be fewer than half; lower collusion below "
+                f"{0.5 / self.groups:.3g}, or use fewer groups"
+            )
+        return self
 
 
 DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]

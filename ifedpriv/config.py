@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from defenses.specs import ClearSpec, DefenseSpec
+from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
@@ -112,6 +112,17 @@ class RunConfig(_Section):
         ):
             raise ValueError(
                 "method.guard is on and evaluation.validation_fraction is 0; hold examples out or switch the guard off"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_large_enough(self) -> RunConfig:
+        groups = self.defense.groups if isinstance(self.defense, MaskedSpec) else 1
+        asked = max(1, round(self.cohort.participation * self.partition.clients))
+        if isinstance(self.defense, MaskedSpec) and groups > 1 and asked // groups < self.defense.min_clients:
+            raise ValueError(
+                f"defense.groups is {groups}, which leaves {asked // groups} of {asked} clients in a group, fewer than "
+                f"defense.min_clients {self.defense.min_clients}; use fewer groups or more clients"
             )
         return self
 

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "report": "print a finished run's table, or write its page anew",
     "account": "say which noise a budget asks for, or what given noise costs",
     "attack": "attack a run's recording, and say what it leaks",
+    "keys": "make the key files of an encrypted run",
     "tasks": "list the shipped tasks, or show examples of one",
     "pretrain": "train the embedded model from scratch, or evaluate it",
 }

@@ -187,15 +187,17 @@ class Federation:
 
     def _write_down(self, aggregate: Aggregate, record: RoundRecord) -> None:
         """Into the ledger, and into the recording where the server cannot work it out of single frames."""
-        self.ledger.add(Event(_RELEASED[record.kind], record.round, aggregate.contributors, record.kind))
-        if self.view is not None and not self.defense.reveals_individuals:
-            self.view.append(
-                Direction.COMPUTED,
-                sender=SERVER,
-                recipient=SERVER,
-                round_number=record.round,
-                frame=encode(aggregate.as_upload(), SERVER, Precision.FP32),
-            )
+        record.refusals += aggregate.lacking
+        for each in aggregate.released:
+            self.ledger.add(Event(_RELEASED[record.kind], record.round, each.contributors, record.kind))
+            if self.view is not None and not self.defense.reveals_individuals:
+                self.view.append(
+                    Direction.COMPUTED,
+                    sender=SERVER,
+                    recipient=SERVER,
+                    round_number=record.round,
+                    frame=encode(each.as_upload(), SERVER, Precision.FP32),
+                )
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])

@@ -10,14 +10,13 @@ from defenses.entropy import Entropy
 from defenses.errors import UserError
 from defenses.secagg.homomorphic.client import HomomorphicClient
 from defenses.secagg.homomorphic.holder import HolderSession, KeyHolder
+from defenses.secagg.homomorphic.key_files import KeyFile
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, ClientKeys, HolderKeys, ServerKeys
 from defenses.secagg.homomorphic.parameters import Scheme
 from defenses.secagg.homomorphic.server import HomomorphicServer
 from defenses.secagg.homomorphic.terms import Terms
 from defenses.session import RoundInfo
 from defenses.specs import BfvSpec, CkksSpec
-
-KeyFile = HolderKeys | ClientKeys | ServerKeys
 
 
 class Parties:

@@ -85,8 +85,3 @@ def share_commitments(terms: Terms, dealer: int, holder: int, shares: tuple[byte
 
 def _u32(number: int) -> bytes:
     return number.to_bytes(4, "little")
-
-
-def inbox_holds(neighbours: int, opened: int) -> bool:
-    """Whether an inbox can be the reader's: a few deals may be bad, all of them only in another client's inbox."""
-    return opened > 0 or neighbours == 0

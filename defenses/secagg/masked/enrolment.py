@@ -51,11 +51,18 @@ class Enrolment:
         return f"Enrolment({len(self.directory.keys)} in the directory, {len(self.members)} here)"
 
 
+_IN_GROUPS = (
+    " Clients sum in {groups} groups, fixed by the key directory: the server reads one sum a group, so {groups} sums "
+    "of fewer clients each in place of one, and goes on with their median."
+)
+
+
 def masked_policy(spec: MaskedSpec, kind: UploadKind) -> Policy:
     """What every client insists on for one kind of upload."""
     return Policy(
         minimum=spec.min_clients,
-        collusion=spec.collusion,
+        # All who collude may sit in one group, so each group must bear their share of everybody.
+        collusion=spec.collusion * spec.groups,
         dropout=spec.dropout,
         clip=spec.grid.clip.for_kind(kind),
         bits=spec.grid.bits,
@@ -73,11 +80,11 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
         summary=(
             "Secure aggregation hides each upload and its weight: the server reads the sum over the clients that "
             "stayed, their numbers, who dropped out and when. It is not differential privacy: what a sum tells about "
-            "one client is not bounded."
+            "one client is not bounded." + (_IN_GROUPS.format(groups=spec.groups) if spec.groups > 1 else "")
         ),
         assumptions=(
-            f"a sum is over {spec.min_clients} clients or more, and over more than half of those asked up to 99 of "
-            "them; clients refuse the rest",
+            f"a sum is over {spec.min_clients} clients or more, and over more than half of those asked"
+            f"{' in the group' if spec.groups > 1 else ''} up to 99 of them; clients refuse the rest",
             f"at most a share of {spec.collusion:g} of the clients asked joins with a server that breaks the rules; "
             "clients that follow the rules but pool what they know may be up to one below the threshold",
             "at least two clients of every sum help nobody against the others",
@@ -88,7 +95,13 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
         ),
         not_covered=(
             "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
-            "clients that send false numbers, which nobody can see under the masks",
+            "clients that send false numbers, which nobody can see under the masks"
+            + (
+                f", once they are in half of the {spec.groups} groups or more; in fewer, they move the result within "
+                "what the other groups say"
+                if spec.groups > 1
+                else ""
+            ),
             "who takes part, when, and which client fails",
             "whoever holds the trained injection",
         ),

@@ -6,7 +6,7 @@ server work out the same one and nobody is told it.
 
 Reference: Bell et al., CCS 2020 (ePrint 2020/704), section 3: Harary graphs, and the choice of k and t by
 hypergeometric tails. Their graph is randomised the same way; the conditions for an active server that chooses
-who "drops" are `docs/protocol.md`, section "The sparse graph".
+who "drops" are `docs/sparse_graph.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from defenses.errors import UserError
 from defenses.secagg.masked.keys import DOMAIN
 
 SECURITY_BITS = 40
-"""A sparse graph leaves some client open with a probability of at most 2^-40."""
+"""A sparse graph leaves some client open with a probability of at most 2^-40, whatever the server has tried."""
+TRIES_BITS = 64
+"""The server knows the seed of a round before the round, so it may look for a roster or a number with a bad graph: the
+bound holds for the worst of 2^64 that it looks at."""
 CORRECTNESS_BITS = 20
 """With no more dropouts than planned for, a sparse round fails with a probability of at most 2^-20."""
 SPARSE_FROM = 100
@@ -47,10 +50,11 @@ def choose(clients: int, collusion: float, dropout: float) -> Shape:
     In the complete graph of n clients, of which c collude, no client gives away both kinds of share as long as
     2t > n + c; t is the least such number. The sparse graph of k neighbours asks for all of
 
-    - n P[H(n-1, c, k) > 2t - k - 2] <= 2^-41: so many colluders among nobody's neighbours that both kinds of
+    - n P[H(n-1, c, k) > 2t - k - 2] <= 2^-105: so many colluders among nobody's neighbours that both kinds of
       share could be had;
-    - 2n P[H(n-1, c, k/2) > t - k/2 - 2] <= 2^-41: nor so many on one side of anybody that a server which chooses
-      who drops could cut the graph there;
+    - 2n P[H(n-1, c, k/2) > t - k/2 - 2] <= 2^-105: nor so many on one side of anybody that a server which chooses
+      who drops could cut the graph there (this implies the first: whoever has 2x + 1 colluders around it has x + 1 of
+      them on one side);
     - n P[H(n-1, d, k) > k - t] <= 2^-20: nobody loses so many neighbours that a secret is lost,
 
     with H(N, K, k) hypergeometric: K marked among N, k drawn; c and d are rounded up.
@@ -77,10 +81,10 @@ def choose(clients: int, collusion: float, dropout: float) -> Shape:
 
 def _sparse_threshold(n: int, bad: int, gone: int, k: int) -> int | None:
     """The least threshold that is safe for k, if it is also low enough for the dropouts."""
-    security = -(SECURITY_BITS + 1) * math.log(2)
+    security = -(SECURITY_BITS + 1 + TRIES_BITS) * math.log(2)
     around = _least_beyond(n - 1, bad, k, security - math.log(n))
     beside = _least_beyond(n - 1, bad, k // 2, security - math.log(2 * n))
-    threshold = max((k + around) // 2 + 1, k // 2 + 2 + beside)
+    threshold = max((k + around + 1) // 2 + 1, k // 2 + 2 + beside)
     if threshold > k:
         return None
     lost = _log_tail(n - 1, gone, k, k - threshold)

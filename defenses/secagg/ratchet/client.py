@@ -147,6 +147,13 @@ class RatchetClient:
 
     def _confirm(self, found: Frame) -> list[bytes]:
         alive = listed(found.body, self.terms.graph.clients)
+        self._check_list(alive)
+        self._alive = alive
+        macs = (self._mac(self.me, other) for other in self._others())
+        return self._answer(Kind.CONFIRM, b"".join(macs), ClientPhase.CONFIRMED)
+
+    def _check_list(self, alive: tuple[int, ...]) -> None:
+        """What the list must be: large enough, and with this client in it."""
         for wrong, why in (
             (self._place not in alive, "it leaves this client out, which is here"),
             (
@@ -156,14 +163,11 @@ class RatchetClient:
         ):
             if wrong:
                 raise self._refusal("ALIVE", why)
-        self._alive = alive
-        macs = (self._mac(self.me, other) for other in self._others())
-        return self._answer(Kind.CONFIRM, b"".join(macs), ClientPhase.CONFIRMED)
 
     def _open(self, found: Frame) -> list[bytes]:
         others = self._others()
         for other, mac in zip(others, items(found.body, MAC_BYTES, len(others)), strict=True):
-            if not hmac.compare_digest(mac, self._mac(other, self.me)):
+            if not self._vouches(other, mac):
                 raise self._refusal(
                     "CONFIRMED", f"client {other} did not vouch for the list that this client was shown"
                 )
@@ -172,6 +176,10 @@ class RatchetClient:
         body = b"".join((self._seed, *seeds))
         self._seed, self._keys = b"", {}
         return self._answer(Kind.OPEN, body, ClientPhase.DONE)
+
+    def _vouches(self, other: int, mac: bytes) -> bool:
+        """Whether another client has vouched for the list that this client was shown."""
+        return hmac.compare_digest(mac, self._mac(other, self.me))
 
     def _others(self) -> list[int]:
         return [self.round.roster[place] for place in self._alive if place != self._place]

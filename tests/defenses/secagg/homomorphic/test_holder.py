@@ -22,6 +22,7 @@ from homomorphic import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attacks._server.encrypted import FORGERIES, total
 from defenses import (
     FrameError,
     ProtocolError,
@@ -44,32 +45,11 @@ def forged(spec, make, clients=ROSTER):
     return dataclasses.replace(decode(request), clients=tuple(clients), parts=(part,)).encode()
 
 
-def total(vectors, clients):
-    first, *rest = (vectors[client] for client in clients)
-    result = first.copy()
-    for other in rest:
-        result.add_(other)
-    return result
-
-
 def blank(vectors, slots):
     """All tags, and the numbers of client 2 alone."""
     size = LAYOUT.size + 1
     keep = [0] * size + [1] * (slots - size)
     return total({2: vectors[2], **{c: vectors[c].mul(keep) for c in (3, 5, 8)}}, ROSTER)
-
-
-FORGERIES = {
-    "one upload for the sum": (lambda v, _: v[2], ROSTER),
-    "one upload four times": (lambda v, _: total(dict.fromkeys(range(4), v[2]), range(4)), ROSTER),
-    "one left out": (lambda v, _: total(v, (2, 3, 5)), ROSTER),
-    "one named too few": (lambda v, _: total(v, ROSTER), (2, 3, 5)),
-    "one twice, one not": (lambda v, _: total({0: v[2], 1: v[2], 2: v[3], 3: v[5]}, range(4)), ROSTER),
-    "one added and one taken away": (lambda v, _: total(v, ROSTER).sub(v[8]).add(v[2]), ROSTER),
-    "a number added": (lambda v, s: total(v, ROSTER).add([1] + [0] * (s - 1)), ROSTER),
-    "a hidden slot used": (lambda v, s: total(v, ROSTER).add([0] * (s - 1) + [1]), ROSTER),
-    "everything doubled": (lambda v, _: total(v, ROSTER).add(total(v, ROSTER)), ROSTER),
-}
 
 
 @every_spec

@@ -271,8 +271,8 @@ def test_the_sparse_graph_keeps_its_promises_and_no_sparser_one_does(n, rates):
 
     def kept(k, t):
         return (
-            n * tail(n - 1, bad, k, 2 * t - k - 2) <= 2**-41
-            and 2 * n * tail(n - 1, bad, k // 2, t - k // 2 - 2) <= 2**-41
+            n * tail(n - 1, bad, k, 2 * t - k - 2) <= 2**-105
+            and 2 * n * tail(n - 1, bad, k // 2, t - k // 2 - 2) <= 2**-105
             and n * tail(n - 1, gone, k, k - t) <= 2**-20
         )
 

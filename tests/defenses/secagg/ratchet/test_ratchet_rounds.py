@@ -8,9 +8,7 @@ from masked_world import VICTIM, Rounds, World, drive
 
 from defenses import FrameError, InsecureSeeded, ProtocolError, RoundInfo, UserError
 from defenses.secagg.masked import keys as masked_keys
-from defenses.secagg.masked.masks import apply, pair_sign
 from defenses.secagg.masked.ratchet import MAX_SKIP, Ratchet
-from defenses.secagg.ratchet import client as client_module
 from defenses.secagg.ratchet import keys
 from defenses.secagg.ratchet.client import RatchetClient
 from defenses.secagg.ratchet.messages import (
@@ -18,7 +16,6 @@ from defenses.secagg.ratchet.messages import (
     MAC_BYTES,
     SEED_BYTES,
     SERVER_PLACE,
-    Kind,
     decode,
     encode,
 )
@@ -85,56 +82,7 @@ def test_the_frames_are_small():
     assert np.array_equal(server.sum(), world.exact(world.numbers))
 
 
-# A lying server
-
-
-def recover(world, clients, told):
-    """The victim told one list, the others another; the victim's input if both sides open."""
-    frames = {c: s.receive(world.alive(*told[c])) for c, s in clients.items()}
-    terms, n = world.terms(), len(world.numbers)
-    macs = {
-        c: dict(zip([p for p in told[c] if world.numbers[p] != c], cut(frame[0]), strict=True))
-        for c, frame in frames.items()
-    }
-    opened = {}
-    for c, session in clients.items():
-        place = world.numbers.index(c)
-        theirs = [macs[world.numbers[p]].get(place, bytes(MAC_BYTES)) for p in told[c] if p != place]
-        opened[c] = session.receive(world.frame(Kind.CONFIRMED, b"".join(theirs)))[0]
-    mine = bytes(decode(opened[VICTIM], terms.binding).body)[:SEED_BYTES]
-    body = decode(clients[VICTIM].resend()[0], terms.binding).body
-    vector = np.frombuffer(bytes(body), terms.grid.ring.dtype).copy()
-    apply(vector, keys.self_mask_key(terms, VICTIM, mine), -1)
-    for c in world.numbers[1:]:
-        dropped = [p for p in range(n) if p not in told[c]]
-        seeds = bytes(decode(opened[c], terms.binding).body)[SEED_BYTES:]
-        at = dropped.index(0) * SEED_BYTES
-        key = keys.pair_mask_key(terms, VICTIM, c, seeds[at : at + SEED_BYTES])
-        apply(vector, key, -pair_sign(VICTIM, c))
-    return vector
-
-
-def cut(frame):
-    body = frame[HEADER_SIZE:]
-    return [body[at : at + MAC_BYTES] for at in range(0, len(body), MAC_BYTES)]
-
-
-def test_split_view(monkeypatch):
-    """The victim opens its seed because it is alive, the others their pair seeds because it has dropped."""
-    everybody = tuple(range(5))
-
-    def attack(world):
-        return recover(
-            world,
-            world.clients(),
-            {c: everybody if c == VICTIM else everybody[1:] for c in world.numbers},
-        )
-
-    with pytest.raises(ProtocolError, match="client 11 did not vouch for the list"):
-        attack(Rounds(5))
-    monkeypatch.setattr(client_module.hmac, "compare_digest", lambda *_: True)
-    world = Rounds(5)
-    assert np.array_equal(attack(world), world.inputs[VICTIM])
+# What a client refuses; whole attacks are in tests/attacks/test_server.py
 
 
 @pytest.mark.parametrize(
