@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from defenses.codec import Precision
+from defenses.privacy_specs import PrivacySpec
 from defenses.upload import UploadKind
 
 
@@ -101,9 +102,20 @@ class _Defense(_Spec):
     Attributes:
         wire: how the numbers travel wherever they travel unprotected: the server's broadcasts, and without a
             defense the uploads too.
+        privacy: differential privacy; left out, there is none.
     """
 
     wire: WireSpec = WireSpec()
+    privacy: PrivacySpec | None = None
+
+    def bounds(self, kind: UploadKind) -> bool:
+        """Whether uploads of a kind travel as the whole numbers of a private release.
+
+        Where examples are hidden, coefficients are private before they are offered, and travel as usual.
+        """
+        if self.privacy is None:
+            return False
+        return kind is not UploadKind.COEFFICIENTS or self.privacy.unit == "client"
 
 
 class ClearSpec(_Defense):
@@ -172,6 +184,26 @@ class MaskedSpec(_Defense):
     collusion: float = Field(0.2, ge=0, lt=0.5)
     dropout: float = Field(0.1, ge=0, lt=0.5)
     ratchet: bool = False
+
+
+def carrying(spec: DefenseSpec, kind: UploadKind, roster: int) -> DefenseSpec:
+    """The spec under which uploads of a kind are sent: whole numbers must arrive as they are, and enough of them.
+
+    Args:
+        spec: the defense.
+        kind: what the uploads are.
+        roster: how many clients the round asks.
+    """
+    if spec.privacy is None or not spec.bounds(kind):
+        return spec
+    if isinstance(spec, ClearSpec):
+        return spec.model_copy(update={"wire": WireSpec(**{name: Precision.FP32 for name in WireSpec.model_fields})})
+    levels = float(2 ** (spec.privacy.bits - 1) - 1)
+    grid = GridSpec(
+        bits=spec.privacy.bits, max_weight=1, clip=ClipsSpec(**{name: levels for name in ClipsSpec.model_fields})
+    )
+    least = max(spec.min_clients, spec.privacy.least(roster))
+    return spec.model_copy(update={"grid": grid, "min_clients": least})
 
 
 DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]

@@ -115,6 +115,35 @@ class RunConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _privacy_fits(self) -> RunConfig:
+        privacy = self.defense.privacy
+        if privacy is None:
+            return self
+        if privacy.trust == "distributed" and self.defense.kind == "none":
+            raise ValueError(
+                "defense.privacy.trust is 'distributed' and defense.kind is 'none', so the server would read each "
+                "client's upload with its share of the noise alone; use masked, bfv or ckks, or trust local"
+            )
+        if privacy.unit == "client":
+            if isinstance(self.method, IfedIclSpec) and self.method.aggregation != "uniform":
+                raise ValueError(
+                    f"defense.privacy.unit is 'client' and method.aggregation is {self.method.aggregation!r}; a client "
+                    "that is hidden cannot weigh more than another, so use uniform"
+                )
+            return self
+        if not isinstance(self.method, IfedIclSpec):
+            raise ValueError(
+                f"defense.privacy.unit is 'example', and method.kind {self.method.kind!r} does not bound what one "
+                "example does; use ifed_icl, or privacy.unit client"
+            )
+        if self.method.aggregation != "count":
+            raise ValueError(
+                f"defense.privacy.unit is 'example' and method.aggregation is {self.method.aggregation!r}; the bound "
+                "holds for sums over examples, so use count"
+            )
+        return self
+
     def to_yaml(self) -> str:
         """The configuration as YAML; reading it back gives an equal one."""
         stream = io.StringIO()

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.entropy import Entropy, SecureEntropy
+from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
@@ -23,10 +25,11 @@ from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
 from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
 from ifedpriv.icl.evaluate import answer
-from ifedpriv.icl.extract import extract, extract_by_class
+from ifedpriv.icl.extract import activations, extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.objective import Loss
+from ifedpriv.icl.private_calibrate import PrivateSteps, calibrate_privately
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
 from ifedpriv.methods.method import Client, ClientStep, State
@@ -35,9 +38,25 @@ from ifedpriv.methods.specs import IfedIclSpec
 
 
 class IfedIcl:
-    """The paper's method on one backbone and one task."""
+    """The paper's method on one backbone and one task.
 
-    def __init__(self, spec: IfedIclSpec, backbone: Backbone, task: Task) -> None:
+    Args:
+        spec: what the configuration says about it.
+        backbone: the frozen model.
+        task: template and label words.
+        private: how coefficients are calibrated where each example is to be hidden; None for the paper's way.
+        entropy: draws what private calibration draws.
+    """
+
+    def __init__(
+        self,
+        spec: IfedIclSpec,
+        backbone: Backbone,
+        task: Task,
+        *,
+        private: PrivateSteps | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
             raise InputError(
                 "method.aggregation is 'class_balanced', and a generation task has no classes",
@@ -46,6 +65,8 @@ class IfedIcl:
         self.spec = spec
         self.backbone = backbone
         self.task = task
+        self.private = private
+        self.entropy = SecureEntropy() if entropy is None else entropy
         self._calibrators: OrderedDict[int, Calibrator] = OrderedDict()
 
     @property
@@ -92,12 +113,31 @@ class IfedIcl:
             return ClientStep(self._vector(client), None)
         if state.round == self.guard_round:
             return ClientStep(self._scores(state, client), None)
+        if self.private is not None:
+            return ClientStep(self._coefficients(state, client, self._privately(state, client)), None)
         result = self._calibrator(client).run(
             self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
         )
-        arrays = _split(result.coefficients)
-        return ClientStep(
-            Upload(arrays, self._weight(client), state.round, UploadKind.COEFFICIENTS), result.loss
+        return ClientStep(self._coefficients(state, client, result.coefficients), result.loss)
+
+    def _coefficients(self, state: State, client: Client, found: Coefficients) -> Upload:
+        # How many examples a client has is private where its examples are, so its coefficients then weigh the same.
+        weight = self._weight(client) if self.private is None else 1.0
+        return Upload(_split(found), weight, state.round, UploadKind.COEFFICIENTS)
+
+    def _privately(self, state: State, client: Client) -> Coefficients:
+        assert self.private is not None
+        plan = self.plan(state.round)
+        return calibrate_privately(
+            self.backbone,
+            self._calibrator(client),
+            self.vector(state),
+            Coefficients(state.arrays["coefficients"]),
+            steps=plan.steps,
+            learning_rate=plan.rate,
+            terms=self.private,
+            entropy=self.entropy.branch(f"calibration {state.round} client {client.number}"),
+            free=plan.free,
         )
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
@@ -140,7 +180,7 @@ class IfedIcl:
         """Local steps of a coefficient round, with the rate that its place in the schedule gives."""
         return calibration_plan(self.spec, self.backbone.n_layers, round_number)
 
-    def _vector(self, client: Client) -> Upload:
+    def _vector(self, client: Client) -> Upload | Records:
         position, size = Position(self.spec.position), self.spec.batch_size
         tokenised = self._calibrator(client).demonstrations
         if self.spec.aggregation == "class_balanced":
@@ -154,6 +194,18 @@ class IfedIcl:
             )
             arrays = {"by_class": means, "present": (counts > 0).astype(np.float32)}
             return Upload(arrays, 1.0, 0, UploadKind.VECTOR)
+        if self.spec.aggregation == "count":
+            found = activations(
+                self.backbone,
+                self.task,
+                client.train,
+                position=position,
+                # Alone, so that an example's row is the same to the last digit whoever else is there.
+                batch_size=size if self.private is None else 1,
+                demonstrations=tokenised,
+            )
+            rows = (values.reshape(len(values), -1) for _, values in found)
+            return Records(self.asks(0)[1], rows, 0, UploadKind.VECTOR)
         vector = extract(
             self.backbone,
             self.task,
@@ -162,14 +214,14 @@ class IfedIcl:
             batch_size=size,
             demonstrations=tokenised,
         )
-        return Upload({"vector": vector.values}, self._weight(client), 0, UploadKind.VECTOR)
+        return Upload({"vector": vector.values}, 1.0, 0, UploadKind.VECTOR)
 
-    def _scores(self, state: State, client: Client) -> Upload:
+    def _scores(self, state: State, client: Client) -> Records:
         held = client.validation
-        injected = answer(self.backbone, self.task, held, injection=self.artifact(state)).share_correct
-        plain = answer(self.backbone, self.task, held).share_correct
-        right = np.asarray([injected, plain], dtype=np.float32)
-        return Upload({"right": right}, float(len(held)), state.round, UploadKind.SCORES)
+        injected = answer(self.backbone, self.task, held, injection=self.artifact(state))
+        plain = answer(self.backbone, self.task, held)
+        right = np.stack([injected.right, plain.right], axis=1)
+        return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)
 
     def takes_part(self, round_number: int, client: Client) -> bool:
         """Whether a client has what the round asks for."""

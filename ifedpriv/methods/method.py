@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.data.task import Example
@@ -72,9 +73,14 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientStep:
-    """A client's part in a round: what it offers, and its training loss (kept in simulation, never sent)."""
+    """A client's part in a round: what it offers, and its training loss (kept in simulation, never sent).
 
-    upload: Upload
+    Attributes:
+        upload: what the server should have of it: arrays, or one row for each example, whose mean it should have.
+        loss: mean loss over the steps; None where the round does not train, or where it may not be looked at.
+    """
+
+    upload: Upload | Records
     loss: float | None
 
 

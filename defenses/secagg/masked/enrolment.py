@@ -15,10 +15,10 @@ from defenses.grid import Outside
 from defenses.ledger import Ledger
 from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.policy import Policy
-from defenses.specs import MaskedSpec
+from defenses.session import RoundInfo
+from defenses.specs import MaskedSpec, carrying
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
-from defenses.upload import UploadKind
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,8 +51,11 @@ class Enrolment:
         return f"Enrolment({len(self.directory.keys)} in the directory, {len(self.members)} here)"
 
 
-def masked_policy(spec: MaskedSpec, kind: UploadKind) -> Policy:
-    """What every client insists on for one kind of upload."""
+def masked_policy(whole: MaskedSpec, round_info: RoundInfo) -> Policy:
+    """What every client insists on in a round."""
+    kind = round_info.kind
+    spec = carrying(whole, kind, len(round_info.roster))
+    assert isinstance(spec, MaskedSpec)
     return Policy(
         minimum=spec.min_clients,
         collusion=spec.collusion,

@@ -1,0 +1,187 @@
+"""From a configuration's privacy section to bounded releases: how each kind is clipped, and with how much noise.
+
+Invariant: everything here is decided before a private text is read; the only data that are looked at are public.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from defenses.accounting.continuous import SampledGaussian
+from defenses.accounting.mechanism import Mechanism
+from defenses.dp.budget import Planned, calibrated
+from defenses.dp.release import Beforehand, Bounded, Release
+from defenses.dp.transform import Transform
+from defenses.ledger import PublicDeclaration
+from defenses.privacy_specs import PrivacySpec
+from defenses.units import Trust, Unit
+from defenses.upload import UploadKind
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import RunConfig
+from ifedpriv.data.public import public_examples
+from ifedpriv.data.task import Task
+from ifedpriv.icl.private_calibrate import PrivateSteps
+from ifedpriv.icl.prompts import Position
+from ifedpriv.errors import InputError
+from ifedpriv.icl.public import public_transform
+from ifedpriv.methods.fed_lora import FedLora
+from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.method import Client
+from ifedpriv.methods.specs import IfedIclSpec
+
+_WHAT = {
+    UploadKind.VECTOR: "the context vector",
+    UploadKind.COEFFICIENTS: "the coefficients",
+    UploadKind.WEIGHTS: "the adapter weights",
+    UploadKind.SCORES: "the guard's scores",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Privacy:
+    """How one run is made private.
+
+    Attributes:
+        releases: the way of each kind of upload.
+        steps: how clients calibrate where each example is hidden; None where they do as usual.
+        epsilon: what all releases come to.
+        declarations: what the accounting takes as public.
+    """
+
+    releases: dict[UploadKind, Release]
+    steps: PrivateSteps | None
+    epsilon: float
+    declarations: tuple[PublicDeclaration, ...]
+
+
+def plan_privacy(
+    config: RunConfig,
+    spec: PrivacySpec,
+    backbone: Backbone,
+    task: Task,
+    method: IfedIcl | FedLora,
+    *,
+    clients: int,
+    root: Path | None,
+) -> Privacy:
+    """Clips from public texts, and noise from the budget.
+
+    Args:
+        config: the run's.
+        spec: its privacy section.
+        backbone: the frozen model.
+        task: the task's wording.
+        method: what will be uploaded, and how often.
+        clients: how many there are.
+        root: where relative data paths start.
+    """
+    kinds = Counter(method.asks(number)[0] for number in range(method.rounds))
+    bounded = {
+        kind: _bounded(kind, spec, config, backbone, task, method, root)
+        for kind in kinds
+        if config.defense.bounds(kind)
+    }
+    def make(kind: UploadKind, multiplier: float) -> Mechanism:
+        if kind in bounded:
+            asked = clients if kind is UploadKind.VECTOR else config.cohort.size(clients)
+            return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
+        assert isinstance(config.method, IfedIclSpec)
+        return SampledGaussian(multiplier, spec.coefficients.rate, config.method.calibration.steps)
+
+    plan = []
+    for kind, times in kinds.items():
+        gain = 1.0
+        if kind not in bounded:
+            assert isinstance(config.method, IfedIclSpec)
+            gain = spec.coefficients.rate * math.sqrt(config.method.calibration.steps)
+        plan.append(
+            Planned(_WHAT[kind], lambda m, kind=kind: make(kind, m), times, _share(spec, kind), gain)  # type: ignore[misc]
+        )
+    multipliers, epsilon = calibrated(plan, spec.epsilon, spec.delta)
+    releases: dict[UploadKind, Release] = {}
+    steps = None
+    for kind, multiplier in zip(kinds, multipliers, strict=True):
+        if kind in bounded:
+            releases[kind] = replace(bounded[kind], multiplier=multiplier)
+        else:
+            releases[kind] = Beforehand(kind, Unit.EXAMPLE, make(kind, multiplier))
+            steps = PrivateSteps(spec.coefficients.rate, spec.coefficients.clip, multiplier)
+    return Privacy(releases, steps, epsilon, _declarations(spec))
+
+
+def check_units(spec: PrivacySpec, clients: Sequence[Client]) -> None:
+    """Refuse a delta that would allow a whole unit to be published.
+
+    Raises:
+        InputError: delta is not below one over the number of units.
+    """
+    units = (
+        len(clients) if spec.unit == "client" else sum(len(c.train) + len(c.validation) for c in clients)
+    )
+    if spec.delta >= 1 / units:
+        raise InputError(
+            f"defense.privacy.delta is {spec.delta:g}, and there are {units} {spec.unit}s, so that publishing one of "
+            "them whole would be allowed",
+            f"use less than {1 / units:.1g}",
+        )
+
+
+def _share(spec: PrivacySpec, kind: UploadKind) -> float:
+    if kind is UploadKind.VECTOR:
+        return spec.vector.share
+    return spec.scores.share if kind is UploadKind.SCORES else spec.coefficients.share
+
+
+def _bounded(
+    kind: UploadKind,
+    spec: PrivacySpec,
+    config: RunConfig,
+    backbone: Backbone,
+    task: Task,
+    method: IfedIcl | FedLora,
+    root: Path | None,
+) -> Bounded:
+    size = next(layout.size for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    count_weight = spec.vector.count_weight
+    if kind is UploadKind.VECTOR:
+        assert isinstance(config.method, IfedIclSpec)
+        public = public_examples(task, spec.public, root, embedded=config.data.source == "embedded")
+        transform, clip = public_transform(backbone, task, public, Position(config.method.position), spec.vector)
+    elif kind is UploadKind.SCORES:
+        # Right or wrong, with the injection and without: two numbers from 0 to 1.
+        transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
+    else:
+        transform, clip = Transform.identity(size), spec.coefficients.clip
+    return Bounded(
+        kind,
+        Unit(spec.unit),
+        Trust(spec.trust),
+        transform,
+        clip,
+        multiplier=1.0,
+        bits=spec.bits,
+        count_weight=count_weight,
+        most_units=spec.max_examples,
+        honest=spec.honest,
+        shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
+    )
+
+
+def _declarations(spec: PrivacySpec) -> tuple[PublicDeclaration, ...]:
+    fixed = "fixed in the configuration"
+    found = [
+        PublicDeclaration("every clip, noise, rate of sampling and share of the budget", fixed),
+        PublicDeclaration(
+            "centre, scales and directions in which activations are clipped", "made from public texts alone"
+        ),
+        PublicDeclaration("which clients take part, and which fail", "seen by everybody, whatever they hold"),
+    ]
+    if spec.unit == "example":
+        found.append(
+            PublicDeclaration("that each client holds examples, and that some are held out", "agreed on beforehand")
+        )
+    return tuple(found)
