@@ -197,10 +197,12 @@ def carrying(spec: DefenseSpec, kind: UploadKind, roster: int) -> DefenseSpec:
     if spec.privacy is None or not spec.bounds(kind):
         return spec
     if isinstance(spec, ClearSpec):
-        return spec.model_copy(update={"wire": WireSpec(**{name: Precision.FP32 for name in WireSpec.model_fields})})
+        return spec.model_copy(
+            update={"wire": WireSpec(**dict.fromkeys(WireSpec.model_fields, Precision.FP32))}
+        )
     levels = float(2 ** (spec.privacy.bits - 1) - 1)
     grid = GridSpec(
-        bits=spec.privacy.bits, max_weight=1, clip=ClipsSpec(**{name: levels for name in ClipsSpec.model_fields})
+        bits=spec.privacy.bits, max_weight=1, clip=ClipsSpec(**dict.fromkeys(ClipsSpec.model_fields, levels))
     )
     least = max(spec.min_clients, spec.privacy.least(roster))
     return spec.model_copy(update={"grid": grid, "min_clients": least})

@@ -67,7 +67,7 @@ def clip_rows(rows: npt.NDArray[np.float64], lattice: Lattice) -> tuple[Int64Arr
     Returns:
         Whole numbers ``[n, rank]``; how many rows were not finite and became zero; how many were clipped.
     """
-    finite = np.isfinite(rows).all(axis=1)
+    finite = np.asarray(np.isfinite(rows).all(axis=1))
     rows = np.where(finite[:, None], rows, 0.0)
     # Scaled by the largest number first, so that no square overflows.
     largest = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float64).tiny)

@@ -16,8 +16,8 @@ from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Trust, Unit
 
 _SUMMARY = {
-    Trust.CENTRAL: "The server reads what the clients send and adds the noise to the sum; whoever gets the result from it "
-    "reads noised sums alone.",
+    Trust.CENTRAL: "The server reads what the clients send and adds the noise to the sum; whoever gets the result "
+    "from it reads noised sums alone.",
     Trust.DISTRIBUTED: "Clients add the noise together: no one, the server included, ever holds a sum with less of it.",
     Trust.LOCAL: "Every client adds enough noise for itself before anything leaves it.",
 }
@@ -54,20 +54,27 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         found.append("the server adds the noise and keeps everything else to itself")
     if trust is Trust.DISTRIBUTED:
         found.append(
-            f"in each sum at most a share of {spec.dropout:g} of the clients asked is missing, which clients enforce, and "
-            f"at most a share of {spec.colluders:g} of them tells what noise it added"
+            f"in each sum at most a share of {spec.dropout:g} of the clients asked is missing, which clients enforce, "
+            f"and at most a share of {spec.colluders:g} of them tells what noise it added"
         )
     if unit is Unit.EXAMPLE:
-        found.append("an example is one row of one client; a person behind several rows is not hidden as a whole")
+        found.append(
+            "an example is one row of one client; a person behind several rows is not hidden as a whole"
+        )
     if any(event.mechanism == SampledGaussian.name for event in ledger.events):
         found.append("a gradient computed in a batch is, up to rounding, the one computed alone")
-    found.append("noise is drawn once for each release; a client never answers the same round twice with fresh noise")
+    found.append(
+        "noise is drawn once for each release; a client never answers the same round twice with fresh noise"
+    )
     return tuple(found)
 
 
 def _not_covered(trust: Trust, unit: Unit, protection: PrivacyStatement) -> tuple[str, ...]:
     """Who may read more than the bound says, and what it is not about."""
-    found = ["what is true of the whole group whether or not one unit is in it", "who takes part, when, and who fails"]
+    found = [
+        "what is true of the whole group whether or not one unit is in it",
+        "who takes part, when, and who fails",
+    ]
     if trust is Trust.CENTRAL:
         found.extend(line for line in protection.not_covered if "server" in line)
     if unit is Unit.EXAMPLE:

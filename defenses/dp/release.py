@@ -215,7 +215,12 @@ class Bounded:
         if self.trust is not Trust.DISTRIBUTED:
             return DiscreteGaussian(terms.sensitivity, terms.noise, terms.width, delta=terms.beyond)
         return DistributedDiscreteGaussian(
-            terms.sensitivity, None, terms.share, self.honest(roster), terms.width, delta=terms.beyond * roster
+            terms.sensitivity,
+            None,
+            terms.share,
+            self.honest(roster),
+            terms.width,
+            delta=terms.beyond * roster,
         )
 
     def events(
@@ -271,10 +276,14 @@ class Beforehand:
         """The same."""
         return layout
 
-    def give(self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy) -> Upload:
+    def give(
+        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Upload:
         """The upload."""
         if isinstance(contributed, Records):
-            raise UserError(f"uploads of kind {self.kind} come row by row, so nothing hides a row", "bound them")
+            raise UserError(
+                f"uploads of kind {self.kind} come row by row, so nothing hides a row", "bound them"
+            )
         return contributed
 
     def take(

@@ -28,4 +28,5 @@ def shrunk(
     squared = np.bincount(blocks, weights=np.square(values))
     noise = np.maximum(size - 2, 0) * deviation**2
     factors = np.clip(1 - np.divide(noise, squared, out=np.ones_like(squared), where=squared > 0), 0, 1)
-    return values * np.asarray(factors[blocks])
+    shrunken: npt.NDArray[np.float64] = values * factors[blocks]
+    return shrunken

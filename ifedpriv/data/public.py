@@ -19,7 +19,9 @@ from ifedpriv.errors import InputError
 _STREAM = 0x5055_424C
 
 
-def public_examples(task: Task, spec: PublicSpec, root: Path | None, *, embedded: bool) -> tuple[Example, ...]:
+def public_examples(
+    task: Task, spec: PublicSpec, root: Path | None, *, embedded: bool
+) -> tuple[Example, ...]:
     """Public texts with labels of the task.
 
     Args:
@@ -48,7 +50,9 @@ def public_examples(task: Task, spec: PublicSpec, root: Path | None, *, embedded
         )
     written = [write_text(rng) for _ in range(spec.texts)]
     return tuple(
-        _with_random_answer(task, text.text, [text.words[field] for field in rng.permutation(FIELDS)[:2]], rng)
+        _with_random_answer(
+            task, text.text, [text.words[field] for field in rng.permutation(FIELDS)[:2]], rng
+        )
         for text in written
     )
 

@@ -85,7 +85,8 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
     _check_texts(backbone, data, clients)
-    defense, declarations = Defense.from_spec(config.defense), ()
+    defense = Defense.from_spec(config.defense)
+    declarations: tuple[PublicDeclaration, ...] = ()
     if privacy is not None:
         check_units(privacy, clients)
         planned = plan_privacy(

@@ -24,9 +24,9 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.task import Task
+from ifedpriv.errors import InputError
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import Position
-from ifedpriv.errors import InputError
 from ifedpriv.icl.public import public_transform
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
@@ -85,6 +85,7 @@ def plan_privacy(
         for kind in kinds
         if config.defense.bounds(kind)
     }
+
     def make(kind: UploadKind, multiplier: float) -> Mechanism:
         if kind in bounded:
             asked = clients if kind is UploadKind.VECTOR else config.cohort.size(clients)
@@ -119,9 +120,7 @@ def check_units(spec: PrivacySpec, clients: Sequence[Client]) -> None:
     Raises:
         InputError: delta is not below one over the number of units.
     """
-    units = (
-        len(clients) if spec.unit == "client" else sum(len(c.train) + len(c.validation) for c in clients)
-    )
+    units = len(clients) if spec.unit == "client" else sum(len(c.train) + len(c.validation) for c in clients)
     if spec.delta >= 1 / units:
         raise InputError(
             f"defense.privacy.delta is {spec.delta:g}, and there are {units} {spec.unit}s, so that publishing one of "
@@ -150,7 +149,9 @@ def _bounded(
     if kind is UploadKind.VECTOR:
         assert isinstance(config.method, IfedIclSpec)
         public = public_examples(task, spec.public, root, embedded=config.data.source == "embedded")
-        transform, clip = public_transform(backbone, task, public, Position(config.method.position), spec.vector)
+        transform, clip = public_transform(
+            backbone, task, public, Position(config.method.position), spec.vector
+        )
     elif kind is UploadKind.SCORES:
         # Right or wrong, with the injection and without: two numbers from 0 to 1.
         transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
@@ -182,6 +183,8 @@ def _declarations(spec: PrivacySpec) -> tuple[PublicDeclaration, ...]:
     ]
     if spec.unit == "example":
         found.append(
-            PublicDeclaration("that each client holds examples, and that some are held out", "agreed on beforehand")
+            PublicDeclaration(
+                "that each client holds examples, and that some are held out", "agreed on beforehand"
+            )
         )
     return tuple(found)

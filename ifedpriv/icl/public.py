@@ -31,7 +31,7 @@ def public_transform(
         spec: what is done.
 
     Returns:
-        The transform of ``[layers * 2 * width]`` numbers, and ``spec.clip`` times the median norm of a public row in it.
+        The transform of ``[layers * 2 * width]`` numbers, and ``spec.clip`` times a public row's median norm in it.
     """
     shape = (backbone.n_layers, 2, backbone.width)
     rows = np.empty((len(examples), *shape), dtype=np.float64)
