@@ -141,8 +141,9 @@ class Blocks:
         more = np.frombuffer(entropy.bytes(8 * len(digits)), dtype="<u8") >> np.uint64(_SURE)
         words = (digits.astype(np.uint64) << np.uint64(_WORD - _SURE)) | more
         peaks = np.where(blocks >= 0, blocks * self._width, (blocks + 1) * self._width - 1)
-        # The word becomes a float within 2^-54, and a beyond-table guess may be any number: both ends are slack.
-        differs = words * 2.0**-_WORD - self._law.near(offsets, peaks)
+        # The word becomes a float within 2^-53. Beyond the table the float may be anything, and is not asked.
+        with np.errstate(all="ignore"):
+            differs = words * 2.0**-_WORD - self._law.near(offsets, peaks)
         kept: npt.NDArray[np.bool_] = differs < 0
         for at in np.flatnonzero(~inside | ~(np.abs(differs) > _SLACK)):
             kept[at] = self._settle(int(offsets[at]), int(peaks[at]), int(words[at]), entropy)
@@ -164,8 +165,8 @@ class Blocks:
 def exp_minus_float(number: FloatArray) -> FloatArray:
     """e^-x within 2^-35 for 0 <= x <= 1/4, by basic operations alone.
 
-    Taylor's series to x^8 leaves less than (1/4)^9 / 9! < 2^-36. In Horner's scheme the 9 additions and 8 products act on
-    numbers of at most 1.3, each with a relative rounding error of 2^-53, and coefficients are rounded once.
+    Taylor's series to x^8 leaves less than (1/4)^9 / 9! < 2^-36. In Horner's scheme the 9 additions and 8 products act
+    on numbers of at most 1.3, each with a relative rounding error of 2^-53, and coefficients are rounded once.
     """
     total = np.full_like(number, 1 / factorial(8))
     for order in range(7, -1, -1):

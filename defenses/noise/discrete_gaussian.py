@@ -34,9 +34,7 @@ _SECURE = SecureEntropy()
 _GUARD = 32
 
 
-def discrete_gaussian(
-    sigma: float, size: int, entropy: Entropy = _SECURE
-) -> npt.NDArray[np.int64]:
+def discrete_gaussian(sigma: float, size: int, entropy: Entropy = _SECURE) -> npt.NDArray[np.int64]:
     """Independent draws from N_Z(0, sigma^2).
 
     Args:

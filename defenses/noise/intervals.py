@@ -52,10 +52,8 @@ def _exp_of_minus(number: int, bits: int) -> Pair:
     while term[1] > 1:
         order, sign = order + 1, -sign
         term = (term[0] * y_scaled >> scale) // order, ceil_div(-(-term[1] * y_scaled >> scale), order)
-        if sign > 0:
-            total = total[0] + term[0], total[1] + term[1]
-        else:
-            total = total[0] - term[1], total[1] - term[0]
+        signed = term if sign > 0 else (-term[1], -term[0])
+        total = total[0] + signed[0], total[1] + signed[1]
     # The terms alternate and fall, so what was left out is less than the last one.
     low, high = max(total[0] - term[1], 0), total[1] + term[1]
     for _ in range(halvings):
@@ -96,10 +94,13 @@ def stirling_tail(number: int, bits: int) -> Pair:
     (Whittaker and Watson, section 12.33).
     """
     low = high = 0
+    power = number
     for k in range(1, bits):
-        term = _bernoulli(2 * k) / (2 * k * (2 * k - 1)) / Fraction(number) ** (2 * k - 1)
-        step_low, step_high = enclose(term, bits)
+        factor = _bernoulli(2 * k) / (2 * k * (2 * k - 1))
+        numerator, denominator = factor.numerator << bits, factor.denominator * power
+        step_low, step_high = numerator // denominator, ceil_div(numerator, denominator)
         if max(-step_low, step_high) <= 1:
             return low + min(step_low, 0), high + max(step_high, 0)
         low, high = low + step_low, high + step_high
+        power *= number * number
     raise AssertionError("the series falls by more than a bit a term where n is at least 1000")

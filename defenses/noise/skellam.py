@@ -1,7 +1,7 @@
 """Skellam noise: the difference of two Poisson numbers, which stays Skellam under sums, drawn exactly.
 
-The convention here is the total variance: `skellam(variance)` is Poisson(variance / 2) - Poisson(variance / 2). The sum of
-independent draws is exactly Skellam of the variances' sum, which is what makes it noise for shares.
+The convention here is the total variance: `skellam(variance)` is Poisson(variance / 2) - Poisson(variance / 2). The sum
+of independent draws is exactly Skellam of the variances' sum, which is what makes it noise for shares.
 
 Draws have exactly this distribution, for the float ``variance`` as the rational number it is, provided that the
 source's bytes are independent and uniform: the statistical distance to be charged to delta is 0. A Poisson number of
@@ -52,7 +52,9 @@ def skellam(variance: float, size: int, entropy: Entropy = _SECURE) -> npt.NDArr
     2021.
     """
     if not LEAST_VARIANCE <= variance <= MOST_VARIANCE:
-        raise UserError(f"noise.variance is {variance}", "use 2^-12 to 2^50 squared steps: change the grid's step")
+        raise UserError(
+            f"noise.variance is {variance}", "use 2^-12 to 2^50 squared steps: change the grid's step"
+        )
     if size < 0:
         raise UserError(f"noise.size is {size}", "ask for none or more")
     # A float's half is exact.
@@ -89,7 +91,7 @@ class _Few:
         )
 
     def _falling(self, ratio: Callable[[int], Fraction], bits: int) -> tuple[list[Pair], int]:
-        """1, ratio(0), ratio(0) ratio(1), ... down to 2^-bits, and a bound on the rest; ratios fall, to 0 or towards."""
+        """1, ratio(0), ratio(0) ratio(1), ... down to 2^-bits, and a bound on the rest; the ratios fall."""
         low = high = 1 << (bits + _GUARD)
         weights = [(low, high)]
         while (step := ratio(len(weights) - 1)) == 1 or (step > 0 and high > 1 << _GUARD):
@@ -119,49 +121,61 @@ class _Many:
 
     def enclose(self, bits: int) -> Weights:
         """Weights of the blocks' peaks; that of the mode is 1."""
-        right, beyond = self._falling(0, self.width, bits)
-        left, below = self._falling(-1, -self.width, bits)
+        scale = bits + _GUARD
+        # Numbers of the size of the mean multiply what follows.
+        fine = scale + self.centre.bit_length() + 4
+        level = log_ratio(self.centre * self.mean.denominator, self.mean.numerator, fine)
+        at_mode = stirling_tail(self.centre, fine)
+
+        def weight(offset: int) -> Pair:
+            return exp_minus(_narrowed(self._exponent(offset, level, at_mode, fine), fine - scale), scale)
+
+        def falling(offset: int, step: int) -> tuple[list[Pair], int]:
+            weights = [weight(offset)]
+            while weights[-1][1] > 1 << _GUARD:
+                offset += step
+                if self.centre + offset < 0:
+                    return weights, 0
+                weights.append(weight(offset))
+            # The law is log-concave, so ratios of weights at equal distances fall.
+            before, last = weights[-2][0], weights[-1][1]
+            return weights, ceil_div(last * last, before - last)
+
+        right, beyond = falling(0, self.width)
+        left, below = falling(-1, -self.width)
         pairs = left[::-1] + right
         return Weights(-len(left), [low for low, _ in pairs], [high for _, high in pairs], below, beyond)
 
-    def _falling(self, offset: int, step: int, bits: int) -> tuple[list[Pair], int]:
-        """Weights of peaks from one on, down to 2^-bits, and a bound on the rest."""
-        weights = [self._weight(offset, bits + _GUARD)]
-        while weights[-1][1] > 1 << _GUARD:
-            offset += step
-            if self.centre + offset < 0:
-                return weights, 0
-            weights.append(self._weight(offset, bits + _GUARD))
-        # The law is log-concave, so ratios of weights at equal distances fall.
-        before, last = weights[-2][0], weights[-1][1]
-        return weights, ceil_div(last * last, before - last)
+    def _exponent(self, offset: int, level: Pair, at_mode: Pair, bits: int) -> Pair:
+        """g with p(mode + offset) = p(mode) e^-g, enclosed, by Stirling's formula.
 
-    def _weight(self, offset: int, bits: int) -> Pair:
-        """p(k) / p(mode) for k = mode + offset, by Stirling's formula.
-
-        With k! = sqrt(2 pi) k^(k + 1/2) e^(-k + s(k)) and m for the mode it is e^-g, where
+        With k! = sqrt(2 pi) k^(k + 1/2) e^(-k + s(k)) and m for the mode,
         g = (k + 1/2) ln(k/m) + (k - m) (ln(m/mean) - 1) + s(k) - s(m).
+
+        Args:
+            offset: k - m.
+            level: ln(m/mean).
+            at_mode: s(m).
+            bits: of all pairs.
         """
-        mode = self.centre
-        number = mode + offset
-        fine = bits + number.bit_length() + 4
-        low, high = log_ratio(number, mode, fine)
-        log_low, log_high = log_ratio(mode * self.mean.denominator, self.mean.numerator, fine)
-        slope = sorted((offset * (log_low - (1 << fine)), offset * (log_high - (1 << fine))))
-        here, there = stirling_tail(number, fine), stirling_tail(mode, fine)
-        least = ((2 * number + 1) * low >> 1) + slope[0] + here[0] - there[1]
-        most = ceil_div((2 * number + 1) * high, 2) + slope[1] + here[1] - there[0]
-        return exp_minus((least >> (fine - bits), ceil_div(most, 1 << (fine - bits))), bits)
+        number = self.centre + offset
+        low, high = log_ratio(number, self.centre, bits)
+        slope = sorted(offset * (end - (1 << bits)) for end in level)
+        here = stirling_tail(number, bits)
+        least = ((2 * number + 1) * low >> 1) + slope[0] + here[0] - at_mode[1]
+        most = ceil_div((2 * number + 1) * high, 2) + slope[1] + here[1] - at_mode[0]
+        return least, most
 
     def near(self, offsets: IntArray, peaks: IntArray) -> FloatArray:
         """p(x) / p(peak), within 2^-30 for offsets in the table's range.
 
-        With the formula of `_weight`, -ln of it is f(x) - f(peak) + ln(x/peak)/2 + s(x) - s(peak), where
+        With the formula of `_exponent`, -ln of it is f(x) - f(peak) + ln(x/peak)/2 + s(x) - s(peak), where
         f(x) = (x - mean)^2 / mean * (1/2 - t/6 + t^2/12 - ...) and t = (x - mean) / mean. The table ends before 11
-        standard deviations, so |t| < 11/128, and 11 terms of f leave less than 121 |t|^11 / 156 / (1 - |t|) < 2^-38; f < 65
-        after some 40 roundings is off by less than 2^-41. Half the logarithm is artanh(z) for z = (x-peak)/(x+peak)
-        < 2^-13, and z + z^3/3 leaves less than 2^-60. s(x) = 1/12x leaves less than 1/360x^3 < 2^-45. Whole numbers are
-        below 2^50, exact as floats. The exponent is below 1/4, where `exp_minus_float` adds 2^-35.
+        standard deviations, so |t| < 11/128, and 11 terms of f leave less than 121 |t|^11 / 156 / (1 - |t|) < 2^-38;
+        f < 65 after some 40 roundings is off by less than 2^-41. Half the logarithm is artanh(z) for
+        z = (x-peak)/(x+peak) < 2^-13, and z + z^3/3 leaves less than 2^-60. s(x) = 1/12x leaves less than
+        1/360x^3 < 2^-45. Whole numbers are below 2^50, exact as floats. The exponent is below 1/4, where
+        `exp_minus_float` adds 2^-35.
         """
         x, peak = self.centre + offsets.astype(np.float64), self.centre + peaks.astype(np.float64)
         exponents = self._bend(x) - self._bend(peak)
@@ -196,4 +210,9 @@ class _Many:
             numerator, denominator = (up, down * k) if x > top else (down * k, up)
             low = low * numerator // denominator
             high = ceil_div(high * numerator, denominator)
-        return low >> _GUARD, ceil_div(high, 1 << _GUARD)
+        return _narrowed((low, high), _GUARD)
+
+
+def _narrowed(pair: Pair, bits: int) -> Pair:
+    """The enclosure at so many bits fewer."""
+    return pair[0] >> bits, ceil_div(pair[1], 1 << bits)
