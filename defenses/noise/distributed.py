@@ -6,9 +6,8 @@ then in every sum, and they hold a variance of at least sigma^2, all of it unkno
 when fewer drop out: with k shares in the sum, ``k / (n - d - c)`` times sigma^2. The guarantee needs that sums of fewer
 than n - d clients are never opened, which secure aggregation enforces by its threshold, not this file.
 
-Skellam shares add up to Skellam noise, exactly. Discrete Gaussian shares add up to something that is a discrete
-Gaussian but for a distance that falls as exp(-c sigma^2), and which the accountant bounds; a small share's sigma makes it
-matter.
+Skellam shares add up to Skellam noise, exactly. Discrete Gaussian shares add up to a discrete Gaussian but for a
+distance of the order of n exp(-pi^2 s^2) for shares of deviation s, which the accountant has to bound.
 
 Shares are floats rounded up, checked in fractions: the promise holds exactly, not nearly.
 
@@ -41,9 +40,9 @@ _CAUTION = 1 + 2.0**-20
 
 
 class NoiseKind(StrEnum):
-    """Which discrete noise."""
+    """Which discrete noise; the names by which it is accounted for."""
 
-    DISCRETE_GAUSSIAN = "discrete gaussian"
+    DISCRETE_GAUSSIAN = "discrete-gaussian"
     SKELLAM = "skellam"
 
 
@@ -128,10 +127,11 @@ class NoiseShare:
     def tail(self, distance: int) -> float:
         """A bound on the chance that one number of the noise, over all clients, is at least so far from 0.
 
-        Chernoff's bound for both sides. A discrete Gaussian has a moment generating function of at most
-        exp(t^2 sigma^2 / 2) (Canonne, Kamath, Steinke 2020, lemma 21), so n of them give 2 exp(-x^2 / 2 n sigma^2). For
-        Skellam noise of total variance v it is exp(v (cosh t - 1)); at sinh t = x / v the bound is
-        2 exp(v (sqrt(1 + x^2/v^2) - 1) - x asinh(x/v)).
+        Chernoff's bound for both sides. A discrete Gaussian's moment generating function is at most
+        exp(t^2 s^2 / 2): completing the square leaves the ratio of sum_x exp(-(x - t s^2)^2 / 2 s^2) to the same sum
+        without the shift, and by Poisson's summation the sum is largest without one. So n of them give
+        2 exp(-x^2 / 2 n s^2). For Skellam noise of total variance v it is exp(v (cosh t - 1)); at sinh t = x / v the
+        bound is 2 exp(v (sqrt(1 + x^2/v^2) - 1) - x asinh(x/v)).
         """
         if distance < 1:
             return 1.0

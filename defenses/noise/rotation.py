@@ -95,7 +95,7 @@ class Rotation:
         # Signs of the padding would multiply zeros.
         stream = hashlib.shake_256(_DOMAIN + self.seed).digest((self.size + 7) // 8)
         bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8), count=self.size, bitorder="little")
-        return 1.0 - 2.0 * bits
+        return 1.0 - 2.0 * bits.astype(np.float64)
 
     def _checked(self, values: npt.ArrayLike, size: int) -> FloatArray:
         given = np.asarray(values, dtype=np.float64)

@@ -6,8 +6,8 @@ are in steps: y = x / step, c stands for clip / step.
 - `nearest`: each number moves by at most 1/2, so |z| <= c + sqrt(d)/2 by the triangle inequality.
 - `conditional`: each number goes up or down with the probability that makes its mean right, and the record is rounded
   anew until |z|^2 <= B. With a_i for the floor of y_i, z_i = a_i + b_i and b_i of mean f_i, |z|^2 is a sum of
-  independent a_i^2 + (2 a_i + 1) b_i, of mean |y|^2 + sum f_i (1 - f_i) <= c^2 + d/4. Its terms have ranges |2 a_i + 1|,
-  and |a_i + 1/2 - y_i| <= 1/2, so the squared ranges sum to at most (2c + sqrt(d))^2. Hoeffding's inequality gives
+  independent a_i^2 + (2 a_i + 1) b_i, of mean |y|^2 + sum f_i (1 - f_i) <= c^2 + d/4. Its terms have ranges
+  |2 a_i + 1|, and |a_i + 1/2 - y_i| <= 1/2, so the squared ranges sum to at most (2c + sqrt(d))^2. Hoeffding gives
   P(|z|^2 > B) <= beta for B = c^2 + d/4 + sqrt(2 ln(1/beta)) (c + sqrt(d)/2); and always |z| <= c + sqrt(d). This is
   proposition 22 of Kairouz, Liu, Steinke, "The distributed discrete Gaussian mechanism for federated learning with
   secure aggregation", ICML 2021.
@@ -144,7 +144,7 @@ def round_to_bound(
     size = given.shape[1]
     limit = clip / step
     most = squared_bound(limit, size, how, beta)
-    broken = ~np.isfinite(given).all(axis=1)
+    broken: npt.NDArray[np.bool_] = ~np.asarray(np.isfinite(given).all(axis=1))
     scaled, shrunk = _shrunk(np.where(broken[:, None], 0.0, given), step, limit)
     if How(how) is How.NEAREST:
         numbers, retried = np.rint(scaled).astype(np.int64), 0
