@@ -55,7 +55,7 @@ class Law:
 
     @classmethod
     def discrete_gaussian(cls, sigma):
-        """Summed up where sigma is small; above, the normal law at the middles, which is off by 1/24 sigma^2 at most."""
+        """Summed up where sigma is small; above, the normal law at middles, which misses less than 1 / 24 sigma^2."""
         if sigma > 3000:
             return cls(lambda at: special.ndtr((np.asarray(at) + 0.5) / sigma), sigma, 3.0, int(40 * sigma))
         numbers = np.arange(-int(40 * sigma) - 9, int(40 * sigma) + 10)
