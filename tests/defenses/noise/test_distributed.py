@@ -114,7 +114,8 @@ def test_it_costs_no_more_where_a_unit_moves_many_numbers_a_little(numbers):
     steps = np.arange(-reach, reach)
 
     def central(sigma):
-        return renyi_epsilon(np.log(bell(sigma, reach)), numbers, delta)
+        exponents = -((steps / sigma) ** 2) / 2
+        return renyi_epsilon(exponents - special.logsumexp(exponents), numbers, delta)
 
     def in_shares(sigma):
         share = NoiseShare(NoiseKind.SKELLAM, sigma, 100, 20)
