@@ -1,7 +1,7 @@
 """Every release of a run, in order: what a privacy statement is made from.
 
-Invariant: an event says what its mechanism was, and only a mechanism has a sensitivity and a noise; a release
-without one is written down as ``none`` and carries no number that could be mistaken for a guarantee.
+Invariant: an event says what its mechanism was, and only a mechanism has a sensitivity, a noise and parameters; a
+release without one is written down as ``none`` and carries no number that could be mistaken for a guarantee.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from defenses.errors import UserError
-from defenses.units import Unit
+from defenses.units import Neighbouring, Unit
 from defenses.upload import UploadKind
 
 NO_MECHANISM = "none"
-SCHEMA = 1
+SCHEMA = 2
+_READ = (1, SCHEMA)
+
+Parameters = tuple[tuple[str, float | int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class Event:
             without a mechanism.
         noise: standard deviation of the noise in what was released, in units of the sensitivity's norm; None
             without a mechanism.
+        neighbouring: how neighbours differ whose distance the sensitivity is; None without a mechanism, or where the
+            ledger is older than this field.
+        parameters: what the mechanism's theorem needs: pairs of name and number, ascending. Empty without a
+            mechanism. `defenses.accounting` writes and reads them.
     """
 
     released: str
@@ -45,20 +52,26 @@ class Event:
     unit: Unit | None = None
     sensitivity: float | None = None
     noise: float | None = None
+    neighbouring: Neighbouring | None = None
+    parameters: Parameters = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", tuple(sorted(self.by)))
+        object.__setattr__(self, "parameters", tuple(sorted(dict(self.parameters).items())))
         if self.kind is not None:
             object.__setattr__(self, "kind", UploadKind(self.kind))
         if self.unit is not None:
             object.__setattr__(self, "unit", Unit(self.unit))
+        if self.neighbouring is not None:
+            object.__setattr__(self, "neighbouring", Neighbouring(self.neighbouring))
         if not self.released or not self.mechanism:
             raise UserError("event.released or event.mechanism is empty", "name what was released, and how")
         numbers = (self.sensitivity, self.noise)
         if self.mechanism == NO_MECHANISM:
-            if self.unit is not None or any(number is not None for number in numbers):
+            given = (self.unit, self.neighbouring, *numbers)
+            if any(part is not None for part in given) or self.parameters:
                 raise UserError(
-                    "event.mechanism is 'none', yet a unit, a sensitivity or a noise is given",
+                    "event.mechanism is 'none', yet a unit, a sensitivity, a noise or a parameter is given",
                     "leave them out",
                 )
             return
@@ -67,6 +80,10 @@ class Event:
         for name, number in zip(("sensitivity", "noise"), numbers, strict=True):
             if number is None or not (math.isfinite(number) and number > 0):
                 raise UserError(f"event.{name} is {number}", f"{self.mechanism} needs a finite one above 0")
+        for name, value in self.parameters:
+            sound = value is None or (isinstance(value, int | float) and math.isfinite(value))
+            if not sound or isinstance(value, bool):
+                raise UserError(f"event.parameters has {name!r} at {value!r}", "give a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +137,25 @@ class Ledger:
     def to_json(self) -> str:
         """The whole ledger as JSON text."""
         entries: list[dict[str, Any]] = [
-            {"entry": "event" if isinstance(entry, Event) else "public", **asdict(entry)}
+            {"entry": "event", **asdict(entry), "parameters": dict(entry.parameters)}
+            if isinstance(entry, Event)
+            else {"entry": "public", **asdict(entry)}
             for entry in self._entries
         ]
         return json.dumps({"schema": SCHEMA, "simulation": self.simulation, "entries": entries}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Ledger:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; reads schema 1 too, whose events have no relation and no parameters."""
         try:
             data = json.loads(text)
-            if data["schema"] != SCHEMA:
+            if data["schema"] not in _READ:
                 raise UserError(f"ledger has schema {data['schema']}", f"this program reads schema {SCHEMA}")
             ledger = cls(simulation=bool(data["simulation"]))
             for entry in data["entries"]:
                 fields = dict(entry)
+                if fields.get("parameters"):
+                    fields["parameters"] = tuple(fields["parameters"].items())
                 make = {"event": Event, "public": PublicDeclaration}[fields.pop("entry")]
                 ledger.add(make(**fields))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -35,6 +35,8 @@ NOISED = st.builds(
     st.sampled_from(Unit),
     POSITIVE,
     POSITIVE,
+    st.none() | st.sampled_from(Neighbouring),
+    st.dictionaries(TEXT, POSITIVE | st.integers(1, 99) | st.none(), max_size=3).map(dict.items).map(tuple),
 )
 ENTRIES = st.one_of(BARE, NOISED, st.builds(PublicDeclaration, TEXT, TEXT))
 LINES = st.lists(st.text(max_size=20), max_size=3).map(tuple)
@@ -67,6 +69,15 @@ def test_ledger_survives_json_in_order(entries, simulation):
         {"mechanism": "gaussian", "unit": Unit.CLIENT, "sensitivity": float("inf"), "noise": 1.0},
         {"mechanism": ""},
         {"released": ""},
+        {"parameters": (("shares", 3),)},
+        {"neighbouring": Neighbouring.REPLACE},
+        {
+            "mechanism": "gaussian",
+            "unit": Unit.CLIENT,
+            "sensitivity": 1.0,
+            "noise": 1.0,
+            "parameters": (("shares", float("nan")),),
+        },
     ],
 )
 def test_numbers_and_mechanisms_go_together(fields):
@@ -80,13 +91,23 @@ def test_a_public_fact_needs_its_reason():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 2}', '{"schema":1,"simulation":false,"entries":[{}]}']
+    "text",
+    ["", "[]", "{}", '{"schema": 2}', '{"schema": 3}', '{"schema":1,"simulation":false,"entries":[{}]}'],
 )
 def test_other_texts_are_no_ledger_and_no_statement(text):
     with pytest.raises(UserError):
         Ledger.from_json(text)
     with pytest.raises(UserError):
         PrivacyStatement.from_json(text)
+
+
+def test_ledgers_from_before_parameters_are_still_read():
+    old = (
+        '{"schema": 1, "simulation": false, "entries": [{"entry": "event", "released": "means", "round": 0, '
+        '"by": [1], "kind": "vector", "mechanism": "gaussian", "unit": "client", "sensitivity": 1.0, "noise": 2.0}]}'
+    )
+    (event,) = Ledger.from_json(old).events
+    assert (event.sensitivity, event.noise, event.neighbouring, event.parameters) == (1.0, 2.0, None, ())
 
 
 def clear_statement(simulation=False):
