@@ -1,7 +1,7 @@
-"""Write the tables of docs/findings.md from the results in ``benchmarks/results``, so that no number is typed.
+"""Write the tables of docs/findings.md and docs/costs.md from the results in ``benchmarks/results``, so that no number is typed.
 
-    python benchmarks/findings.py            rewrite what stands between the page's markers
-    python benchmarks/findings.py --check    say whether the page is up to date
+    python benchmarks/findings.py            rewrite what stands between the pages' markers
+    python benchmarks/findings.py --check    say whether the pages are up to date
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; the text around it is written by hand.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from _sweep import RESULTS, mean_text
 
-PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
+PAGES = tuple(Path(__file__).parent.parent / "docs" / name for name in ("findings.md", "costs.md"))
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
 
@@ -186,16 +186,18 @@ def render(page: str) -> str:
 
 
 def main() -> int:
-    """Rewrite or check the page; returns the exit code."""
+    """Rewrite or check the pages; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is old")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is old")
     options = parser.parse_args()
-    old = PAGE.read_text(encoding="utf-8")
-    new = render(old)
+    old = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    new = {page: render(text) for page, text in old.items()}
     if options.check:
-        print("up to date" if old == new else f"{PAGE} is old: run this script without --check")
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
+        stale = [page.name for page in PAGES if old[page] != new[page]]
+        print(f"{', '.join(stale)}: old; run this script without --check" if stale else "up to date")
+        return int(bool(stale))
+    for page, text in new.items():
+        page.write_text(text, encoding="utf-8")
     return 0
 
 
