@@ -19,7 +19,7 @@ from ifedpriv.data.partition import Partition, partition, test_for_group
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
-from ifedpriv.experiment.privacy import check_units, plan_privacy
+from ifedpriv.experiment.privacy import plan_privacy
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
@@ -88,9 +88,8 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
     defense = Defense.from_spec(config.defense)
     declarations: tuple[PublicDeclaration, ...] = ()
     if privacy is not None:
-        check_units(privacy, clients)
         planned = plan_privacy(
-            config, privacy, backbone, data.task, method, clients=len(clients), root=data_root(config)
+            config, privacy, backbone, data.task, method, clients=clients, root=data_root(config)
         )
         defense = replace(defense, releases=planned.releases)
         declarations = planned.declarations

@@ -13,18 +13,17 @@ from pathlib import Path
 
 from defenses.accounting.continuous import SampledGaussian
 from defenses.accounting.mechanism import Mechanism
-from defenses.dp.budget import Planned, calibrated
+from defenses.accounting.plan import Plan, Planned
 from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
 from defenses.privacy_specs import PrivacySpec
-from defenses.units import Trust, Unit
+from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.task import Task
-from ifedpriv.errors import InputError
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public import public_transform
@@ -32,13 +31,6 @@ from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client
 from ifedpriv.methods.specs import IfedIclSpec
-
-_WHAT = {
-    UploadKind.VECTOR: "the context vector",
-    UploadKind.COEFFICIENTS: "the coefficients",
-    UploadKind.WEIGHTS: "the adapter weights",
-    UploadKind.SCORES: "the guard's scores",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +57,7 @@ def plan_privacy(
     task: Task,
     method: IfedIcl | FedLora,
     *,
-    clients: int,
+    clients: Sequence[Client],
     root: Path | None,
 ) -> Privacy:
     """Clips from public texts, and noise from the budget.
@@ -76,7 +68,7 @@ def plan_privacy(
         backbone: the frozen model.
         task: the task's wording.
         method: what will be uploaded, and how often.
-        clients: how many there are.
+        clients: everybody; only how many they are, and how much they hold, is looked at.
         root: where relative data paths start.
     """
     kinds = Counter(method.asks(number)[0] for number in range(method.rounds))
@@ -86,47 +78,42 @@ def plan_privacy(
         if config.defense.bounds(kind)
     }
 
-    def make(kind: UploadKind, multiplier: float) -> Mechanism:
+    def mechanism(kind: UploadKind, multiplier: float) -> Mechanism:
         if kind in bounded:
-            asked = clients if kind is UploadKind.VECTOR else config.cohort.size(clients)
+            asked = len(clients) if kind is UploadKind.VECTOR else config.cohort.size(len(clients))
             return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
         assert isinstance(config.method, IfedIclSpec)
         return SampledGaussian(multiplier, spec.coefficients.rate, config.method.calibration.steps)
 
-    plan = []
-    for kind, times in kinds.items():
-        gain = 1.0
-        if kind not in bounded:
-            assert isinstance(config.method, IfedIclSpec)
-            gain = spec.coefficients.rate * math.sqrt(config.method.calibration.steps)
-        plan.append(
-            Planned(_WHAT[kind], lambda m, kind=kind: make(kind, m), times, _share(spec, kind), gain)  # type: ignore[misc]
-        )
-    multipliers, epsilon = calibrated(plan, spec.epsilon, spec.delta)
+    wanted = tuple(
+        Planned(mechanism(kind, 1.0), times, _share(spec, kind), fixed=False) for kind, times in kinds.items()
+    )
+    plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, _units(spec, clients))
+    found, _ = plan.calibrated(spec.epsilon)
+    multipliers = {
+        kind: entry.mechanism.spread / entry.mechanism.moved
+        for kind, entry in zip(kinds, found.releases, strict=True)
+    }
+    # The lattice is finer where the noise is smaller, so the bound is taken anew from what will run.
+    used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
+    bound = replace(plan, releases=used).bound()
+    assert bound.epsilon <= spec.epsilon * (1 + 1e-6), "the noise does not keep the budget"
     releases: dict[UploadKind, Release] = {}
     steps = None
-    for kind, multiplier in zip(kinds, multipliers, strict=True):
+    for kind, multiplier in multipliers.items():
         if kind in bounded:
             releases[kind] = replace(bounded[kind], multiplier=multiplier)
         else:
-            releases[kind] = Beforehand(kind, Unit.EXAMPLE, make(kind, multiplier))
+            releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
             steps = PrivateSteps(spec.coefficients.rate, spec.coefficients.clip, multiplier)
-    return Privacy(releases, steps, epsilon, _declarations(spec))
+    return Privacy(releases, steps, bound.epsilon, _declarations(spec))
 
 
-def check_units(spec: PrivacySpec, clients: Sequence[Client]) -> None:
-    """Refuse a delta that would allow a whole unit to be published.
-
-    Raises:
-        InputError: delta is not below one over the number of units.
-    """
-    units = len(clients) if spec.unit == "client" else sum(len(c.train) + len(c.validation) for c in clients)
-    if spec.delta >= 1 / units:
-        raise InputError(
-            f"defense.privacy.delta is {spec.delta:g}, and there are {units} {spec.unit}s, so that publishing one of "
-            "them whole would be allowed",
-            f"use less than {1 / units:.1g}",
-        )
+def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
+    """How many units there are in the simulation; delta may not allow to publish one of them whole."""
+    if spec.unit == "client":
+        return len(clients)
+    return sum(len(client.train) + len(client.validation) for client in clients)
 
 
 def _share(spec: PrivacySpec, kind: UploadKind) -> float:
