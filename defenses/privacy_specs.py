@@ -34,7 +34,8 @@ class VectorPrivacy(_Spec):
     """The context vector's release.
 
     Attributes:
-        share: of the budget, as a share of the squared noise-to-signal ratio, which is what composes.
+        share: of the budget, in proportion to the other shares; budgets are squared signal-to-noise ratios here, since
+            those are what adds up.
         clip: norm of one unit's row, as a multiple of the norm of a typical public one.
         centre: measure rows from the public mean; without it most of the clip is spent on what everybody shares.
         scale: divide each block (layer, branch) by its public size, so that none dominates the clip.
@@ -62,7 +63,7 @@ class CoefficientPrivacy(_Spec):
         rate: chance with which an example takes part in a local step; only where examples are hidden.
     """
 
-    share: float = Field(0.4, ge=0, le=1)
+    share: float = Field(0.4, gt=0, le=1)
     clip: float = Field(1.0, gt=0)
     rate: float = Field(0.1, gt=0, le=1)
 
@@ -74,7 +75,7 @@ class ScorePrivacy(_Spec):
         share: of the budget.
     """
 
-    share: float = Field(0.1, ge=0, le=1)
+    share: float = Field(0.1, gt=0, le=1)
 
 
 class PrivacySpec(_Spec):

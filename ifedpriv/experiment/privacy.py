@@ -85,8 +85,11 @@ def plan_privacy(
         assert isinstance(config.method, IfedIclSpec)
         return SampledGaussian(multiplier, spec.coefficients.rate, config.method.calibration.steps)
 
+    # Shares are of what is released: without a guard, say, the others have its part.
+    whole = math.fsum(_share(spec, kind) for kind in kinds)
     wanted = tuple(
-        Planned(mechanism(kind, 1.0), times, _share(spec, kind), fixed=False) for kind, times in kinds.items()
+        Planned(mechanism(kind, 1.0), times, _share(spec, kind) / whole, fixed=False)
+        for kind, times in kinds.items()
     )
     plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, _units(spec, clients))
     found, _ = plan.calibrated(spec.epsilon)
