@@ -60,11 +60,15 @@ class CoefficientPrivacy(_Spec):
         share: of the budget.
         clip: where clients are hidden, norm of a client's change to the broadcast in one round; where examples are,
             norm of one example's gradient.
-        rate: chance with which an example takes part in a local step; only where examples are hidden.
+        steps: only where examples are hidden. ``shared``: a round is one step on the noised sum of all clients'
+            gradients, taken by the server. ``local``: each client takes the method's steps by itself (DP-SGD), with
+            noise for itself alone, which costs about the root of the number of clients in noise.
+        rate: chance with which an example takes part in a step; only where examples are hidden.
     """
 
     share: float = Field(0.4, gt=0, le=1)
     clip: float = Field(1.0, gt=0)
+    steps: Literal["shared", "local"] = "shared"
     rate: float = Field(0.1, gt=0, le=1)
 
 

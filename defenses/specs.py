@@ -111,11 +111,12 @@ class _Defense(_Spec):
     def bounds(self, kind: UploadKind) -> bool:
         """Whether uploads of a kind travel as the whole numbers of a private release.
 
-        Where examples are hidden, coefficients are private before they are offered, and travel as usual.
+        Where examples are hidden by local steps, coefficients are private before they are offered, and travel as usual.
         """
         if self.privacy is None:
             return False
-        return kind is not UploadKind.COEFFICIENTS or self.privacy.unit == "client"
+        local = self.privacy.unit == "example" and self.privacy.coefficients.steps == "local"
+        return not (local and kind is UploadKind.COEFFICIENTS)
 
 
 class ClearSpec(_Defense):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
 from defenses.accounting.mechanism import Mechanism
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.accounting.spent import event_of
 from defenses.dp.contribution import contribution
 from defenses.dp.lattice import Lattice, lattice
@@ -123,6 +124,9 @@ class Bounded:
         bits: steps of one number that travels: 2^(bits-1) - 1 on either side of 0.
         count_weight: what one example counts, as a share of the clip.
         most_units: examples of one client for which there is room without cutting.
+        relative: rows are measured from what the server has broadcast, such as coefficients before a client's steps; if
+            False, from the transform's own centre.
+        rate: the chance with which an example's row is offered at all, each by itself; 1 for all rows.
         honest: from the size of a round's roster, how many clients' noise the guarantee counts on; only with noise
             that the clients add together.
         shrink: pull the released mean toward the centre by what is known of the noise.
@@ -137,6 +141,8 @@ class Bounded:
     bits: int = 24
     count_weight: float = 0.25
     most_units: int = 1024
+    relative: bool = False
+    rate: float = 1.0
     honest: Callable[[int], int] = lambda roster: roster
     shrink: bool = True
 
@@ -212,16 +218,18 @@ class Bounded:
     def mechanism(self, roster: int) -> Mechanism:
         """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""
         terms = self.lattice(roster)
-        if self.trust is not Trust.DISTRIBUTED:
-            return DiscreteGaussian(terms.sensitivity, terms.noise, terms.width, delta=terms.beyond)
-        return DistributedDiscreteGaussian(
-            terms.sensitivity,
-            None,
-            terms.share,
-            self.honest(roster),
-            terms.width,
-            delta=terms.beyond * roster,
-        )
+        all_rows: DiscreteGaussian | DistributedDiscreteGaussian
+        if self.trust is Trust.DISTRIBUTED:
+            missing = terms.beyond * roster
+            all_rows = DistributedDiscreteGaussian(
+                terms.sensitivity, None, terms.share, self.honest(roster), terms.width, delta=missing
+            )
+        else:
+            all_rows = DiscreteGaussian(terms.sensitivity, terms.noise, terms.width, delta=terms.beyond)
+        if self.rate == 1:
+            return all_rows
+        # What a sample needs of the noise is its divergence at every order, which `rho` bounds for both.
+        return SampledDiscreteGaussian(1 / math.sqrt(2 * all_rows.rho), self.rate, 1, delta=all_rows.delta)
 
     def events(
         self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
@@ -247,7 +255,7 @@ class Bounded:
         return contributed.batches
 
     def _transform(self, centre: Float32Array | None) -> Transform:
-        return self.transform if centre is None else self.transform.around(centre)
+        return self.transform.around(centre) if self.relative and centre is not None else self.transform
 
     def _check(self, layout: Layout) -> None:
         if layout.size != self.transform.size:

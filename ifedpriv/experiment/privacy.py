@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from defenses.accounting.continuous import SampledGaussian
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.plan import Plan, Planned
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
@@ -83,7 +83,8 @@ def plan_privacy(
             asked = len(clients) if kind is UploadKind.VECTOR else config.cohort.size(len(clients))
             return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
         assert isinstance(config.method, IfedIclSpec)
-        return SampledGaussian(multiplier, spec.coefficients.rate, config.method.calibration.steps)
+        steps = config.method.calibration.steps
+        return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
 
     # Shares are of what is released: without a guard, say, the others have its part.
     whole = math.fsum(_share(spec, kind) for kind in kinds)
@@ -102,13 +103,14 @@ def plan_privacy(
     bound = replace(plan, releases=used).bound()
     assert bound.epsilon <= spec.epsilon * (1 + 1e-6), "the noise does not keep the budget"
     releases: dict[UploadKind, Release] = {}
-    steps = None
+    c = spec.coefficients
+    steps = PrivateSteps(c.rate) if spec.unit == "example" else None
     for kind, multiplier in multipliers.items():
         if kind in bounded:
             releases[kind] = replace(bounded[kind], multiplier=multiplier)
         else:
             releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
-            steps = PrivateSteps(spec.coefficients.rate, spec.coefficients.clip, multiplier)
+            steps = PrivateSteps(c.rate, c.clip, multiplier)
     return Privacy(releases, steps, bound.epsilon, _declarations(spec))
 
 
@@ -147,6 +149,7 @@ def _bounded(
         transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
     else:
         transform, clip = Transform.identity(size), spec.coefficients.clip
+    gradients = spec.unit == "example" and kind is UploadKind.COEFFICIENTS
     return Bounded(
         kind,
         Unit(spec.unit),
@@ -157,6 +160,8 @@ def _bounded(
         bits=spec.bits,
         count_weight=count_weight,
         most_units=spec.max_examples,
+        relative=kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS) and not gradients,
+        rate=spec.coefficients.rate if gradients else 1.0,
         honest=spec.honest,
         shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
     )

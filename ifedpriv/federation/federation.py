@@ -26,7 +26,7 @@ from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange
 from ifedpriv.federation.traffic import Traffic
-from ifedpriv.methods.method import Client, ClientStep, Method, State
+from ifedpriv.methods.method import SERVERS, Client, ClientStep, Method, State
 
 _STEP = 13
 
@@ -277,6 +277,8 @@ def context(state: State, agreed: bytes) -> str:
     digest = hashlib.sha256(f"ifedpriv context 1|{len(agreed)}|".encode() + agreed)
     digest.update(f"{state.round}|".encode())
     for name, array in sorted(state.arrays.items()):
+        if name.startswith(SERVERS):
+            continue
         digest.update(f"{name}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
     return digest.hexdigest()

@@ -10,6 +10,7 @@ Invariant: nothing that depends on an example leaves but through a clipped and n
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,13 +36,44 @@ class PrivateSteps:
 
     Attributes:
         rate: the chance with which an example takes part in a step.
-        clip: norm to which one example's gradient is clipped.
-        multiplier: standard deviation of the noise over the clip.
+        clip: norm to which one example's gradient is clipped, where the client takes the step.
+        multiplier: standard deviation of the noise over the clip, where the client adds it; None where clients offer
+            each example's gradient, and the step is taken on what comes of all of them.
     """
 
     rate: float
-    clip: float
-    multiplier: float
+    clip: float = math.inf
+    multiplier: float | None = None
+
+
+def gradient_rows(
+    backbone: Backbone,
+    objective: Objective,
+    vector: ContextVector,
+    at: Coefficients,
+    chosen: Sequence[int],
+    free: NDArray[np.bool_] | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """Each example's gradient of its own loss, batch by batch.
+
+    Args:
+        backbone: the frozen model.
+        objective: of one client's examples.
+        vector: the injected vector, fixed.
+        at: the coefficients.
+        chosen: which examples.
+        free: bool ``[layers, 2, 2]``, which coefficients may move; None for all.
+
+    Yields:
+        float32 ``[batch, layers, 2, 2]``; zero where a coefficient may not move.
+    """
+    injected = torch.from_numpy(vector.values.copy()).to(backbone.device)
+    scalars = torch.from_numpy(at.values.copy()).to(backbone.device)
+    mask = np.ones(at.values.shape, dtype=np.bool_) if free is None else free
+    for start in range(0, len(chosen), _BATCH):
+        some = chosen[start : start + _BATCH]
+        found = per_example(backbone, injected, scalars, partial(objective.losses_of, some), len(some))
+        yield np.where(mask, found.cpu().numpy(), np.float32(0))
 
 
 def calibrate_privately(
@@ -71,7 +103,6 @@ def calibrate_privately(
 
     Reference: Abadi et al. 2016, Algorithm 1, with Adam on the noised gradient, which is post-processing.
     """
-    injected = torch.from_numpy(vector.values.copy()).to(backbone.device)
     begin = torch.from_numpy(start.values.copy()).to(backbone.device)
     mask = (
         torch.ones_like(begin, dtype=torch.bool) if free is None else torch.from_numpy(free).to(begin.device)
@@ -82,14 +113,11 @@ def calibrate_privately(
 
     def gradients(chosen: list[int]) -> torch.Tensor:
         """Each chosen example's gradient, float64 ``[chosen, L, 2, 2]``; zero where one is not finite."""
-        parts = [torch.zeros((0, *begin.shape), dtype=torch.float64, device=begin.device)]
-        for at in range(0, len(chosen), _BATCH):
-            some = chosen[at : at + _BATCH]
-            losses = partial(objective.losses_of, some)
-            found = per_example(backbone, injected, scalars.float(), losses, len(some))
-            finite = torch.isfinite(found).flatten(1).all(dim=1)[:, None, None, None]
-            parts.append(torch.where(finite & mask, found.double(), 0.0))
-        return torch.cat(parts)
+        here = Coefficients(scalars.detach().float().cpu().numpy())
+        rows = [np.zeros((0, *begin.shape)), *gradient_rows(backbone, objective, vector, here, chosen, free)]
+        found = torch.from_numpy(np.concatenate(rows)).to(begin.device)
+        finite = torch.isfinite(found).flatten(1).all(dim=1)[:, None, None, None]
+        return torch.where(finite, found, 0.0)
 
     for _ in range(steps):
         scalars.grad_sample = gradients(poisson_sample(len(objective.demonstrations), terms.rate, entropy))
@@ -99,6 +127,36 @@ def calibrate_privately(
             # Adam moves a coefficient that has noise for a gradient, so those that may not move are put back.
             scalars.copy_(torch.where(mask, scalars, begin))
     return Coefficients(scalars.detach().float().cpu().numpy())
+
+
+def adam_step(
+    scalars: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    square: NDArray[np.float32],
+    *,
+    step: int,
+    rate: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """One step of Adam with its usual constants, on arrays; all of one shape.
+
+    Args:
+        scalars: what moves.
+        gradient: the noised mean gradient.
+        mean: running mean of gradients.
+        square: running mean of their squares.
+        step: number of the step, from 1.
+        rate: learning rate.
+
+    Returns:
+        The scalars and both means after the step.
+
+    Reference: Kingma and Ba 2015, Algorithm 1.
+    """
+    mean = np.float32(0.9) * mean + np.float32(0.1) * gradient
+    square = np.float32(0.999) * square + np.float32(0.001) * np.square(gradient)
+    move = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+    return (scalars - rate * move).astype(np.float32), mean, square
 
 
 def poisson_sample(count: int, rate: float, entropy: Entropy) -> list[int]:

@@ -29,12 +29,20 @@ from ifedpriv.icl.extract import activations, extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.objective import Loss
-from ifedpriv.icl.private_calibrate import PrivateSteps, calibrate_privately
+from ifedpriv.icl.private_calibrate import (
+    PrivateSteps,
+    adam_step,
+    calibrate_privately,
+    gradient_rows,
+    poisson_sample,
+)
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
-from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
 from ifedpriv.methods.recent import recent
 from ifedpriv.methods.specs import IfedIclSpec
+
+_MOMENT, _SQUARE = f"{SERVERS}moment", f"{SERVERS}square"
 
 
 class IfedIcl:
@@ -114,7 +122,7 @@ class IfedIcl:
         if state.round == self.guard_round:
             return ClientStep(self._scores(state, client), None)
         if self.private is not None:
-            return ClientStep(self._coefficients(state, client, self._privately(state, client)), None)
+            return ClientStep(self._privately(state, client, self.private), None)
         result = self._calibrator(client).run(
             self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
         )
@@ -125,20 +133,29 @@ class IfedIcl:
         weight = self._weight(client) if self.private is None else 1.0
         return Upload(_split(found), weight, state.round, UploadKind.COEFFICIENTS)
 
-    def _privately(self, state: State, client: Client) -> Coefficients:
-        assert self.private is not None
-        plan = self.plan(state.round)
-        return calibrate_privately(
+    def _privately(self, state: State, client: Client, terms: PrivateSteps) -> Upload | Records:
+        """Coefficients after steps of the client's own, or each sampled example's gradient for a step of all."""
+        entropy = self.entropy.branch(f"calibration {state.round} client {client.number}")
+        plan, objective = self.plan(state.round), self._calibrator(client)
+        at = Coefficients(state.arrays["coefficients"])
+        if terms.multiplier is None:
+            chosen = poisson_sample(len(client.train), terms.rate, entropy)
+            found = gradient_rows(self.backbone, objective, self.vector(state), at, chosen, plan.free)
+            layout = self.asks(state.round)[1]
+            rows = (_rows(layout, gradients) for gradients in found)
+            return Records(layout, rows, state.round, UploadKind.COEFFICIENTS)
+        calibrated = calibrate_privately(
             self.backbone,
-            self._calibrator(client),
+            objective,
             self.vector(state),
-            Coefficients(state.arrays["coefficients"]),
+            at,
             steps=plan.steps,
             learning_rate=plan.rate,
-            terms=self.private,
-            entropy=self.entropy.branch(f"calibration {state.round} client {client.number}"),
+            terms=terms,
+            entropy=entropy,
             free=plan.free,
         )
+        return self._coefficients(state, client, calibrated)
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Mean vector, mean coefficients, or pooled held-out scores."""
@@ -152,7 +169,19 @@ class IfedIcl:
             return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
         if state.round == 0:
             return state.next(vector=aggregate.means["vector"])
+        if self.private is not None and self.private.multiplier is None:
+            return self._stepped(state, _joined(aggregate.means))
         return state.next(coefficients=_joined(aggregate.means))
+
+    def _stepped(self, state: State, gradient: NDArray[np.float32]) -> State:
+        """One step of Adam on everybody's gradient; its moments stay with the server."""
+        before, zero = state.arrays["coefficients"], np.zeros_like(gradient)
+        mean, square = (state.arrays.get(name, zero) for name in (_MOMENT, _SQUARE))
+        plan = self.plan(state.round)
+        found, mean, square = adam_step(before, gradient, mean, square, step=state.round, rate=plan.rate)
+        if plan.free is not None:
+            found = np.where(plan.free, found, before)
+        return state.next(coefficients=found, **{_MOMENT: mean, _SQUARE: square})
 
     def heard(self, state: State, broadcast: Upload) -> State:
         """The vector or the coefficients as the clients decode them."""
@@ -238,6 +267,12 @@ class IfedIcl:
 def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:
     """λ and β as arrays of their own: their ranges differ, and a coarse wire gives each array its own scale."""
     return {"lambda": coefficients.values[..., LAMBDA], "beta": coefficients.values[..., BETA]}
+
+
+def _rows(layout: Layout, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gradients ``[batch, layers, 2, 2]`` as rows in the layout's order."""
+    parts = {"lambda": gradients[..., LAMBDA], "beta": gradients[..., BETA]}
+    return np.concatenate([parts[name].reshape(len(gradients), -1) for name in layout.names], axis=1)
 
 
 def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:

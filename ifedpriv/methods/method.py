@@ -22,6 +22,9 @@ from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.data.task import Example
 from ifedpriv.icl.predict import Adaptation
 
+SERVERS = "server."
+"""Arrays of a state whose name begins so stay with the server: no broadcast has them, and no client knows them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
