@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from defenses.accounting.continuous import SampledGaussian
 from defenses.accounting.spent import Unbounded, ledger_bound
 from defenses.errors import UserError
 from defenses.ledger import Ledger
 from defenses.privacy_specs import PrivacySpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Trust, Unit
+from defenses.upload import UploadKind
 
 _SUMMARY = {
     Trust.CENTRAL: "The server reads what the clients send and adds the noise to the sum; whoever gets the result "
@@ -61,7 +61,7 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         found.append(
             "an example is one row of one client; a person behind several rows is not hidden as a whole"
         )
-    if any(event.mechanism == SampledGaussian.name for event in ledger.events):
+    if any(event.kind is UploadKind.COEFFICIENTS for event in ledger.events):
         found.append("a gradient computed in a batch is, up to rounding, the one computed alone")
     found.append(
         "noise is drawn once for each release; a client never answers the same round twice with fresh noise"

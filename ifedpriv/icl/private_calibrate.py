@@ -153,8 +153,8 @@ def adam_step(
 
     Reference: Kingma and Ba 2015, Algorithm 1.
     """
-    mean = np.float32(0.9) * mean + np.float32(0.1) * gradient
-    square = np.float32(0.999) * square + np.float32(0.001) * np.square(gradient)
+    mean = (0.9 * mean + 0.1 * gradient).astype(np.float32)
+    square = (0.999 * square + 0.001 * np.square(gradient)).astype(np.float32)
     move = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
     return (scalars - rate * move).astype(np.float32), mean, square
 
