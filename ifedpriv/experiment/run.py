@@ -115,7 +115,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             state, record = federation.play_round(state)
             _add(up, record.up)
             _add(down, record.down)
-            line = _line(setup, state, record)
+            line = _line(setup, state, record, ledger)
             run.append_round(line)
             rounds.append(line)
             run.save_checkpoint(
@@ -160,7 +160,7 @@ def train(setup: Setup) -> tuple[State, Artifact]:
     return state, setup.method.artifact(state, task_facts(setup.data.task))
 
 
-def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
+def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
     test = None
     trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
@@ -183,7 +183,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
         "refusals": list(record.refusals),
-        "epsilon": None,
+        "epsilon": setup.defense.statement(ledger).epsilon if ledger.events else None,
     }
 
 
