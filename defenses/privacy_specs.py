@@ -44,7 +44,7 @@ class VectorPrivacy(_Spec):
         shrink: pull the noised mean toward the centre (James-Stein), which costs no privacy.
     """
 
-    share: float = Field(0.5, gt=0, le=1)
+    share: float = Field(0.7, gt=0, le=1)
     clip: float = Field(1.0, gt=0)
     centre: bool = True
     scale: bool = True
@@ -66,7 +66,7 @@ class CoefficientPrivacy(_Spec):
         rate: chance with which an example takes part in a step; only where examples are hidden.
     """
 
-    share: float = Field(0.4, gt=0, le=1)
+    share: float = Field(0.2, gt=0, le=1)
     clip: float = Field(1.0, gt=0)
     steps: Literal["shared", "local"] = "shared"
     rate: float = Field(0.1, gt=0, le=1)
