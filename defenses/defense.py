@@ -182,8 +182,10 @@ class Defense:
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
-        protection = self._protection(ledger)
-        return protection if self.spec.privacy is None else bounded(protection, self.spec.privacy, ledger)
+        if self.spec.privacy is None:
+            return self._protection(ledger)
+        hides = not isinstance(self.spec, ClearSpec)
+        return bounded(self._protection(ledger) if hides else None, self.spec.privacy, ledger)
 
     def _protection(self, ledger: Ledger) -> PrivacyStatement:
         """What is promised without counting noise."""

@@ -5,8 +5,7 @@ Invariant: the bound is what the accounting makes of the ledger, under assumptio
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.accounting.spent import Unbounded, ledger_bound
 from defenses.errors import UserError
 from defenses.ledger import Ledger
@@ -23,28 +22,37 @@ _SUMMARY = {
 }
 
 
-def bounded(protection: PrivacyStatement, spec: PrivacySpec, ledger: Ledger) -> PrivacyStatement:
+def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledger) -> PrivacyStatement:
     """The statement of a run whose releases are noised.
 
     Args:
-        protection: what is promised without counting noise.
+        protection: what is promised without counting noise; None where uploads are not protected otherwise.
         spec: the privacy section.
         ledger: what was released.
+
+    Raises:
+        UserError: the ledger holds a release that nothing hides.
     """
     trust, unit = Trust(spec.trust), Unit(spec.unit)
     found = ledger_bound(ledger, spec.delta, unit, Neighbouring.ADD_OR_REMOVE)
     if isinstance(found, Unbounded):
         raise UserError(f"ledger has no bound: {found.reason}", "use the ledger of the same run")
-    return replace(
-        protection,
+    besides: tuple[str, ...] = () if protection is None else protection.assumptions
+    beyond: tuple[str, ...] = () if protection is None else protection.not_covered
+    return PrivacyStatement(
         trust=trust,
-        summary=f"{_SUMMARY[trust]} {protection.summary}" if trust is not Trust.LOCAL else _SUMMARY[trust],
+        releases=len(ledger.events),
+        summary=" ".join(
+            [_SUMMARY[trust], *([] if protection is None else [protection.summary])],
+        ),
         epsilon=found.epsilon,
         delta=found.delta,
         unit=unit,
         neighbouring=Neighbouring.ADD_OR_REMOVE,
-        assumptions=(*_assumptions(spec, trust, unit, ledger), *protection.assumptions),
-        not_covered=_not_covered(trust, unit, protection),
+        assumptions=(*_assumptions(spec, trust, unit, ledger), *besides),
+        not_covered=tuple(dict.fromkeys((*_not_covered(trust, unit), *beyond))),
+        public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
+        simulation=ledger.simulation,
     )
 
 
@@ -54,8 +62,8 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         found.append("the server adds the noise and keeps everything else to itself")
     if trust is Trust.DISTRIBUTED:
         found.append(
-            f"in each sum at most a share of {spec.dropout:g} of the clients asked is missing, which clients enforce, "
-            f"and at most a share of {spec.colluders:g} of them tells what noise it added"
+            f"in each sum {_share(spec.dropout, 'is missing')}, which clients enforce, and of all of them "
+            f"{_share(spec.colluders, 'tells what noise it added')}"
         )
     if unit is Unit.EXAMPLE:
         found.append(
@@ -63,20 +71,22 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         )
     if any(event.kind is UploadKind.COEFFICIENTS for event in ledger.events):
         found.append("a gradient computed in a batch is, up to rounding, the one computed alone")
+        found.append(SampledDiscreteGaussian.assumes)
     found.append(
         "noise is drawn once for each release; a client never answers the same round twice with fresh noise"
     )
     return tuple(found)
 
 
-def _not_covered(trust: Trust, unit: Unit, protection: PrivacyStatement) -> tuple[str, ...]:
+def _share(share: float, what: str) -> str:
+    return f"at most a share of {share:g} of the clients asked {what}" if share else f"no client {what}"
+
+
+def _not_covered(trust: Trust, unit: Unit) -> tuple[str, ...]:
     """Who may read more than the bound says, and what it is not about."""
-    found = [
-        "what is true of the whole group whether or not one unit is in it",
-        "who takes part, when, and who fails",
-    ]
+    found = ["what is true of the whole group whether or not one unit is in it"]
     if trust is Trust.CENTRAL:
-        found.extend(line for line in protection.not_covered if "server" in line)
+        found.append("the server, and whoever records what it reads before it adds the noise")
     if unit is Unit.EXAMPLE:
         found.append("that a client takes part at all, and what all its examples have in common")
     return tuple(found)

@@ -93,8 +93,7 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
         )
         defense = replace(defense, releases=planned.releases)
         declarations = planned.declarations
-        if planned.steps is not None:
-            method = build_method(config, backbone, data.task, planned.steps, entropy.branch("method"))
+        method = build_method(config, backbone, data.task, planned.steps, entropy.branch("method"))
     return Setup(
         config,
         backbone,
@@ -118,7 +117,8 @@ def build_method(
     """The method that a configuration names."""
     if isinstance(config.method, FedLoraSpec):
         return FedLora(config.method, backbone, task, config.seed)
-    return IfedIcl(config.method, backbone, task, private=private, entropy=entropy)
+    noised = config.defense.privacy is not None
+    return IfedIcl(config.method, backbone, task, private=private, noised=noised, entropy=entropy)
 
 
 def entropy_of(config: RunConfig) -> Entropy:

@@ -53,6 +53,7 @@ class IfedIcl:
         backbone: the frozen model.
         task: template and label words.
         private: how coefficients are calibrated where each example is to be hidden; None for the paper's way.
+        noised: the guard's scores come with noise.
         entropy: draws what private calibration draws.
     """
 
@@ -63,6 +64,7 @@ class IfedIcl:
         task: Task,
         *,
         private: PrivateSteps | None = None,
+        noised: bool = False,
         entropy: Entropy | None = None,
     ) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
@@ -74,6 +76,7 @@ class IfedIcl:
         self.backbone = backbone
         self.task = task
         self.private = private
+        self.noised = noised
         self.entropy = SecureEntropy() if entropy is None else entropy
         self._calibrators: OrderedDict[int, Calibrator] = OrderedDict()
 
@@ -203,7 +206,9 @@ class IfedIcl:
         if "guard" not in state.arrays:
             return None
         injected, plain, examples = (float(x) for x in state.arrays["guard"])
-        return GuardVerdict(injected, plain, round(examples))
+        # Noise can carry a share out of its range.
+        injected, plain = (min(max(share, 0.0), 1.0) for share in (injected, plain))
+        return GuardVerdict(injected, plain, round(examples), self.noised)
 
     def plan(self, round_number: int) -> CalibrationPlan:
         """Local steps of a coefficient round, with the rate that its place in the schedule gives."""

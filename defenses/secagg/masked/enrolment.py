@@ -20,6 +20,12 @@ from defenses.specs import MaskedSpec, carrying
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 
+_NO_BOUND = " It is not differential privacy: what a sum tells about one client is not bounded."
+_WITHOUT_NOISE = (
+    "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
+    "whoever holds the trained injection",
+)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Enrolment:
@@ -75,8 +81,7 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
         releases=len(ledger.events),
         summary=(
             "Secure aggregation hides each upload and its weight: the server reads the sum over the clients that "
-            "stayed, their numbers, who dropped out and when. It is not differential privacy: what a sum tells about "
-            "one client is not bounded."
+            "stayed, their numbers, who dropped out and when." + (_NO_BOUND if spec.privacy is None else "")
         ),
         assumptions=(
             f"a sum is over {spec.min_clients} clients or more, and over more than half of those asked up to 99 of "
@@ -90,10 +95,9 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
             "X25519, Ed25519, AES-256, SHA-256 and the system's random numbers are as strong as they are held to be",
         ),
         not_covered=(
-            "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
+            *(_WITHOUT_NOISE if spec.privacy is None else ()),
             "clients that send false numbers, which nobody can see under the masks",
             "who takes part, when, and which client fails",
-            "whoever holds the trained injection",
         ),
         public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
         simulation=ledger.simulation,
