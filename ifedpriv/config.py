@@ -126,7 +126,7 @@ class RunConfig(_Section):
                 "client's upload with its share of the noise alone; use masked, bfv or ckks, or trust local"
             )
         if privacy.unit == "client":
-            if isinstance(self.method, IfedIclSpec) and self.method.aggregation != "uniform":
+            if self.method.aggregation != "uniform":
                 raise ValueError(
                     f"defense.privacy.unit is 'client' and method.aggregation is {self.method.aggregation!r}; a client "
                     "that is hidden cannot weigh more than another, so use uniform"

@@ -23,6 +23,11 @@ WAYS = {
     "encrypted": {"kind": "bfv", "privacy": {"trust": "distributed", "bits": 22}},
     "clients": {"kind": "none", "privacy": {"trust": "central", "unit": "client"}},
     "clients, distributed": {"kind": "masked", "privacy": {"trust": "distributed", "unit": "client"}},
+    "adapters of clients": {
+        "kind": "none",
+        "privacy": {"trust": "local", "unit": "client", "coefficients": {"clip": 0.5}},
+        "method": {"kind": "fed_lora", "rounds": 2, "rank": 2, "aggregation": "uniform"},
+    },
 }
 
 
@@ -47,9 +52,10 @@ def sets(world, defense, **more):
         **defense["privacy"],
     }
     unit = privacy.get("unit", "example")
+    method = defense.get("method")
     changes = {
-        "defense": {**defense, "privacy": privacy},
-        "method.aggregation": "count" if unit == "example" else "uniform",
+        "defense": {"kind": defense["kind"], "privacy": privacy},
+        **({"method": method} if method else {"method.aggregation": "count" if unit == "example" else "uniform"}),
         **more,
     }
     return [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
