@@ -8,5 +8,6 @@ from __future__ import annotations
 ATTACKS: dict[str, str] = {
     "invert": "attacks.invert",
     "labels": "attacks.labels",
+    "membership": "attacks.membership",
 }
 """Name of each attack to the module that has its ``guess``."""

@@ -114,6 +114,8 @@ def auc_interval(members: ArrayLike, others: ArrayLike, level: float = 0.95) -> 
 
 def rate_at(members: ArrayLike, others: ArrayLike, target: float, level: float = 0.95) -> RateAt:
     """The true positive rate at a false positive rate, without interpolation."""
+    if not 0 < target < 1:
+        raise ValueError(f"target is {target}; a false positive rate is above 0 and below 1")
     one, other = np.sort(_scores(members, "members")), np.sort(_scores(others, "others"))
     allowed = math.floor(target * len(other) + 1e-9)
     # Strictly above the first score that is one too many: ties never smuggle false positives in.

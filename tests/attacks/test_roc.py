@@ -39,7 +39,7 @@ def test_area_is_that_of_the_trapezia(members, others):
 
 
 @settings(max_examples=30)
-@given(VALUES, VALUES, st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]))
+@given(VALUES, VALUES, st.sampled_from([0.01, 0.1, 0.5, 0.99]))
 def test_a_rate_never_takes_more_false_positives_than_asked(members, others, target):
     found = rate_at(members, others, target)
     assert found.false_positives <= target * len(others) + 1e-9
