@@ -79,7 +79,9 @@ def play(
     """
     weights = _score_of(mechanism, given, found, seed)
     inside = _scores(mechanism, given.inside, weights, trials, InsecureSeeded(seed, f"{given.name} inside"))
-    outside = _scores(mechanism, given.without, weights, trials, InsecureSeeded(seed, f"{given.name} outside"))
+    outside = _scores(
+        mechanism, given.without, weights, trials, InsecureSeeded(seed, f"{given.name} outside")
+    )
     first = preregistered(claim)
     order = [first, *(each for each in Estimator if each is not first)]
     bounds = tuple(
@@ -108,7 +110,9 @@ def play_once(
     rng = np.random.default_rng([seed, 23])
     held = [np.array(each, dtype=np.float64) for each in base]
     shape = held[0].shape[1:]
-    length = LOUD * max(float(np.linalg.norm(each.reshape(len(each), -1), axis=1).max(initial=1.0)) for each in held)
+    length = LOUD * max(
+        float(np.linalg.norm(each.reshape(len(each), -1), axis=1).max(initial=1.0)) for each in held
+    )
     records = rng.normal(size=(canaries, *shape))
     records *= length / np.linalg.norm(records.reshape(canaries, -1), axis=1).reshape(-1, *(1,) * len(shape))
     coins = rng.random(canaries) < 0.5
@@ -116,7 +120,10 @@ def play_once(
     aims = np.empty((canaries, len(empty)))
     for i in range(canaries):
         alone, _ = flatten(
-            mechanism([np.concatenate([held[0], records[i][None]]), *held[1:]], InsecureSeeded(seed, "one run, frozen"))
+            mechanism(
+                [np.concatenate([held[0], records[i][None]]), *held[1:]],
+                InsecureSeeded(seed, "one run, frozen"),
+            )
         )
         if alone.shape != empty.shape:
             return None

@@ -1,7 +1,6 @@
 """Neighbouring data sets that are as easy to tell apart as the claim allows, or as everyday ones are.
 
-The invariant: the two data sets of a pair differ by exactly one unit of the claim, and by what its neighbouring relation
-allows.
+The invariant: the two data sets of a pair differ by exactly one unit of the claim, as its neighbouring relation has it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from attacks._mechanism import Claim, Floats
 from defenses.units import Neighbouring, Unit
 from ifedpriv.errors import InputError
 
-LOUD = 10.0
+LOUD = 1000.0
 """How many times longer than the longest record a crafted canary is: a clip must bring it down."""
 _SHRUNK = 0.1
 

@@ -1,4 +1,4 @@
-"""How much privacy a mechanism is proved to lack: lower bounds on ε from the scores of trials with and without a record.
+"""How much privacy a mechanism is proved to lack: lower bounds on ε from scores of trials with and without a record.
 
 The invariant: a bound is above the truth with probability at most α over the trials, whatever the scores' distribution
 is. Nothing is picked among several thresholds, splits or directions without paying for the choice, and a bound that
@@ -11,7 +11,6 @@ it, false negatives inside trials that are not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -209,9 +208,7 @@ class LowerBound:
     ceiling: float
 
 
-def conclude(
-    bound: LowerBound, accounted: float, delta: float, alpha: float
-) -> tuple[Conclusion, str]:
+def conclude(bound: LowerBound, accounted: float, delta: float, alpha: float) -> tuple[Conclusion, str]:
     """What a bound says of an accounted ε, and why, in one sentence.
 
     A bound above the accounted ε is a violation, however few the trials. Below it, nothing is said to be consistent
@@ -262,7 +259,9 @@ def _choices(inside: Floats, outside: Floats) -> Floats:
         # Both tails whole, since that is where small rates are; the middle thinned out.
         tail = _MOST_CHOICES // 4
         middle = np.linspace(tail, len(seen) - tail - 1, _MOST_CHOICES - 2 * tail).astype(int)
-        seen = seen[np.unique(np.concatenate([np.arange(tail), middle, np.arange(len(seen) - tail, len(seen))]))]
+        seen = seen[
+            np.unique(np.concatenate([np.arange(tail), middle, np.arange(len(seen) - tail, len(seen))]))
+        ]
     return np.concatenate([seen[:1] - 1.0, (seen[1:] + seen[:-1]) / 2, seen[-1:]])
 
 

@@ -192,7 +192,11 @@ class _Judge:
         content, truth = answers[0].content, truths[0]
         if len(answers) == 1 and isinstance(content, Scores):
             sides = told_apart(content, truth.members)
-            return float(stats.mannwhitneyu(*sides, alternative="greater").pvalue) if all(map(len, sides)) else None
+            return (
+                float(stats.mannwhitneyu(*sides, alternative="greater").pvalue)
+                if all(map(len, sides))
+                else None
+            )
         if len(answers) != 1 or not isinstance(content, Members):
             return None
         hits = len(set(content.ranked[: content.chosen]) & truth.members)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 import ifedpriv
-from attacks import ATTACKS
+from attacks import ATTACKS, SCRIPTS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     from ifedpriv.commands import main as program
 
     started = getattr(sys.modules["__main__"], "__file__", None)
-    module = import_module(ATTACKS[name])
+    module = import_module(SCRIPTS[name])
     if (
         started
         and Path(started).name == f"{name}.py"
@@ -102,10 +102,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the true texts in it (default: 1)",
     )
     parser.add_argument(
-        "--noise", type=float, default=0.0, metavar="STD", help="declared noise in each number that the server reads"
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="STD",
+        help="declared noise in each number that the server reads",
     )
     parser.add_argument(
-        "--clip", type=float, metavar="NORM", help="declared clip of each example's activations (default: none)"
+        "--clip",
+        type=float,
+        metavar="NORM",
+        help="declared clip of each example's activations (default: none)",
     )
     parser.add_argument(
         "--strong",
@@ -140,7 +147,7 @@ def run(name: str, options: argparse.Namespace) -> int:
             subject, guesses, findings = attack(name, path, options, folder, stages.show)
         result = to_json(subject, guesses, findings, reveal=options.reveal)
     if options.out is not None:
-        _write(options.out, json.dumps(result, indent=1) + "\n")
+        write_out(options.out, json.dumps(result, indent=1) + "\n")
     if options.json:
         print_json(result)
     else:
@@ -297,7 +304,8 @@ def _small_run(folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def _write(path: Path, text: str) -> None:
+def write_out(path: Path, text: str) -> None:
+    """Write a result to the file that ``--out`` names."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

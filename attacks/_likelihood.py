@@ -1,11 +1,11 @@
 """Was this text in the mean? Likelihood ratios, and the simple scores that they are to beat.
 
-The invariant: a candidate's score depends on the vector, on what is public and on the candidate itself, and a member has
-no advantage over another but that it is in the vector.
+The invariant: a candidate's score depends on the vector, on what is public and on the candidate itself, and a member
+has no advantage over another but that it is in the vector.
 
-The model: a vector is the mean of k examples whose activations have the population's mean m and covariance C, plus noise
-and rounding R. With a candidate t in it, the mean is m + (t - m)/k and the covariance (k - 1)/k² C + R. The score is the
-logarithm of that density over the one without t, which among all tests is the most powerful one where the model holds.
+The model: a vector is the mean of k examples whose activations have the population's mean m and covariance C, plus
+noise and rounding R. With a candidate t in it, the mean is m + (t - m)/k and the covariance (k - 1)/k² C + R. The score
+is the logarithm of that density over the one without t, which is the most powerful test where the model holds.
 
 References:
     Azize & Basu, Some targets are harder to identify than others, arXiv 2402.10065 (the covariance attack); Homer et
@@ -55,7 +55,9 @@ class Population:
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Population:
         """Read the pool and the public texts, clip them as is declared, and take their covariance."""
-        public = clipped(read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared)
+        public = clipped(
+            read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared
+        )
         pool = clipped(read(backbone, knowledge, knowledge.pool, "reading candidates"), knowledge.declared)
         space = Space.of(np.concatenate([public, pool]), targets)
         variance = (1 - SHRUNK) * space.variance + SHRUNK * float(space.variance.mean())
@@ -78,7 +80,7 @@ def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float
         return values
     norms = np.sqrt(np.einsum("nlbd,nlbd->n", values, values, dtype=np.float64))
     factors = np.minimum(1.0, declared.clip / np.maximum(norms, 1e-30)).astype(np.float32)
-    return values * factors[:, None, None, None]
+    return np.asarray(values * factors[:, None, None, None], dtype=np.float32)
 
 
 def noisy(target: Target, declared: Declared, uploads: int) -> Target:

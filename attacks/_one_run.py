@@ -1,8 +1,8 @@
 """Lower bounds on ε from a single run with many canaries, each of which a coin put in or left out.
 
 The invariant: the coins are independent of each other, and a guess may use what was released and nothing of the coins.
-Then dependence between canaries is allowed for by the theorems; a Clopper-Pearson bound over canaries is not valid here,
-and none is made.
+Then the theorems allow for dependence between canaries; a Clopper-Pearson bound over canaries is not valid here, and
+none is made.
 
 References:
     Steinke, Nasr & Jagielski, Privacy auditing with one (1) training run, arXiv 2305.08846, Theorem 5.2 and Corollary
@@ -93,7 +93,9 @@ def one_run(inside: ArrayLike, outside: ArrayLike, delta: float, alpha: float, s
     return _best(inside, outside, delta, alpha, one_run_epsilon)
 
 
-def one_run_gaussian(inside: ArrayLike, outside: ArrayLike, delta: float, alpha: float, seed: int = 0) -> float:
+def one_run_gaussian(
+    inside: ArrayLike, outside: ArrayLike, delta: float, alpha: float, seed: int = 0
+) -> float:
     """The same against the claim of a Gaussian mechanism."""
     return _best(inside, outside, delta, alpha, one_run_gaussian_epsilon)
 

@@ -78,7 +78,13 @@ class Replay:
 
 
 def replay(
-    mechanism: Mechanism, pairs: Sequence[Pair], claim: Claim, *, repeats: int = 100, alpha: float = 0.001, seed: int = 0
+    mechanism: Mechanism,
+    pairs: Sequence[Pair],
+    claim: Claim,
+    *,
+    repeats: int = 100,
+    alpha: float = 0.001,
+    seed: int = 0,
 ) -> Replay:
     """Run all checks on the first pair's data, and sensitivity and exactness on every pair.
 
@@ -154,7 +160,9 @@ def _exact(values: Floats, frozen: Sequence[Frozen], segments: Sequence[Segment]
             return Check("nothing released exactly", False, float(moved.sum()), 0.0, why)
     if all(each.difference is None for each in frozen):
         return Check("nothing released exactly", None, None, None, frozen[0].why_not)
-    return Check("nothing released exactly", True, 0.0, 0.0, "numbers without noise are the same for neighbours")
+    return Check(
+        "nothing released exactly", True, 0.0, 0.0, "numbers without noise are the same for neighbours"
+    )
 
 
 def _sensitivity(claim: Claim, frozen: Sequence[Frozen], segments: Sequence[Segment]) -> list[Check]:
@@ -185,7 +193,7 @@ def _variance(claim: Claim, noise: Floats, segments: Sequence[Segment], alpha: f
     """The variance of each block against the declared one, by a chi-square interval shared among blocks."""
     if claim.noise is None:
         return [Check("noise", None, None, None, "no noise is declared")]
-    # An array without any noise is for the check of exact releases; a part without it, among parts with it, is for this.
+    # An array without any noise is for the check of exact releases; a part without it, among others, is for this.
     noised = [s for s in segments if noise[:, s.start : s.stop].any()]
     blocks = [(s, block) for s in noised for block in s.blocks()]
     if not blocks:
@@ -205,7 +213,9 @@ def _variance(claim: Claim, noise: Floats, segments: Sequence[Segment], alpha: f
         why = f"its standard deviation is {overall:.5g}, and {claim.noise:.5g} is declared"
         return [Check("noise", True, overall, claim.noise, why)]
     measured = float(np.sqrt(odd[0])) * claim.noise
-    amount = "less than is declared" if odd[0] < 1 else "more than is declared: shares may be drawn from one seed"
+    amount = (
+        "less than is declared" if odd[0] < 1 else "more than is declared: shares may be drawn from one seed"
+    )
     why = f"{odd[1]} has noise of {measured:.5g}, {amount} ({claim.noise:.5g})"
     return [Check("noise", False, measured, claim.noise, why)]
 
@@ -213,7 +223,9 @@ def _variance(claim: Claim, noise: Floats, segments: Sequence[Segment], alpha: f
 def _independence(noise: Floats, segments: Sequence[Segment], alpha: float) -> list[Check]:
     """Correlation between any two parts of equal size, number by number, over all runs."""
     parts = [(f"{s}", slice(s.start, s.stop)) for s in segments]
-    parts += [(f"block {i} of {s}", b) for s in segments if len(s.blocks()) > 1 for i, b in enumerate(s.blocks())]
+    parts += [
+        (f"block {i} of {s}", b) for s in segments if len(s.blocks()) > 1 for i, b in enumerate(s.blocks())
+    ]
     scaled = [noise[:, block] / (noise[:, block].std() or 1.0) for _, block in parts]
     tried: list[tuple[float, str, str]] = []
     for i, (one, first) in enumerate(parts):
@@ -225,10 +237,14 @@ def _independence(noise: Floats, segments: Sequence[Segment], alpha: float) -> l
             if products.any():
                 tried.append((float(products.sum() / np.sqrt(products.size)), one, other))
     if not tried:
-        return [Check("independent noise", None, None, None, "there are no two parts of equal size to compare")]
+        return [
+            Check("independent noise", None, None, None, "there are no two parts of equal size to compare")
+        ]
     bar = float(-ndtri(alpha / (2 * len(tried))))
     worst = max(tried, key=lambda each: abs(each[0]))
     if abs(worst[0]) <= bar:
-        return [Check("independent noise", True, worst[0], bar, f"{len(tried)} pairs of parts are uncorrelated")]
+        return [
+            Check("independent noise", True, worst[0], bar, f"{len(tried)} pairs of parts are uncorrelated")
+        ]
     why = f"the noise of {worst[1]} goes with that of {worst[2]}"
     return [Check("independent noise", False, worst[0], bar, why)]

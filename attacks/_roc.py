@@ -186,7 +186,9 @@ def clustered_auc(
     if len(names) < 2:
         return value, auc_interval(values[is_member], values[~is_member], level)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES).astype(np.float64)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES).astype(
+        np.float64
+    )
     totals = drawn @ sizes
     kept = (totals > 0).all(axis=1)
     resampled = np.einsum("ra,ab,rb->r", drawn[kept], wins, drawn[kept]) / totals[kept].prod(axis=1)

@@ -7,7 +7,7 @@ the public model and a `Knowledge`; of private texts, only those in a pool are i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ class Wishes:
     pool: int = 2000
     covered: float = 1.0
     public_texts: int = 1000
-    declared: Declared = Declared()
+    declared: Declared = field(default_factory=Declared)
     strong: bool = False
     seed: int = 0
 

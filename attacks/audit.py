@@ -101,7 +101,9 @@ def audit(
         progress: told of progress.
     """
     if trials < 20 or repeats < 10:
-        raise InputError(f"trials is {trials} and repeats {repeats}", "give 20 trials and 10 repeats, or more")
+        raise InputError(
+            f"trials is {trials} and repeats {repeats}", "give 20 trials and 10 repeats, or more"
+        )
     if not 0 < alpha < 0.5:
         raise InputError(f"alpha is {alpha}", "give a level above 0 and below 0.5")
     given = pairs(base, claim, seed, natural, crafted)

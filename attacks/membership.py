@@ -1,4 +1,4 @@
-"""Which texts of a pool were members, and whose: scores for every candidate, from single uploads and from the aggregate.
+"""Which texts of a pool were members, and whose: a score for every candidate, from uploads and from the aggregate.
 
 The invariant: every method runs on single uploads where the recording shows any, and on the aggregate always; what
 cannot be run says why.

@@ -218,7 +218,9 @@ def test_a_p_value_worked_out_step_by_step():
     mass = [comb(guesses, k) * chance**k * (1 - chance) ** (guesses - k) for k in range(guesses + 1)]
     tail = sum(mass[correct:])
     slack = max(sum(mass[correct - i : correct]) / i for i in range(1, correct + 1))
-    assert p_value(canaries, guesses, correct, epsilon, delta) == pytest.approx(tail + 2 * canaries * delta * slack)
+    assert p_value(canaries, guesses, correct, epsilon, delta) == pytest.approx(
+        tail + 2 * canaries * delta * slack
+    )
     assert p_value(canaries, guesses, correct, epsilon, 0.0) == pytest.approx(tail)
 
 
@@ -229,7 +231,11 @@ def test_more_right_guesses_prove_no_less(guesses, data):
     for bound in (one_run_epsilon, one_run_gaussian_epsilon):
         less = bound(guesses, guesses, correct, DELTA, ALPHA)
         assert bound(guesses, guesses, correct + 1, DELTA, ALPHA) >= less - 1e-6
-        assert less <= one_run_ceiling(guesses, DELTA, ALPHA * 6, is_gaussian=bound is one_run_gaussian_epsilon) + 1e-6
+        assert (
+            less
+            <= one_run_ceiling(guesses, DELTA, ALPHA * 6, is_gaussian=bound is one_run_gaussian_epsilon)
+            + 1e-6
+        )
 
 
 # ---- verdicts

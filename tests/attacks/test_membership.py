@@ -99,11 +99,11 @@ def test_a_strangers_vector_tells_nothing():
     backbone, knowledge, _ = scene()
     strangers = shipped.load("topic", seed=9, train=100, validation=1, test=1).train
     vectors = read(backbone, knowledge, strangers, "").astype(np.float64)
-    areas = []
+    areas, population = [], None
     for seed in range(20):
         vector = vectors[np.random.default_rng(seed).choice(100, EACH, replace=False)].mean(axis=0)
         aim = Target(Who(0), vector, rounding_variance(vector, Precision.FP16), EACH)
-        population = Population.of(backbone, knowledge, [aim]) if seed == 0 else population
+        population = population or Population.of(backbone, knowledge, [aim])
         areas.append(area(likelihood_ratio(population, aim), members_of(seed)))
     assert abs(np.mean(areas) - 0.5) < 0.06
 
@@ -122,13 +122,19 @@ def test_the_ratio_is_as_strong_as_theory_says():
     spread = np.geomspace(2, 0.1, directions)
     candidates = rng.normal(size=(size, directions)) * spread
     space = Space(
-        np.zeros(directions), np.ones(directions), np.eye(directions), spread**2, np.full(directions, noise**2)
+        np.zeros(directions),
+        np.ones(directions),
+        np.eye(directions),
+        spread**2,
+        np.full(directions, noise**2),
     )
     population = Population(space, spread**2, candidates, candidates, candidates.astype(np.float32))
     areas = []
     for seed in range(200):
         members = np.random.default_rng(seed).choice(size, k, replace=False)
-        vector = candidates[members].mean(axis=0) + noise * np.random.default_rng([seed, 2]).normal(size=directions)
+        vector = candidates[members].mean(axis=0) + noise * np.random.default_rng([seed, 2]).normal(
+            size=directions
+        )
         aim = Target(Who(0), vector.reshape(1, 1, -1), np.full((1, 1, directions), noise**2), k)
         areas.append(area(likelihood_ratio(population, aim), members))
     strength = np.sqrt(np.sum(spread**2 / (spread**2 / k + noise**2)) / k**2)
@@ -154,13 +160,13 @@ def test_the_strongest_adversary_is_as_strong_as_epsilon_allows():
     """Told all other examples, d' is the distance of two candidates over k σ: checked as the share of pairs won."""
     backbone, knowledge, vectors = scene()
     k, noise = 5, 0.4
-    won, expected = [], []
+    won, expected, population = [], [], None
     for seed in range(60):
         members = members_of(seed, k)
         hidden, stranger = int(members[0]), int((members.max() + 1) % SIZE)
         aim = noisy(target(members, noise=noise, seed=seed), Declared(noise), 1)
         known = Others(tuple(knowledge.pool[i] for i in members[1:]), (1 / k,) * (k - 1), 1 / k)
-        population = Population.of(backbone, knowledge, [aim]) if seed == 0 else population
+        population = population or Population.of(backbone, knowledge, [aim])
         scores = knowing_all_others(backbone, knowledge, population, aim, known)
         assert np.isnan(scores[members[1:]]).all()
         assert not np.isnan(scores[hidden])
@@ -208,6 +214,11 @@ def test_every_method_answers_or_says_why(tmp_path):
     assert said["likelihood ratio", Scope.UPLOADS] == (3, "")
     assert said["likelihood ratio", Scope.AGGREGATE] == (1, "")
     assert said["source", Scope.UPLOADS] == (3, "")
-    assert said["all others known", Scope.UPLOADS] == (0, "the attacker has no knowledge of all other examples")
+    assert said["all others known", Scope.UPLOADS] == (
+        0,
+        "the attacker has no knowledge of all other examples",
+    )
     none = membership.guess(view, backbone, Knowledge(task(), Position.LABEL, public))
-    assert {g.refused for g in none if g.method != "all others known"} == {"the attacker has no a pool of candidates"}
+    assert {g.refused for g in none if g.method != "all others known"} == {
+        "the attacker has no a pool of candidates"
+    }
