@@ -84,6 +84,7 @@ def audit(
     natural: NDArray[np.floating] | None = None,
     crafted: Mapping[str, Floats] | None = None,
     repeats: int = 100,
+    one_run: int = ONE_RUN_CANARIES,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Audit:
     """Audit a mechanism.
@@ -98,6 +99,7 @@ def audit(
         natural: records like those of clients, for the everyday canaries.
         crafted: further canaries, by name, such as activations of texts of random tokens.
         repeats: runs with fresh noise for the replay's checks.
+        one_run: canaries of the single run; 0 for no such run.
         progress: told of progress.
     """
     if trials < 20 or repeats < 10:
@@ -115,8 +117,8 @@ def audit(
         games.append(play(mechanism, each, claim, found, trials=trials, alpha=alpha / len(given), seed=seed))
     progress("one run", len(given) + 1, len(given) + 2)
     once = None
-    if claim.unit is Unit.EXAMPLE and all(each.difference is not None for each in found.frozen):
-        once = play_once(mechanism, base, claim, canaries=ONE_RUN_CANARIES, alpha=alpha, seed=seed)
+    if one_run and claim.unit is Unit.EXAMPLE and all(each.difference is not None for each in found.frozen):
+        once = play_once(mechanism, base, claim, canaries=one_run, alpha=alpha, seed=seed)
     conclusion, why = _together(found.checks, games)
     return Audit(claim, conclusion, why, found.checks, tuple(games), once, trials, alpha, seed)
 
