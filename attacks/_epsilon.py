@@ -29,7 +29,7 @@ PILOT_GAUSSIAN = 0.1
 """The same for the Gaussian bound, whose best threshold is in the middle and easy to find."""
 SPLITS = 9
 RANKS = 16
-_MOST_CHOICES = 1000
+_MOST_CHOICES = 400
 
 
 class Estimator(StrEnum):

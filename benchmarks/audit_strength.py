@@ -114,7 +114,9 @@ def audits(trials: int) -> list[dict[str, Any]]:
         mechanism = ClippedSum(bug=bug, rounds=2 if bug == "rounds share a seed" else 1)
         started = time.process_time()
         data = base() if bug else base(shape=(5, 2, 128))
-        made = audit(mechanism, data, mechanism.claim, trials=200 if bug else trials, one_run=0 if bug else 1000)
+        made = audit(
+            mechanism, data, mechanism.claim, trials=200 if bug else trials, one_run=0 if bug else 1000
+        )
         best = max(game.bounds[0].epsilon for game in made.games)
         rows.append(
             {
@@ -141,7 +143,12 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine(1)
     print_machine(facts)
-    result: dict[str, Any] = {"machine": facts, "seeds": options.seeds, "trials": options.trials, "delta": DELTA}
+    result: dict[str, Any] = {
+        "machine": facts,
+        "seeds": options.seeds,
+        "trials": options.trials,
+        "delta": DELTA,
+    }
     result["ceilings"] = {str(e): ceiling(e, options.trials, DELTA, ALPHA) for e in ESTIMATORS}
     result["estimators"] = estimators(options.seeds, options.trials)
     result["audits"] = audits(options.trials)
