@@ -8,5 +8,9 @@ from __future__ import annotations
 ATTACKS: dict[str, str] = {
     "invert": "attacks.invert",
     "labels": "attacks.labels",
+    "membership": "attacks.membership",
 }
-"""Name of each attack to the module that has its ``guess``."""
+"""Name of each attack on a recording to the module that has its ``guess``."""
+
+SCRIPTS: dict[str, str] = {**ATTACKS, "audit": "attacks.audit"}
+"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording."""
