@@ -79,11 +79,12 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
     if options.mechanism is None:
         if options.target is None:
             raise InputError("there is no mechanism to audit", "name one with --mechanism MODULE:NAME")
-        return _not_evaluable(
-            "a bound is declared, and no mechanism is named to hold it to; give --mechanism"
-        )
-    mechanism = find(options.mechanism)
-    base = _base(options, claim)
+        own = _own(options, claim)
+        if isinstance(own, str):
+            return _not_evaluable(own)
+        mechanism, claim, base = own
+    else:
+        mechanism, base = find(options.mechanism), _base(options, claim)
     try:
         made = audit(
             mechanism,
@@ -134,6 +135,28 @@ def _of_run(path: Path) -> Claim | None:
     saved = RunDirectory(path).load_checkpoint()
     ledger = Ledger.from_json(saved[1]["ledger"]) if saved is not None else None
     return Claim.of_run(statement, ledger)
+
+
+def _own(options: argparse.Namespace, claim: Claim) -> tuple[Mechanism, Claim, list[Floats]] | str:
+    """The run's own release of vectors, what is declared of it alone, and records for it; or why there is none."""
+    from attacks._released import claim_of, mechanism_of, records_near
+    from defenses.dp.release import Bounded
+    from ifedpriv.experiment.prepare import prepare
+    from ifedpriv.experiment.rundir import RunDirectory
+
+    setup = prepare(RunDirectory.open(options.target).config())
+    for number in range(setup.method.rounds):
+        kind, layout = setup.method.asks(number)
+        release = setup.defense.release(kind)
+        if isinstance(release, Bounded) and release.rate == 1:
+            # Room for a client that joins; the noise over the sensitivity is the same for every roster.
+            roster = options.clients + 1
+            base = records_near(
+                release, next(iter(layout.shapes)), options.clients, options.examples, options.seed
+            )
+            own = claim_of(release, roster, claim.delta)
+            return mechanism_of(release, layout, roster), own, base
+    return "a bound is declared, and no round of the run can be played alone; name a callable with --mechanism"
 
 
 def find(name: str) -> Mechanism:

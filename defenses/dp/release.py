@@ -204,8 +204,7 @@ class Bounded:
         terms, clients = self.lattice(roster), len(aggregate.contributors)
         # A mean of float32 numbers over equal weights; the sum under it is whole.
         total = np.rint(aggregate.means[ARRAY].astype(np.float64) * clients)
-        if self.trust is Trust.CENTRAL:
-            total = total + discrete_gaussian(terms.noise, len(total), entropy)
+        total = self.noised(total, roster, entropy)
         units = float(max(total[-1] / terms.unit, 1.0)) if terms.counted else float(clients)
         step = terms.clip / terms.steps / units
         values = total[: terms.rank] * step
@@ -238,6 +237,12 @@ class Bounded:
         mechanism = self.mechanism(roster)
         groups = [(client,) for client in sent] if self.trust is Trust.LOCAL else [sent]
         return [charge(released, number, group, self.kind, self.unit, mechanism) for group in groups if group]
+
+    def noised(self, total: npt.NDArray[np.float64], roster: int, entropy: Entropy) -> npt.NDArray[np.float64]:
+        """A sum as others than the server may see it, in whole steps."""
+        if self.trust is not Trust.CENTRAL:
+            return total
+        return total + discrete_gaussian(self.lattice(roster).noise, len(total), entropy)
 
     def deviation(self, terms: Lattice, clients: int) -> float:
         """Standard deviation of the noise in a sum over this many clients, in steps."""
