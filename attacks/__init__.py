@@ -8,10 +8,14 @@ from __future__ import annotations
 ATTACKS: dict[str, str] = {
     "invert": "attacks.invert",
     "labels": "attacks.labels",
+    "membership": "attacks.membership",
 }
-"""Name of each attack to the module that has its ``guess``."""
+"""Name of each attack on a recording to the module that has its ``guess``."""
 
 PLAYED: dict[str, str] = {
     "server": "attacks.server",
 }
 """Likewise, for attacks that play rounds of their own, and so need no recording and have arguments of their own."""
+
+SCRIPTS: dict[str, str] = {**ATTACKS, **PLAYED, "audit": "attacks.audit"}
+"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording."""

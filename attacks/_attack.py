@@ -6,8 +6,8 @@ guess is right is somebody else's matter (`attacks._score`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -26,6 +26,7 @@ class Capability(StrEnum):
     LABELLED_PUBLIC_TEXTS = "labelled public texts"
     POOL = "a pool of candidates"
     CLASSES = "label words"
+    OTHERS = "knowledge of all other examples"
 
 
 class Scope(StrEnum):
@@ -43,6 +44,55 @@ def silent(stage: str, done: int, total: int) -> None:
     """A `Progress` that shows nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose examples a guess is about.
+
+    Attributes:
+        client: number of the client; None for all clients together.
+        label: class of the examples, where the upload held one vector a class; None for all classes.
+    """
+
+    client: int | None
+    label: int | None = None
+
+    def __str__(self) -> str:
+        whose = "all clients" if self.client is None else f"client {self.client}"
+        return whose if self.label is None else f"{whose}, class {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What everybody knows was done to activations before the server reads their mean.
+
+    Attributes:
+        noise: standard deviation of the noise in each number of what the server reads: of a single upload where
+            it reads those, else of their mean; 0 for none.
+        clip: Euclidean norm over all layers to which one example's activations are scaled down; None for no clip.
+    """
+
+    noise: float = 0.0
+    clip: float | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Others:
+    """All examples behind one vector but one, as the strongest adversary of differential privacy knows them.
+
+    Attributes:
+        examples: the known ones.
+        weights: what each counts in the vector.
+        left: what the one that is not known counts.
+    """
+
+    examples: tuple[Example, ...]
+    weights: tuple[float, ...]
+    left: float
+
+    def __repr__(self) -> str:
+        return f"Others(<{len(self.examples)} examples>)"
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Knowledge:
     """What an attacker knows beside the recording: the public agreement, and data that is no client's.
@@ -54,6 +104,8 @@ class Knowledge:
         labelled: whether the public texts carry labels in the task's sense.
         pool: candidates among which members are looked for; empty for none.
         provenance: where the public texts come from, in words.
+        declared: clip and noise, which are no secret.
+        others: all examples but one of some vectors; empty but for the strongest adversary.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         progress: told of progress.
@@ -65,6 +117,8 @@ class Knowledge:
     labelled: bool = True
     pool: tuple[Example, ...] = ()
     provenance: str = "none"
+    declared: Declared = Declared()
+    others: Mapping[Who, Others] = field(default_factory=dict)
     batch_size: int = 64
     seed: int = 0
     progress: Progress = silent
@@ -81,6 +135,7 @@ class Knowledge:
             Capability.LABELLED_PUBLIC_TEXTS: bool(self.public) and self.labelled,
             Capability.POOL: bool(self.pool),
             Capability.CLASSES: self.task.n_classes > 0,
+            Capability.OTHERS: bool(self.others),
         }
         return frozenset(capability for capability, has in held.items() if has)
 
@@ -88,23 +143,6 @@ class Knowledge:
         """Why an attack with these needs cannot be run, as half a sentence; None if it can."""
         missing = [str(need) for need in needs if need not in self.capabilities]
         return f"the attacker has no {' and no '.join(missing)}" if missing else None
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Whose examples a guess is about.
-
-    Attributes:
-        client: number of the client; None for all clients together.
-        label: class of the examples, where the upload held one vector a class; None for all classes.
-    """
-
-    client: int | None
-    label: int | None = None
-
-    def __str__(self) -> str:
-        whose = "all clients" if self.client is None else f"client {self.client}"
-        return whose if self.label is None else f"{whose}, class {self.label}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -175,7 +213,37 @@ class Histogram:
         return f"Histogram(<{len(self.shares)} classes>)"
 
 
-Content = Bag | Members | Texts | Histogram
+@dataclass(frozen=True, slots=True, repr=False)
+class Scores:
+    """How likely each candidate is a member.
+
+    Attributes:
+        values: one for each of the pool, larger for members; NaN where the attacker knows the answer already.
+    """
+
+    values: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return f"Scores(<{len(self.values)} candidates>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Source:
+    """Which candidates, if they are anybody's, are taken to be this client's.
+
+    Attributes:
+        claimed: indices into the pool.
+        clients: among how many clients.
+    """
+
+    claimed: frozenset[int]
+    clients: int
+
+    def __repr__(self) -> str:
+        return f"Source(<{len(self.claimed)} candidates>)"
+
+
+Content = Bag | Members | Texts | Histogram | Scores | Source
 
 
 @dataclass(frozen=True, slots=True)

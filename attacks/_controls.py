@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Texts
+from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Scores, Source, Texts
 from attacks._space import Space, read
 from attacks._targets import Target, read_targets
 from attacks._tokens import inner_tokens
@@ -121,8 +121,11 @@ def controls_of(
     """
     answers = guess.answers
     found: dict[str, list[Content]] = {}
-    if knowledge.public:
+    if isinstance(answers[0].content, Scores):
+        found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
+    elif knowledge.public:
         found.update(_blind(answers, backbone, knowledge))
+    if knowledge.public and not isinstance(answers[0].content, Scores | Source):
         found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
     if len(answers) > 1:
         found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
@@ -150,12 +153,28 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             chosen = rng.permutation(len(knowledge.pool))[: answer.content.chosen]
             drawn.append(Members(tuple(map(int, chosen)), len(chosen), False, "none"))
         return {PRIOR: drawn}
+    if isinstance(first, Source):
+        given = rng.integers(len(answers), size=len(knowledge.pool))
+        return {
+            PRIOR: [
+                Source(frozenset(np.flatnonzero(given == i).tolist()), len(answers))
+                for i in range(len(answers))
+            ]
+        }
     common = _counts(inner_tokens(backbone, knowledge.task, knowledge.public))
     ranked = tuple(sorted(common, key=lambda token: (-common[token], token)))
     bags: list[Content] = [
         Bag(ranked, a.content.chosen if isinstance(a.content, Bag) else len(ranked)) for a in answers
     ]
     return {PRIOR: bags}
+
+
+def typicality(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Scores:
+    """How ordinary each candidate is among public texts, which is all that can be said of it without a vector."""
+    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    space = Space.of(public, targets)
+    points = space.enter(read(backbone, knowledge, knowledge.pool, "reading candidates"))
+    return Scores(tuple(map(float, -(points**2 / (space.variance + space.rounding)).sum(axis=1))))
 
 
 def _nearest(

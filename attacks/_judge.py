@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from attacks._attack import Answer, Content, Finding, Guess, Knowledge, Members, Scope, Verdict, Who
+from attacks._attack import Answer, Content, Finding, Guess, Knowledge, Members, Scope, Scores, Verdict, Who
 from attacks._controls import NEAREST, controls_of
-from attacks._metrics import RULES, Truth, interval_of, judge, measure, private_strings
+from attacks._metrics import LOW_RATES, RULES, Truth, interval_of, judge, measure, private_strings, told_apart
+from attacks._roc import clustered_auc, rate_at, roc
 from attacks._targets import Target
 from attacks._tokens import COMMON, inner_tokens
+from attacks._words_alone import WORDS, WordsAlone
 from defenses.upload import UploadKind
 from defenses.view import Computes
 from ifedpriv.backbone.backbone import Backbone
@@ -26,6 +28,10 @@ from ifedpriv.data.task import Example
 
 if TYPE_CHECKING:
     from attacks._score import Subject
+
+
+PROVED_BY_CHANCE = frozenset({"corpus recall", "AUC"})
+"""Metrics whose value on a single vector has a probability under chance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -80,12 +86,15 @@ class _Judge:
     _truths: dict[Who, Truth] = field(default_factory=dict)
     _pool: _Pool | None = None
     _content: NDArray[np.bool_] | None = None
+    _by_words: WordsAlone | None = None
 
     def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
         subject = self.subject
         truths = [self.truth(answer.who) for answer in guess.answers]
         values = _by_metric([a.content for a in guess.answers], truths)
         contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
+        if isinstance(guess.answers[0].content, Scores):
+            contents[WORDS] = [self._words(truth) for truth in truths]
         controls = {name: _by_metric(made, truths) for name, made in contents.items()}
         precision = values.get("corpus precision")
         found = []
@@ -100,7 +109,7 @@ class _Judge:
                     {name: made for name, made in beside.items() if name != NEAREST},
                     pool=len(subject.knowledge.pool),
                     precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
-                    chance=self._chance(guess.answers, truths) if metric == "corpus recall" else None,
+                    chance=self._chance(guess.answers, truths) if metric in PROVED_BY_CHANCE else None,
                 )
             means = tuple((name, float(np.mean(made))) for name, made in sorted(beside.items()))
             found.append(
@@ -148,6 +157,12 @@ class _Judge:
             decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
         )
 
+    def _words(self, truth: Truth) -> Scores:
+        """What the words of members alone tell, to somebody who was told the members among half of the pool."""
+        if self._by_words is None:
+            self._by_words = WordsAlone.of(truth.pool_tokens, self.subject.knowledge.seed)
+        return self._by_words.scores(truth.members)
+
     def _contributors(self) -> list[int]:
         view = self.subject.view
         if Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes:
@@ -170,10 +185,20 @@ class _Judge:
         return self._pool
 
     def _chance(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> float | None:
-        """For a single vector: how likely a blind choice of as many candidates holds as many members or more."""
-        if len(answers) != 1 or not isinstance(answers[0].content, Members):
-            return None
+        """For a single vector: how likely a blind choice of as many candidates holds as many members or more.
+
+        For scores, how likely members rank as high or higher in a random order (Mann and Whitney's test).
+        """
         content, truth = answers[0].content, truths[0]
+        if len(answers) == 1 and isinstance(content, Scores):
+            sides = told_apart(content, truth.members)
+            return (
+                float(stats.mannwhitneyu(*sides, alternative="greater").pvalue)
+                if all(map(len, sides))
+                else None
+            )
+        if len(answers) != 1 or not isinstance(content, Members):
+            return None
         hits = len(set(content.ranked[: content.chosen]) & truth.members)
         pool = len(self.subject.knowledge.pool)
         return float(stats.hypergeom.sf(hits - 1, pool, len(truth.members), content.chosen))
@@ -193,9 +218,61 @@ def content_tokens(backbone: Backbone, knowledge: Knowledge) -> NDArray[np.bool_
 
 def _by_metric(contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str, list[float]]:
     rows = [measure(content, truth) for content, truth in zip(contents, truths, strict=True)]
+    # A vector of which the pool holds nobody has nothing to measure, for the attack and for its controls alike.
+    rows = [row for row in rows if row] or rows
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     return {name: [row[name] for row in rows] for name in shared}
 
 
 def _key_of(example: Example) -> tuple[str, int, str]:
     return example.text, example.label, example.answer
+
+
+def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, object]]:
+    """For every guess that is scores: the ROC over all vectors together, as points for logarithmic axes.
+
+    The area's interval is a bootstrap over vectors; those of rates are Clopper and Pearson's at the threshold, and say
+    whether there were candidates enough to certify so low a false positive rate at all. Nothing without the truth.
+    """
+    if subject.truth is None:
+        return []
+    judge_one = _Judge(subject)
+    found: list[dict[str, object]] = []
+    for guess in guesses:
+        rows = [
+            (told_apart(answer.content, judge_one.truth(answer.who).members), number)
+            for number, answer in enumerate(guess.answers)
+            if isinstance(answer.content, Scores)
+        ]
+        members, others = ([side[i] for side, _ in rows] for i in (0, 1))
+        if not rows or not sum(map(len, members)) or not sum(map(len, others)):
+            continue
+        one, other = np.concatenate(members), np.concatenate(others)
+        clusters = np.concatenate([[n] * len(side[i]) for i in (0, 1) for side, n in rows])
+        area, interval = clustered_auc(
+            np.concatenate([one, other]), np.arange(len(one) + len(other)) < len(one), clusters
+        )
+        rates = [rate_at(one, other, target) for target in LOW_RATES.values()]
+        candidates = len(subject.knowledge.pool)
+        found.append(
+            {
+                "method": guess.method,
+                "scope": str(guess.scope),
+                "auc": area,
+                "interval": [interval.low, interval.high],
+                "how": interval.method,
+                "rates": [
+                    {
+                        "false_positive_rate": rate.target,
+                        "value": rate.value,
+                        "interval": [rate.interval.low, rate.interval.high],
+                        # Scores of one candidate against many vectors are no new candidates.
+                        "enough": candidates >= rate.needed,
+                        "needed": rate.needed,
+                    }
+                    for rate in rates
+                ],
+                "points": roc(one, other).points(),
+            }
+        )
+    return found

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 import ifedpriv
-from attacks import ATTACKS, PLAYED
+from attacks import ATTACKS, PLAYED, SCRIPTS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     from ifedpriv.commands import main as program
 
     started = getattr(sys.modules["__main__"], "__file__", None)
-    module = import_module({**ATTACKS, **PLAYED}[name])
+    module = import_module(SCRIPTS[name])
     if (
         started
         and Path(started).name == f"{name}.py"
@@ -101,6 +102,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of the true texts in it (default: 1)",
     )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="STD",
+        help="declared noise in each number that the server reads",
+    )
+    parser.add_argument(
+        "--clip",
+        type=float,
+        metavar="NORM",
+        help="declared clip of each example's activations (default: none)",
+    )
+    parser.add_argument(
+        "--strong",
+        action="store_true",
+        help="membership: also as an adversary who is told all examples but one",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
@@ -118,14 +137,18 @@ def run(name: str, options: argparse.Namespace) -> int:
     check_home()
     if options.pool < 2:
         raise InputError(f"--pool is {options.pool}", "give 2 or more candidates; a claim needs 1000")
+    if not (math.isfinite(options.noise) and options.noise >= 0):
+        raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
+    if options.clip is not None and not (math.isfinite(options.clip) and options.clip > 0):
+        raise InputError(f"--clip is {options.clip}", "give a norm above 0, or leave it out")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
         with Stages() as stages:
             path = options.target or _small_run(folder / "run", stages.show)
             subject, guesses, findings = attack(name, path, options, folder, stages.show)
-    result = to_json(subject, guesses, findings, reveal=options.reveal)
+        result = to_json(subject, guesses, findings, reveal=options.reveal)
     if options.out is not None:
-        _write(options.out, json.dumps(result, indent=1) + "\n")
+        write_out(options.out, json.dumps(result, indent=1) + "\n")
     if options.json:
         print_json(result)
     else:
@@ -164,7 +187,7 @@ def run_played(name: str, options: argparse.Namespace) -> int:
     with Stages() as stages:
         played: Played = import_module(PLAYED[name]).play(options, stages.show)
     if options.out is not None:
-        _write(options.out, json.dumps(played.document, indent=1) + "\n")
+        write_out(options.out, json.dumps(played.document, indent=1) + "\n")
     if options.json:
         print_json(played.document)
     else:
@@ -176,6 +199,7 @@ def attack(
     name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
+    from attacks._attack import Declared
     from attacks._controls import random_view
     from attacks._judge import score
     from attacks._score import Wishes, open_subject
@@ -188,6 +212,8 @@ def attack(
         pool_file=options.pool_file,
         pool=options.pool,
         covered=options.covered,
+        declared=Declared(options.noise, options.clip),
+        strong=options.strong,
         seed=options.seed,
     )
     subject = open_subject(path, wishes, progress)
@@ -208,6 +234,8 @@ def to_json(
     Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
     and the key is thrown away, so that nobody can try names out.
     """
+    from attacks._judge import curves_of
+
     key = secrets.token_bytes(16)
 
     def shown(text: str) -> str:
@@ -227,11 +255,14 @@ def to_json(
             "public_texts": len(knowledge.public),
             "provenance": knowledge.provenance,
             "pool": len(knowledge.pool),
+            "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
+            "all_others_known": bool(knowledge.others),
             "seed": knowledge.seed,
         },
         "scored": subject.truth is not None,
         "revealed": reveal,
         "findings": [_finding(finding) for finding in findings],
+        "curves": curves_of(subject, guesses),
         "guesses": [_guess(guess, subject, shown) for guess in guesses],
     }
 
@@ -251,7 +282,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _guess(guess: Guess, subject: Subject, shown: Any) -> dict[str, Any]:
-    from attacks._attack import Bag, Content, Histogram, Members
+    from attacks._attack import Bag, Content, Histogram, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:
         match of:
@@ -261,6 +292,16 @@ def _guess(guess: Guess, subject: Subject, shown: Any) -> dict[str, Any]:
             case Members():
                 texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
                 return {"certain": of.certain, "texts": texts}
+            case Scores():
+                # The highest hundredth, as texts; the scores of all would tell an order that nobody asked for.
+                ranked = sorted(
+                    (i for i, value in enumerate(of.values) if value == value), key=lambda i: -of.values[i]
+                )
+                first = ranked[: max(1, len(ranked) // 100)]
+                texts = [shown(subject.knowledge.pool[i].text) for i in first]
+                return {"texts": texts, "scores": [of.values[i] for i in first]}
+            case Source():
+                return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:
@@ -302,7 +343,8 @@ def _small_run(folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def _write(path: Path, text: str) -> None:
+def write_out(path: Path, text: str) -> None:
+    """Write a result to the file that ``--out`` names."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

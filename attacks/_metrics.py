@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Bag, Content, Histogram, Members, Texts, Verdict
+from attacks._attack import Bag, Content, Histogram, Members, Scores, Source, Texts, Verdict
+from attacks._roc import auc, balanced_accuracy, non_members_needed, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
 from ifedpriv.measure.intervals import bootstrap_mean
 
@@ -63,7 +64,7 @@ class Truth:
 
 
 def measure(content: Content, truth: Truth) -> dict[str, float]:
-    """All metrics of one guess; larger is better but for the total variation."""
+    """All metrics of one guess; larger is better but for the total variation. None where it has none to measure."""
     match content:
         case Bag():
             ranked = [token for token in content.ranked if truth.content[token]]
@@ -91,6 +92,30 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
                 "total variation": float(np.abs(shares - truth.shares).sum() / 2),
                 "exact counts": float(exact),
             }
+        case Scores():
+            return _scores(*told_apart(content, truth.members))
+        case Source():
+            if not truth.members:
+                return {}
+            return {"source accuracy": len(content.claimed & truth.members) / len(truth.members)}
+
+
+def told_apart(content: Scores, members: frozenset[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores of members and of the others, without those that the attacker was told."""
+    values = np.array(content.values)
+    is_member = np.isin(np.arange(len(values)), list(members))
+    judged = ~np.isnan(values)
+    return values[is_member & judged], values[~is_member & judged]
+
+
+def _scores(members: NDArray[np.float64], others: NDArray[np.float64]) -> dict[str, float]:
+    if not len(members) or not len(others):
+        return {}
+    return {
+        "AUC": auc(members, others),
+        "balanced accuracy": balanced_accuracy(members, others),
+        **{name: rate_at(members, others, rate).value for name, rate in LOW_RATES.items()},
+    }
 
 
 def average_precision(ranked: Sequence[int], relevant: frozenset[int]) -> float:
@@ -147,6 +172,8 @@ class Rule:
     lower_is_better: bool = False
 
 
+LOW_RATES: Mapping[str, float] = {"TPR at 1% FPR": 0.01, "TPR at 0.1% FPR": 0.001}
+
 RULES: Mapping[str, Rule] = {
     "average precision": Rule(2.0, None, relative="prior only"),
     "token F1": Rule(0.5, 0.8),
@@ -154,6 +181,10 @@ RULES: Mapping[str, Rule] = {
     "corpus recall": Rule(0.5, 0.95),
     "total variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
     "exact counts": Rule(0.25, 0.5),
+    "AUC": Rule(0.6, 0.9),
+    "TPR at 1% FPR": Rule(0.1, 0.5),
+    "TPR at 0.1% FPR": Rule(0.05, 0.5),
+    "source accuracy": Rule(2.0, 0.9, relative="prior only"),
 }
 """Metrics that get a verdict; the others are printed without one."""
 
@@ -181,13 +212,18 @@ def judge(
         metric: one of `RULES`.
         values: one for each vector.
         controls: the same metric of each control, in the same order of vectors.
-        pool: number of candidates, for corpus recall.
+        pool: number of candidates, for corpus recall and for low false positive rates.
         precision: mean corpus precision, for corpus recall.
         chance: probability of so many members by a blind choice, for a single vector.
     """
     rule = RULES[metric]
     if metric == "corpus recall" and pool < ENOUGH_CANDIDATES:
         return Verdict.NOT_EVALUABLE, f"the pool has {pool} candidates, and a claim needs {ENOUGH_CANDIDATES}"
+    needed = non_members_needed(LOW_RATES[metric]) if metric in LOW_RATES else 0
+    if pool < needed:
+        return Verdict.NOT_EVALUABLE, (
+            f"the pool has {pool} candidates, and to certify so low a rate takes {needed} non-members"
+        )
     proved_by_chance = chance is not None and chance < 1e-6
     if len(values) < ENOUGH_TO_CLAIM and not proved_by_chance:
         return Verdict.NOT_EVALUABLE, f"{_vectors(len(values))}, and a claim needs {ENOUGH_TO_CLAIM}"

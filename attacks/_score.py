@@ -7,12 +7,12 @@ the public model and a `Knowledge`; of private texts, only those in a pool are i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from attacks._attack import Knowledge, Progress, silent
+from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -45,6 +45,8 @@ class Wishes:
         pool: number of candidates of a drawn pool.
         covered: share of the true texts that a drawn pool holds.
         public_texts: the most public texts that are used.
+        declared: clip and noise that are known to everybody.
+        strong: hand out all examples but one of every vector, for the strongest adversary.
         seed: of every draw.
     """
 
@@ -54,6 +56,8 @@ class Wishes:
     pool: int = 2000
     covered: float = 1.0
     public_texts: int = 1000
+    declared: Declared = field(default_factory=Declared)
+    strong: bool = False
     seed: int = 0
 
 
@@ -102,12 +106,14 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         public=public,
         labelled=bool(public) and all(example.label >= 0 for example in public),
         provenance=provenance,
+        declared=wishes.declared,
         seed=wishes.seed,
         progress=progress,
     )
     pool = _pool(config, data, truth, wishes)
     why = "" if truth is not None else "a bare recording says nothing of whose texts are behind it"
-    return Subject(view, backbone, replace(knowledge, pool=pool), truth, why)
+    others = all_but_one(view, truth, pool, wishes.seed) if wishes.strong and truth is not None else {}
+    return Subject(view, backbone, replace(knowledge, pool=pool, others=others), truth, why)
 
 
 # ---- what is public
@@ -229,6 +235,44 @@ def key_of(example: Example) -> tuple[str, int, str]:
 
 
 # ---- the truth
+
+
+def all_but_one(
+    view: ServerView, truth: Mapping[int, Sequence[Example]], pool: Sequence[Example], seed: int
+) -> dict[Who, Others]:
+    """For every upload and for the aggregate, all examples but one, drawn among those that the pool holds.
+
+    Nothing where the server means within classes: there an example's weight depends on the others' labels.
+    """
+    rng = np.random.default_rng([seed, 17])
+    in_pool = {key_of(example) for example in pool}
+    weights = _shares(view, truth)
+    found: dict[Who, Others] = {}
+    for who, share in [*((Who(n), {n: 1.0}) for n in weights), (Who(None), weights)]:
+        rows = [(e, part / len(truth[n])) for n, part in share.items() for e in truth[n]]
+        at = [i for i, (example, _) in enumerate(rows) if key_of(example) in in_pool]
+        if at:
+            hidden = at[int(rng.integers(len(at)))]
+            kept = rows[:hidden] + rows[hidden + 1 :]
+            found[who] = Others(tuple(e for e, _ in kept), tuple(w for _, w in kept), rows[hidden][1])
+    return found
+
+
+def _shares(view: ServerView, truth: Mapping[int, Sequence[Example]]) -> dict[int, float]:
+    """What each client counts in the aggregate: as much as any other, or by its number of examples."""
+    singles = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
+    frames = list(view.uploads(UploadKind.VECTOR) if singles else view.computed(UploadKind.VECTOR))
+    if any("vector" not in frame.upload.arrays for frame in frames):
+        return {}
+    if singles:
+        senders = [frame.sender for frame in frames]
+    else:
+        senders = sorted(
+            {n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster}
+        )
+    by_count = sum(frame.upload.weight for frame in frames) > len(senders)
+    sizes = {n: float(len(truth[n])) if by_count else 1.0 for n in senders if truth.get(n)}
+    return {n: size / sum(sizes.values()) for n, size in sizes.items()}
 
 
 def _truth(

@@ -1,4 +1,4 @@
-"""Write the tables of docs/findings.md and docs/costs.md from the results in ``benchmarks/results``, so that no number is typed.
+"""Write the tables of docs/findings.md and docs/costs.md from ``benchmarks/results``, so that no number is typed.
 
     python benchmarks/findings.py            rewrite what stands between the pages' markers
     python benchmarks/findings.py --check    say whether the pages are up to date

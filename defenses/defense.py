@@ -5,11 +5,14 @@ Invariant: whatever a run sends, in either direction, is bytes made here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
+from defenses.codec import Precision
+from defenses.dp.promise import bounded
+from defenses.dp.release import Plain, Release
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
@@ -25,7 +28,7 @@ from defenses.secagg.masked.server import MaskedServer
 from defenses.secagg.ratchet.client import RatchetClient
 from defenses.secagg.ratchet.server import RatchetServer
 from defenses.session import ClientSession, HelperSession, RoundInfo, ServerSession, refusal, saved_role
-from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec
+from defenses.specs import BfvSpec, CkksSpec, ClearSpec, DefenseSpec, MaskedSpec, carrying
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
 from defenses.upload import Layout, Upload, UploadKind
@@ -37,6 +40,7 @@ class Defense:
 
     spec: DefenseSpec
     enrolment: Enrolment | Parties | None = field(default=None, repr=False, compare=False)
+    releases: Mapping[UploadKind, Release] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
@@ -54,6 +58,21 @@ class Defense:
         if isinstance(self.spec, CkksSpec | BfvSpec) and self.enrolment is None:
             return replace(self, enrolment=Parties.simulated(self.spec, entropy))
         return self
+
+    def release(self, kind: UploadKind) -> Release:
+        """What becomes of uploads of a kind before they are protected, and of their sum.
+
+        Raises:
+            UserError: the kind is to be private, and the defense was not told how.
+        """
+        if kind in self.releases:
+            return self.releases[kind]
+        if self.spec.privacy is not None:
+            raise UserError(
+                f"defense.privacy is on, and nothing says how uploads of kind {kind} are bounded",
+                "plan the releases first, with `defenses.dp.plan`",
+            )
+        return Plain(kind)
 
     @property
     def reveals_individuals(self) -> bool:
@@ -81,22 +100,22 @@ class Defense:
             session = member.directory.session
             round_info = group_of(me, session, round_info, self.spec.groups, self.spec.min_clients)
             client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
-            return client(member, round_info, masked_policy(self.spec, round_info.kind), entropy)
+            return client(member, round_info, masked_policy(self.spec, round_info), entropy)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.client(me, round_info, entropy)
-        return ClearClient(me, round_info, self.spec.wire.for_kind(round_info.kind))
+        return ClearClient(me, round_info, self._precision(round_info))
 
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
         if isinstance(self.spec, MaskedSpec):
-            policy, directory = masked_policy(self.spec, round_info.kind), self._enrolment.directory
+            policy, directory = masked_policy(self.spec, round_info), self._enrolment.directory
             server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
             groups = partition(directory.session, round_info, self.spec.groups, self.spec.min_clients)
             servers = [server(group, policy, directory) for group in groups]
             return servers[0] if self.spec.groups == 1 else GroupedServer(round_info, servers)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.server(round_info)
-        return ClearServer(round_info, self.spec.wire.for_kind(round_info.kind))
+        return ClearServer(round_info, self._precision(round_info))
 
     def helpers(self, round_info: RoundInfo) -> dict[int, HelperSession]:
         """Ends of a round of parties that are neither server nor client, by number.
@@ -172,11 +191,18 @@ class Defense:
             UserError: the ledger holds a release whose mechanism this defense does not have.
         """
         strangers = sorted({event.mechanism for event in ledger.events} - {NO_MECHANISM})
-        if strangers:
+        if strangers and self.spec.privacy is None:
             raise UserError(
                 f"ledger names mechanisms {strangers}, which the defense {self.spec.kind!r} lacks",
                 "use the ledger of the same run",
             )
+        if self.spec.privacy is None:
+            return self._protection(ledger)
+        hides = not isinstance(self.spec, ClearSpec)
+        return bounded(self._protection(ledger) if hides else None, self.spec.privacy, ledger)
+
+    def _protection(self, ledger: Ledger) -> PrivacyStatement:
+        """What is promised without counting noise."""
         if isinstance(self.spec, MaskedSpec):
             return masked_statement(self.spec, ledger)
         if isinstance(self.spec, CkksSpec | BfvSpec):
@@ -197,6 +223,10 @@ class Defense:
             public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
             simulation=ledger.simulation,
         )
+
+    def _precision(self, round_info: RoundInfo) -> Precision:
+        spec = carrying(self.spec, round_info.kind, len(round_info.roster))
+        return spec.wire.for_kind(round_info.kind)
 
     @property
     def _enrolment(self) -> Enrolment:

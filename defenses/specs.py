@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from defenses.codec import Precision
+from defenses.privacy_specs import PrivacySpec
 from defenses.upload import UploadKind
 
 
@@ -101,9 +102,21 @@ class _Defense(_Spec):
     Attributes:
         wire: how the numbers travel wherever they travel unprotected: the server's broadcasts, and without a
             defense the uploads too.
+        privacy: differential privacy; left out, there is none.
     """
 
     wire: WireSpec = WireSpec()
+    privacy: PrivacySpec | None = None
+
+    def bounds(self, kind: UploadKind) -> bool:
+        """Whether uploads of a kind travel as the whole numbers of a private release.
+
+        Where examples are hidden by local steps, coefficients are private before they are offered, and travel as usual.
+        """
+        if self.privacy is None:
+            return False
+        local = self.privacy.unit == "example" and self.privacy.coefficients.steps == "local"
+        return not (local and kind is UploadKind.COEFFICIENTS)
 
 
 class ClearSpec(_Defense):
@@ -181,6 +194,10 @@ class MaskedSpec(_Defense):
     def _groups_hold(self) -> MaskedSpec:
         if self.groups == 2:
             raise ValueError("groups is 2, and of two groups neither outvotes the other; use 1, or 3 or more")
+        if self.groups > 1 and self.privacy is not None:
+            raise ValueError(
+                f"groups is {self.groups} and privacy is on, which bounds sums over all clients and not medians; use 1"
+            )
         if self.groups > 1 and self.groups * self.collusion >= 0.5:
             raise ValueError(
                 f"groups {self.groups} times collusion {self.collusion:g} is {self.groups * self.collusion:g}, and all "
@@ -188,6 +205,28 @@ class MaskedSpec(_Defense):
                 f"{0.5 / self.groups:.3g}, or use fewer groups"
             )
         return self
+
+
+def carrying(spec: DefenseSpec, kind: UploadKind, roster: int) -> DefenseSpec:
+    """The spec under which uploads of a kind are sent: whole numbers must arrive as they are, and enough of them.
+
+    Args:
+        spec: the defense.
+        kind: what the uploads are.
+        roster: how many clients the round asks.
+    """
+    if spec.privacy is None or not spec.bounds(kind):
+        return spec
+    if isinstance(spec, ClearSpec):
+        return spec.model_copy(
+            update={"wire": WireSpec(**dict.fromkeys(WireSpec.model_fields, Precision.FP32))}
+        )
+    levels = float(2 ** (spec.privacy.bits - 1) - 1)
+    grid = GridSpec(
+        bits=spec.privacy.bits, max_weight=1, clip=ClipsSpec(**dict.fromkeys(ClipsSpec.model_fields, levels))
+    )
+    least = max(spec.min_clients, spec.privacy.least(roster))
+    return spec.model_copy(update={"grid": grid, "min_clients": least})
 
 
 DefenseSpec = Annotated[ClearSpec | MaskedSpec | CkksSpec | BfvSpec, Field(discriminator="kind")]

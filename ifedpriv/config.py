@@ -118,11 +118,40 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _groups_are_large_enough(self) -> RunConfig:
         groups = self.defense.groups if isinstance(self.defense, MaskedSpec) else 1
-        asked = max(1, round(self.cohort.participation * self.partition.clients))
+        asked = self.cohort.size(self.partition.clients)
         if isinstance(self.defense, MaskedSpec) and groups > 1 and asked // groups < self.defense.min_clients:
             raise ValueError(
                 f"defense.groups is {groups}, which leaves {asked // groups} of {asked} clients in a group, fewer than "
                 f"defense.min_clients {self.defense.min_clients}; use fewer groups or more clients"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _privacy_fits(self) -> RunConfig:
+        privacy = self.defense.privacy
+        if privacy is None:
+            return self
+        if privacy.trust == "distributed" and self.defense.kind == "none":
+            raise ValueError(
+                "defense.privacy.trust is 'distributed' and defense.kind is 'none', so the server would read each "
+                "client's upload with its share of the noise alone; use masked, bfv or ckks, or trust local"
+            )
+        if privacy.unit == "client":
+            if self.method.aggregation != "uniform":
+                raise ValueError(
+                    f"defense.privacy.unit is 'client' and method.aggregation is {self.method.aggregation!r}; a client "
+                    "that is hidden cannot weigh more than another, so use uniform"
+                )
+            return self
+        if not isinstance(self.method, IfedIclSpec):
+            raise ValueError(
+                f"defense.privacy.unit is 'example', and method.kind {self.method.kind!r} does not bound what one "
+                "example does; use ifed_icl, or privacy.unit client"
+            )
+        if self.method.aggregation != "count":
+            raise ValueError(
+                f"defense.privacy.unit is 'example' and method.aggregation is {self.method.aggregation!r}; the bound "
+                "holds for sums over examples, so use count"
             )
         return self
 

@@ -12,11 +12,19 @@ from typing import Any
 from defenses.accounting.continuous import Gaussian, SampledGaussian
 from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian, Skellam
 from defenses.accounting.mechanism import Mechanism
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.errors import UserError
 
 MECHANISMS: dict[str, type[Mechanism]] = {
     kind.name: kind
-    for kind in (Gaussian, DiscreteGaussian, DistributedDiscreteGaussian, Skellam, SampledGaussian)
+    for kind in (
+        Gaussian,
+        DiscreteGaussian,
+        DistributedDiscreteGaussian,
+        Skellam,
+        SampledGaussian,
+        SampledDiscreteGaussian,
+    )
 }
 """Every mechanism by its name."""
 

@@ -126,15 +126,10 @@ def inject(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Iterator
         ModelError: for a wrong shape, a number that is not finite, or a second injection on one backbone.
     """
     check_injection(backbone, vector, coefficients)
-    if backbone.model in _INJECTED:
-        raise ModelError(
-            "this backbone carries an injection already", "leave the first one before the next begins"
-        )
     sites = backbone.sites
     live = vector.requires_grad or coefficients.requires_grad
-    _INJECTED.add(backbone.model)
     with ExitStack() as stack:
-        stack.callback(_INJECTED.discard, backbone.model)
+        stack.enter_context(claimed(backbone))
         for layer, place in enumerate(sites.layers):
             for branch, module in enumerate(place.branches):
                 edit = (
@@ -145,6 +140,24 @@ def inject(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Iterator
                 if edit is not None:
                     stack.callback(module.register_forward_hook(_writing(edit)).remove)
         yield
+
+
+@contextmanager
+def claimed(backbone: Backbone) -> Iterator[None]:
+    """Hold the right to inject into a backbone, which one injection at a time has.
+
+    Raises:
+        ModelError: another one has it.
+    """
+    if backbone.model in _INJECTED:
+        raise ModelError(
+            "this backbone carries an injection already", "leave the first one before the next begins"
+        )
+    _INJECTED.add(backbone.model)
+    try:
+        yield
+    finally:
+        _INJECTED.discard(backbone.model)
 
 
 def is_injected(backbone: Backbone) -> bool:

@@ -1,34 +1,44 @@
-"""Attack a run's recording, and say what it leaks; or play a cheating server, and say what clients answer."""
+"""Attack a run's recording and say what it leaks; audit a mechanism; or play a cheating server."""
 
 from __future__ import annotations
 
 import argparse
 
-from attacks import ATTACKS, PLAYED
+from attacks import PLAYED, SCRIPTS
 from attacks._launch import add_arguments as add_common
 from attacks._launch import add_played_arguments, run_played
 from attacks._launch import run as launch
 
 _SUMMARIES = {
+    "audit": "whether a mechanism keeps the bound that is declared for it; a run's own, or any callable",
     "invert": "which words, and which texts of a pool, a client holds",
     "labels": "how many examples of each class a client holds",
+    "membership": "whether a text was among a client's examples, or anybody's",
     "server": "what clients answer to a server that cheats; needs no run",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv attack`."""
+    from attacks._audit_launch import add_arguments as add_audit
+
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
-    for name in sorted({**ATTACKS, **PLAYED}):
-        sub = names.add_parser(name, help=_SUMMARIES.get(name, ""), description=_SUMMARIES.get(name))
+    for name in sorted(SCRIPTS):
+        sub = names.add_parser(name, help=_SUMMARIES[name], description=_SUMMARIES[name])
         if name in PLAYED:
             add_played_arguments(name, sub)
-        else:
-            add_common(sub)
+            continue
+        add_common(sub)
+        if name == "audit":
+            add_audit(sub)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     if options.name in PLAYED:
         return run_played(options.name, options)
+    if options.name == "audit":
+        from attacks._audit_launch import run as audit
+
+        return audit(options)
     return launch(options.name, options)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from defenses.upload import Upload
 from ifedpriv.data.task import Example
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.icl.calibrate import Calibrator
@@ -88,7 +89,9 @@ def _adapter_alone(setup: Setup, method: FedLora, client: Client) -> LoraAdapter
     state = method.initial_state()
     while state.round < method.rounds:
         rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, state.round])
-        state = state.next(**method.client_step(state, client, rng).upload.arrays)
+        upload = method.client_step(state, client, rng).upload
+        assert isinstance(upload, Upload)
+        state = state.next(**upload.arrays)
     return method.artifact(state)
 
 

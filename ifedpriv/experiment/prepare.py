@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from defenses.defense import Defense
+from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
+from defenses.ledger import PublicDeclaration
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
-from ifedpriv.experiment.pool import Clients, client_of
+from ifedpriv.experiment.pool import Clients, client_by_content, client_of
+from ifedpriv.experiment.privacy import plan_privacy
 from ifedpriv.icl.labels import label_tokens
+from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
@@ -37,6 +41,8 @@ class Setup:
         clients: the same as clients.
         method: what they compute.
         defense: what protects it.
+        entropy: draws for the defense, and for private steps.
+        declarations: what the accounting takes as public beside what every run does.
     """
 
     config: RunConfig
@@ -46,6 +52,8 @@ class Setup:
     clients: Clients
     method: IfedIcl | FedLora
     defense: Defense
+    entropy: Entropy
+    declarations: tuple[PublicDeclaration, ...] = ()
 
     def queries(self, group: str) -> list[Example]:
         """Test examples as a group of clients would label them."""
@@ -68,12 +76,24 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
     backbone = backbone or load_backbone(config)
     data = data or load_task_data(config.data, data_root(config))
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
+    privacy = config.defense.privacy
+    entropy = entropy_of(config)
     method = build_method(config, backbone, data.task)
+    split = client_by_content if privacy is not None and privacy.unit == "example" else client_of
     clients = tuple(
-        client_of(number, examples, group, config.evaluation.validation_fraction)
+        split(number, examples, group, config.evaluation.validation_fraction)
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
     _check_texts(backbone, data, clients)
+    defense = Defense.from_spec(config.defense)
+    declarations: tuple[PublicDeclaration, ...] = ()
+    if privacy is not None:
+        planned = plan_privacy(
+            config, privacy, backbone, data.task, method, clients=clients, root=data_root(config)
+        )
+        defense = replace(defense, releases=planned.releases)
+        declarations = planned.declarations
+        method = build_method(config, backbone, data.task, planned.steps, entropy.branch("method"))
     return Setup(
         config,
         backbone,
@@ -81,15 +101,29 @@ def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskDa
         held,
         Clients(clients, method.takes_part),
         method,
-        Defense.from_spec(config.defense),
+        defense,
+        entropy,
+        declarations,
     )
 
 
-def build_method(config: RunConfig, backbone: Backbone, task: Task) -> IfedIcl | FedLora:
+def build_method(
+    config: RunConfig,
+    backbone: Backbone,
+    task: Task,
+    private: PrivateSteps | None = None,
+    entropy: Entropy | None = None,
+) -> IfedIcl | FedLora:
     """The method that a configuration names."""
     if isinstance(config.method, FedLoraSpec):
         return FedLora(config.method, backbone, task, config.seed)
-    return IfedIcl(config.method, backbone, task)
+    noised = config.defense.privacy is not None
+    return IfedIcl(config.method, backbone, task, private=private, noised=noised, entropy=entropy)
+
+
+def entropy_of(config: RunConfig) -> Entropy:
+    """Where the run's randomness comes from: the system, or in a simulation the seed."""
+    return InsecureSeeded(config.seed, "run") if config.simulation else SecureEntropy()
 
 
 def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client]) -> None:

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.ledger import Ledger, PublicDeclaration
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
@@ -105,7 +104,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             setup.defense,
             setup.clients,
             Cohort(setup.config.cohort, setup.config.seed),
-            entropy=_entropy(setup),
+            entropy=setup.entropy,
             ledger=ledger,
             seed=setup.config.seed,
             view=view,
@@ -116,7 +115,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             state, record = federation.play_round(state)
             _add(up, record.up)
             _add(down, record.down)
-            line = _line(setup, state, record)
+            line = _line(setup, state, record, ledger)
             run.append_round(line)
             rounds.append(line)
             run.save_checkpoint(
@@ -144,14 +143,14 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
 
 def train(setup: Setup) -> tuple[State, Artifact]:
     """Play all rounds in memory, with nothing recorded, tested or written; what sweeps and benchmarks need."""
-    ledger = Ledger(simulation=True)
+    ledger = Ledger(simulation=setup.config.simulation)
     cohort = Cohort(setup.config.cohort, setup.config.seed)
     federation = Federation(
         setup.method,
         setup.defense,
         setup.clients,
         cohort,
-        entropy=InsecureSeeded(setup.config.seed, "run"),
+        entropy=setup.entropy,
         ledger=ledger,
         seed=setup.config.seed,
     )
@@ -161,7 +160,7 @@ def train(setup: Setup) -> tuple[State, Artifact]:
     return state, setup.method.artifact(state, task_facts(setup.data.task))
 
 
-def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
+def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
     test = None
     trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
@@ -184,7 +183,7 @@ def _line(setup: Setup, state: State, record: RoundRecord) -> dict[str, Any]:
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
         "refusals": list(record.refusals),
-        "epsilon": None,
+        "epsilon": setup.defense.statement(ledger).epsilon if ledger.events else None,
     }
 
 
@@ -240,6 +239,8 @@ def _first_facts(setup: Setup) -> dict[str, Any]:
         ("how many rounds, steps and examples a step there are", "fixed in the configuration"),
     ):
         ledger.add(PublicDeclaration(what, why))
+    for declaration in setup.declarations:
+        ledger.add(declaration)
     empty = Traffic().to_dict()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0, "started": now}
@@ -249,12 +250,6 @@ def _agreed(setup: Setup) -> bytes:
     """What every end of the run has from its configuration: model, template, method and rounds."""
     facts = [setup.backbone.fingerprint, task_hash(setup.data.task), setup.config.method.model_dump_json()]
     return hashlib.sha256("\n".join(facts).encode()).digest()
-
-
-def _entropy(setup: Setup) -> Entropy:
-    if setup.config.simulation:
-        return InsecureSeeded(setup.config.seed, "run")
-    return SecureEntropy()
 
 
 def _add(total: Traffic, more: Traffic) -> None:

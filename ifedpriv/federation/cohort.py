@@ -32,6 +32,10 @@ class CohortSpec(BaseModel):
     failure_rate: float = Field(0.0, ge=0, lt=1)
     failure_point: Annotated[int, Field(ge=0)] | Literal["any"] = 0
 
+    def size(self, clients: int) -> int:
+        """How many of some clients a later round asks."""
+        return max(1, round(self.participation * clients))
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -50,7 +54,7 @@ class Cohort:
         if round_number == 0 or self.spec.participation == 1.0 or not eligible:
             return eligible
         rng = np.random.default_rng([self.seed, _DRAW, round_number])
-        size = max(1, round(self.spec.participation * len(eligible)))
+        size = self.spec.size(len(eligible))
         return tuple(sorted(int(c) for c in rng.choice(eligible, size=size, replace=False)))
 
     def fails(self, round_number: int, client: int) -> bool:

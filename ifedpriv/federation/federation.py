@@ -26,7 +26,7 @@ from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange
 from ifedpriv.federation.traffic import Traffic
-from ifedpriv.methods.method import Client, ClientStep, Method, State
+from ifedpriv.methods.method import SERVERS, Client, ClientStep, Method, State
 
 _STEP = 13
 
@@ -136,10 +136,12 @@ class Federation:
         invited = self.cohort.invited(number, self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
-        info = RoundInfo(number, kind, invited, layout)
+        release = self.defense.release(kind)
+        info = RoundInfo(number, kind, invited, release.travels(layout))
         if self.view is not None:
             self.view.begin_round(info)
-        state = self._broadcast(state, invited, record)
+        state, heard = self._broadcast(state, invited, record)
+        centre = layout.flatten(heard[kind].arrays) if kind in heard else None
         if self.defense.binds_context:
             info = replace(info, context=context(state, self.agreed))
         try:
@@ -162,42 +164,57 @@ class Federation:
                     exchange.lose([client])
                     continue
             step = self._client_step(state, client, record)
-            session = self.defense.client(
-                client, info, self.entropy.branch(f"round {number} client {client}")
-            )
-            exchange.begin(client, session, step.upload, left)
+            entropy = self.entropy.branch(f"round {number} client {client}")
+            session = self.defense.client(client, info, entropy)
+            upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
+            exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
         exchange.finish()
         record.client_seconds += exchange.client_seconds
+        sent = tuple(client for client in invited if record.up.wire.get(client))
         for helper in helpers:
             record.up.move(helper, record.helpers)
             record.down.move(helper, record.helpers)
         record.loss = float(np.mean(losses)) if losses else None
         record.failed = tuple(sorted(exchange.failed - set(helpers)))
         record.refusals = tuple(exchange.refusals)
+        # Whoever has sent something is charged, also where no sum comes of it.
+        released = _RELEASED[kind]
         try:
-            aggregate = server.aggregate()
+            summed = server.aggregate()
         except ProtocolError as error:
+            self._charge(release.events(released, number, (), sent, len(invited)))
             record.refusals += (str(error),)
             return self._nobody(state, record, started)
-        record.took_part = aggregate.contributors
-        self._write_down(aggregate, record)
+        record.took_part = summed.contributors
+        record.refusals += summed.lacking
+        for each in summed.released:
+            self._charge(release.events(released, number, each.contributors, sent, len(invited)))
+            if not self.defense.reveals_individuals:
+                self._compute(each)
+        noise = self.entropy.branch(f"round {number} server")
+        aggregate = release.take(summed, layout, centre, len(invited), noise)
+        if aggregate is not summed:
+            self._compute(aggregate)
         return self._over(self.method.server_step(state, aggregate), record, started)
 
-    def _write_down(self, aggregate: Aggregate, record: RoundRecord) -> None:
-        """Into the ledger, and into the recording where the server cannot work it out of single frames."""
-        record.refusals += aggregate.lacking
-        for each in aggregate.released:
-            self.ledger.add(Event(_RELEASED[record.kind], record.round, each.contributors, record.kind))
-            if self.view is not None and not self.defense.reveals_individuals:
-                self.view.append(
-                    Direction.COMPUTED,
-                    sender=SERVER,
-                    recipient=SERVER,
-                    round_number=record.round,
-                    frame=encode(each.as_upload(), SERVER, Precision.FP32),
-                )
+    def _charge(self, events: list[Event]) -> None:
+        for event in events:
+            self.ledger.add(event)
+
+    def _compute(self, aggregate: Aggregate) -> None:
+        """Into the recording, where the server cannot work it out of single frames."""
+        if self.view is not None:
+            upload = aggregate.as_upload()
+            self.view.add_layout(upload.layout)
+            self.view.append(
+                Direction.COMPUTED,
+                sender=SERVER,
+                recipient=SERVER,
+                round_number=aggregate.round,
+                frame=encode(upload, SERVER, Precision.FP32),
+            )
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])
@@ -206,7 +223,11 @@ class Federation:
         record.client_seconds += time.process_time() - before
         return step
 
-    def _broadcast(self, state: State, recipients: tuple[int, ...], record: RoundRecord) -> State:
+    def _broadcast(
+        self, state: State, recipients: tuple[int, ...], record: RoundRecord
+    ) -> tuple[State, dict[UploadKind, Upload]]:
+        """The state as clients decode it, and what they decoded, by kind."""
+        heard: dict[UploadKind, Upload] = {}
         for upload in self.method.broadcasts(state):
             frame = self.defense.broadcast(upload)
             if self.view is not None:
@@ -217,7 +238,8 @@ class Federation:
                 frame, upload.layout, kind=upload.kind, round_number=upload.round
             )
             state = self.method.heard(state, read)
-        return state
+            heard[upload.kind] = read
+        return state, heard
 
     def _up(self, client: int, frame: bytes, number: int, record: RoundRecord) -> None:
         record.up.count(client, frame)
@@ -257,6 +279,8 @@ def context(state: State, agreed: bytes) -> str:
     digest = hashlib.sha256(f"ifedpriv context 1|{len(agreed)}|".encode() + agreed)
     digest.update(f"{state.round}|".encode())
     for name, array in sorted(state.arrays.items()):
+        if name.startswith(SERVERS):
+            continue
         digest.update(f"{name}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
     return digest.hexdigest()

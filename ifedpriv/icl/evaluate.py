@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task, TaskKind
 from ifedpriv.icl.predict import Adaptation, generate_answers, predict_labels
@@ -30,9 +33,14 @@ class Answers:
         return f"Answers({len(self)} queries)"
 
     @property
+    def right(self) -> NDArray[np.float64]:
+        """1 for every answer that equals the truth, 0 for the others."""
+        return np.asarray([t == p for t, p in zip(self.truth, self.predicted, strict=True)], dtype=np.float64)
+
+    @property
     def share_correct(self) -> float:
         """Share of answers that equal the truth: accuracy, or exact match."""
-        return sum(t == p for t, p in zip(self.truth, self.predicted, strict=True)) / max(len(self), 1)
+        return float(self.right.sum()) / max(len(self), 1)
 
 
 def answer(

@@ -17,11 +17,13 @@ class GuardVerdict:
         injected: share of right answers with the injection, over all clients' held-out examples.
         plain: the same without it.
         examples: how many held-out examples stand behind both.
+        noised: all three bear the noise that hides single examples or clients, so a small difference says nothing.
     """
 
     injected: float
     plain: float
     examples: int
+    noised: bool = False
 
     @property
     def improves(self) -> bool:
@@ -32,6 +34,7 @@ class GuardVerdict:
         """The verdict in words."""
         figures = (
             f"{self.injected:.3f} against {self.plain:.3f} without it, on {self.examples} held-out examples"
+            + (", with the noise of differential privacy in all three" if self.noised else "")
         )
         if self.improves:
             return f"the injection improves the model: {figures}"

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.batches import Batch
 from ifedpriv.data.task import Example, Task, TaskKind
 from ifedpriv.icl.labels import LabelTokens, label_tokens
 from ifedpriv.icl.prompts import Demonstration, tokenize_all
@@ -65,6 +66,27 @@ class Objective:
         labels = self._label_tokens() if kind is Loss.LABELS else None
         if labels is not None and labels.single:
             return self._among_labels(demonstrations, classes, labels)
+        batch, rows, columns, targets = self._wanted(demonstrations)
+        logits = self._backbone.logits(self._backbone.hidden_at(batch, rows, columns)).float()
+        return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device))
+
+    def losses_of(self, chosen: Sequence[int]) -> torch.Tensor:
+        """Each example's own mean cross-entropy over its answer tokens, among the whole vocabulary; ``[chosen]``.
+
+        The sites see whole sequences, as `backbone.each` asks for.
+        """
+        batch, rows, columns, targets = self._wanted([self._demonstrations[i] for i in chosen])
+        hidden = self._backbone.hidden(batch)
+        where = torch.tensor(rows, device=hidden.device)
+        logits = self._backbone.logits(hidden[where, torch.tensor(columns, device=hidden.device)]).float()
+        each = functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
+        total = torch.zeros(len(chosen), device=each.device).index_add(0, where, each)
+        return total / torch.bincount(where, minlength=len(chosen))
+
+    def _wanted(
+        self, demonstrations: Sequence[Demonstration]
+    ) -> tuple[Batch, list[int], list[int], list[int]]:
+        """The batch up to the last token that counts; where an answer token is predicted, and which it is."""
         rows, columns, targets = [], [], []
         for row, d in enumerate(demonstrations):
             for index in range(d.prompt_length, self._end(d)):
@@ -72,8 +94,7 @@ class Objective:
                 columns.append(index - 1)
                 targets.append(d.ids[index])
         batch = self._backbone.make_batch([d.ids[: self._end(d) - 1] for d in demonstrations])
-        logits = self._backbone.logits(self._backbone.hidden_at(batch, rows, columns)).float()
-        return functional.cross_entropy(logits, torch.tensor(targets, device=logits.device))
+        return batch, rows, columns, targets
 
     def batches(self, steps: int, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
         """Batches without replacement while examples last; then a fresh shuffle.

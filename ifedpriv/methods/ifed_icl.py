@@ -16,6 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.entropy import Entropy, SecureEntropy
+from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
@@ -23,21 +25,48 @@ from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
 from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
 from ifedpriv.icl.evaluate import answer
-from ifedpriv.icl.extract import extract, extract_by_class
+from ifedpriv.icl.extract import activations, extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.objective import Loss
+from ifedpriv.icl.private_calibrate import (
+    PrivateSteps,
+    adam_step,
+    calibrate_privately,
+    gradient_rows,
+    poisson_sample,
+)
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
-from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
 from ifedpriv.methods.recent import recent
 from ifedpriv.methods.specs import IfedIclSpec
 
+_MOMENT, _SQUARE = f"{SERVERS}moment", f"{SERVERS}square"
+
 
 class IfedIcl:
-    """The paper's method on one backbone and one task."""
+    """The paper's method on one backbone and one task.
 
-    def __init__(self, spec: IfedIclSpec, backbone: Backbone, task: Task) -> None:
+    Args:
+        spec: what the configuration says about it.
+        backbone: the frozen model.
+        task: template and label words.
+        private: how coefficients are calibrated where each example is to be hidden; None for the paper's way.
+        noised: the guard's scores come with noise.
+        entropy: draws what private calibration draws.
+    """
+
+    def __init__(
+        self,
+        spec: IfedIclSpec,
+        backbone: Backbone,
+        task: Task,
+        *,
+        private: PrivateSteps | None = None,
+        noised: bool = False,
+        entropy: Entropy | None = None,
+    ) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
             raise InputError(
                 "method.aggregation is 'class_balanced', and a generation task has no classes",
@@ -46,6 +75,9 @@ class IfedIcl:
         self.spec = spec
         self.backbone = backbone
         self.task = task
+        self.private = private
+        self.noised = noised
+        self.entropy = SecureEntropy() if entropy is None else entropy
         self._calibrators: OrderedDict[int, Calibrator] = OrderedDict()
 
     @property
@@ -92,13 +124,41 @@ class IfedIcl:
             return ClientStep(self._vector(client), None)
         if state.round == self.guard_round:
             return ClientStep(self._scores(state, client), None)
+        if self.private is not None:
+            return ClientStep(self._privately(state, client, self.private), None)
         result = self._calibrator(client).run(
             self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
         )
-        arrays = _split(result.coefficients)
-        return ClientStep(
-            Upload(arrays, self._weight(client), state.round, UploadKind.COEFFICIENTS), result.loss
+        return ClientStep(self._coefficients(state, client, result.coefficients), result.loss)
+
+    def _coefficients(self, state: State, client: Client, found: Coefficients) -> Upload:
+        # How many examples a client has is private where its examples are, so its coefficients then weigh the same.
+        weight = self._weight(client) if self.private is None else 1.0
+        return Upload(_split(found), weight, state.round, UploadKind.COEFFICIENTS)
+
+    def _privately(self, state: State, client: Client, terms: PrivateSteps) -> Upload | Records:
+        """Coefficients after steps of the client's own, or each sampled example's gradient for a step of all."""
+        entropy = self.entropy.branch(f"calibration {state.round} client {client.number}")
+        plan, objective = self.plan(state.round), self._calibrator(client)
+        at = Coefficients(state.arrays["coefficients"])
+        if terms.multiplier is None:
+            chosen = poisson_sample(len(client.train), terms.rate, entropy)
+            found = gradient_rows(self.backbone, objective, self.vector(state), at, chosen, plan.free)
+            layout = self.asks(state.round)[1]
+            rows = (_rows(layout, gradients) for gradients in found)
+            return Records(layout, rows, state.round, UploadKind.COEFFICIENTS)
+        calibrated = calibrate_privately(
+            self.backbone,
+            objective,
+            self.vector(state),
+            at,
+            steps=plan.steps,
+            learning_rate=plan.rate,
+            terms=terms,
+            entropy=entropy,
+            free=plan.free,
         )
+        return self._coefficients(state, client, calibrated)
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Mean vector, mean coefficients, or pooled held-out scores."""
@@ -112,7 +172,19 @@ class IfedIcl:
             return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
         if state.round == 0:
             return state.next(vector=aggregate.means["vector"])
+        if self.private is not None and self.private.multiplier is None:
+            return self._stepped(state, _joined(aggregate.means))
         return state.next(coefficients=_joined(aggregate.means))
+
+    def _stepped(self, state: State, gradient: NDArray[np.float32]) -> State:
+        """One step of Adam on everybody's gradient; its moments stay with the server."""
+        before, zero = state.arrays["coefficients"], np.zeros_like(gradient)
+        mean, square = (state.arrays.get(name, zero) for name in (_MOMENT, _SQUARE))
+        plan = self.plan(state.round)
+        found, mean, square = adam_step(before, gradient, mean, square, step=state.round, rate=plan.rate)
+        if plan.free is not None:
+            found = np.where(plan.free, found, before)
+        return state.next(coefficients=found, **{_MOMENT: mean, _SQUARE: square})
 
     def heard(self, state: State, broadcast: Upload) -> State:
         """The vector or the coefficients as the clients decode them."""
@@ -134,13 +206,15 @@ class IfedIcl:
         if "guard" not in state.arrays:
             return None
         injected, plain, examples = (float(x) for x in state.arrays["guard"])
-        return GuardVerdict(injected, plain, round(examples))
+        # Noise can carry a share out of its range.
+        injected, plain = (min(max(share, 0.0), 1.0) for share in (injected, plain))
+        return GuardVerdict(injected, plain, round(examples), self.noised)
 
     def plan(self, round_number: int) -> CalibrationPlan:
         """Local steps of a coefficient round, with the rate that its place in the schedule gives."""
         return calibration_plan(self.spec, self.backbone.n_layers, round_number)
 
-    def _vector(self, client: Client) -> Upload:
+    def _vector(self, client: Client) -> Upload | Records:
         position, size = Position(self.spec.position), self.spec.batch_size
         tokenised = self._calibrator(client).demonstrations
         if self.spec.aggregation == "class_balanced":
@@ -154,6 +228,18 @@ class IfedIcl:
             )
             arrays = {"by_class": means, "present": (counts > 0).astype(np.float32)}
             return Upload(arrays, 1.0, 0, UploadKind.VECTOR)
+        if self.spec.aggregation == "count":
+            found = activations(
+                self.backbone,
+                self.task,
+                client.train,
+                position=position,
+                # Alone, so that an example's row is the same to the last digit whoever else is there.
+                batch_size=size if self.private is None else 1,
+                demonstrations=tokenised,
+            )
+            rows = (values.reshape(len(values), -1) for _, values in found)
+            return Records(self.asks(0)[1], rows, 0, UploadKind.VECTOR)
         vector = extract(
             self.backbone,
             self.task,
@@ -162,14 +248,14 @@ class IfedIcl:
             batch_size=size,
             demonstrations=tokenised,
         )
-        return Upload({"vector": vector.values}, self._weight(client), 0, UploadKind.VECTOR)
+        return Upload({"vector": vector.values}, 1.0, 0, UploadKind.VECTOR)
 
-    def _scores(self, state: State, client: Client) -> Upload:
+    def _scores(self, state: State, client: Client) -> Records:
         held = client.validation
-        injected = answer(self.backbone, self.task, held, injection=self.artifact(state)).share_correct
-        plain = answer(self.backbone, self.task, held).share_correct
-        right = np.asarray([injected, plain], dtype=np.float32)
-        return Upload({"right": right}, float(len(held)), state.round, UploadKind.SCORES)
+        injected = answer(self.backbone, self.task, held, injection=self.artifact(state))
+        plain = answer(self.backbone, self.task, held)
+        right = np.stack([injected.right, plain.right], axis=1)
+        return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)
 
     def takes_part(self, round_number: int, client: Client) -> bool:
         """Whether a client has what the round asks for."""
@@ -186,6 +272,12 @@ class IfedIcl:
 def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:
     """λ and β as arrays of their own: their ranges differ, and a coarse wire gives each array its own scale."""
     return {"lambda": coefficients.values[..., LAMBDA], "beta": coefficients.values[..., BETA]}
+
+
+def _rows(layout: Layout, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gradients ``[batch, layers, 2, 2]`` as rows in the layout's order."""
+    parts = {"lambda": gradients[..., LAMBDA], "beta": gradients[..., BETA]}
+    return np.concatenate([parts[name].reshape(len(gradients), -1) for name in layout.names], axis=1)
 
 
 def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -16,10 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.data.task import Example
 from ifedpriv.icl.predict import Adaptation
+
+SERVERS = "server."
+"""Arrays of a state whose name begins so stay with the server: no broadcast has them, and no client knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,14 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientStep:
-    """A client's part in a round: what it offers, and its training loss (kept in simulation, never sent)."""
+    """A client's part in a round: what it offers, and its training loss (kept in simulation, never sent).
 
-    upload: Upload
+    Attributes:
+        upload: what the server should have of it: arrays, or one row for each example, whose mean it should have.
+        loss: mean loss over the steps; None where the round does not train, or where it may not be looked at.
+    """
+
+    upload: Upload | Records
     loss: float | None
 
 

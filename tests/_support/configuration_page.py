@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from defenses import privacy_specs as privacy
 from defenses import specs as defenses
 from ifedpriv import config
 from ifedpriv.data import specs as data
@@ -103,6 +104,17 @@ SECTIONS = (
         ),
     ),
     ("`defense.wire`", "The bytes: [wire.md](wire.md).", (("", defenses.WireSpec),)),
+    (
+        "`defense.privacy`",
+        "What is promised, and how it is done: [privacy.md](privacy.md).",
+        (
+            ("", privacy.PrivacySpec),
+            ("vector.", privacy.VectorPrivacy),
+            ("coefficients.", privacy.CoefficientPrivacy),
+            ("scores.", privacy.ScorePrivacy),
+            ("public.", privacy.PublicSpec),
+        ),
+    ),
     ("`defense.grid`", "", (("", defenses.GridSpec), ("clip.", defenses.ClipsSpec))),
     ("`evaluation`", "", (("", config.EvaluationSection),)),
 )
@@ -183,6 +195,8 @@ def type_words(part, definitions):
         return " or ".join(type_words(each, definitions) for each in part["anyOf"])
     if "oneOf" in part:
         return "section"
+    if part.get("type") == "null":
+        return "nothing"
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:

@@ -217,5 +217,5 @@ def test_under_masks_only_the_sum_is_attacked(masked, name):
         ("not evaluable", "the view holds only sums over 6 clients")
     }
     whole = [f for f in result["findings"] if f["scope"] == "the aggregate"]
-    assert all(f["vectors"] == 1 for f in whole)
+    assert all(f["vectors"] == 1 for f in whole if f["metric"])
     assert any(f["controls"] for f in whole)

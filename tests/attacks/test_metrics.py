@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attacks._attack import Bag, Histogram, Members, Texts, Verdict
+from attacks._attack import Bag, Histogram, Members, Scores, Source, Texts, Verdict
 from attacks._metrics import Truth, average_precision, judge, measure, private_strings
 
 
@@ -65,6 +65,17 @@ def test_texts_and_histograms():
     }
 
 
+def test_scores_and_sources():
+    found = measure(Scores((9.0, 1.0, 2.0, np.nan, 0.0, 8.0, 3.0, 4.0, 5.0, 2.0)), truth())
+    # Members 5 and 6 have 8 and 3; the others 9, 1, 2, 0, 4, 5, 2, and candidate 3 is not judged.
+    assert found["AUC"] == pytest.approx((6 + 4) / 14)
+    assert found["TPR at 1% FPR"] == 0.0
+    assert found["balanced accuracy"] == pytest.approx((1 + 4 / 7) / 2)
+    assert measure(Scores((1.0, 2.0)), truth(members=frozenset())) == {}
+    assert measure(Source(frozenset({5, 9}), 3), truth()) == {"source accuracy": 0.5}
+    assert measure(Source(frozenset({5}), 3), truth(members=frozenset())) == {}
+
+
 HIGH, LOW = [0.95, 0.99, 0.97, 0.96, 0.98, 1.0], [0.1, 0.12, 0.1, 0.08, 0.1, 0.11]
 
 
@@ -84,6 +95,15 @@ HIGH, LOW = [0.95, 0.99, 0.97, 0.96, 0.98, 1.0], [0.1, 0.12, 0.1, 0.08, 0.1, 0.1
             {"pool": 1000, "chance": 1e-3},
             Verdict.NOT_EVALUABLE,
         ),
+        ("AUC", HIGH, {"prior only": LOW}, {}, Verdict.SEVERE),
+        ("AUC", [0.55] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
+        ("AUC", [0.9], {"prior only": [0.5]}, {"chance": 1e-9}, Verdict.SEVERE),
+        ("AUC", [0.9], {"prior only": [0.5]}, {"chance": 1e-3}, Verdict.NOT_EVALUABLE),
+        ("TPR at 0.1% FPR", HIGH, {"prior only": LOW}, {"pool": 2994}, Verdict.NOT_EVALUABLE),
+        ("TPR at 0.1% FPR", HIGH, {"prior only": LOW}, {"pool": 2995}, Verdict.SEVERE),
+        ("TPR at 1% FPR", [0.2] * 6, {"prior only": LOW}, {"pool": 299}, Verdict.WORKS),
+        ("source accuracy", [0.5] * 6, {"prior only": LOW}, {}, Verdict.WORKS),
+        ("source accuracy", HIGH, {"random vector": LOW}, {}, Verdict.INCONCLUSIVE),
         ("token F1", HIGH, {"prior only": HIGH}, {}, Verdict.INCONCLUSIVE),
         ("token F1", HIGH, {}, {}, Verdict.NOT_EVALUABLE),
         ("token F1", HIGH[:4], {"prior only": LOW[:4]}, {}, Verdict.NOT_EVALUABLE),

@@ -1,7 +1,7 @@
 """What a homomorphic run promises, in words: who holds the key, and which two must not join.
 
-Invariant: no bound is stated, because encryption gives none: what the sum itself says about one client is not
-hidden.
+Invariant: no bound is stated here, because encryption gives none: what the sum itself says about one client is not
+hidden by it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from defenses.units import Trust
 _SYMMETRIC = (
     "defense.encryption is symmetric, so every client holds the secret key too: no client joins with the server or "
     "with whoever records its traffic, or they read every client's upload"
+)
+
+_WITHOUT_NOISE = (
+    "what a sum says about one client in it, alone or compared with the sums of other rounds",
+    "the other clients, who receive what the uploads add up to",
+    "whoever holds the trained injection",
 )
 
 
@@ -42,9 +48,7 @@ def homomorphic_statement(spec: CkksSpec | BfvSpec, ledger: Ledger) -> PrivacySt
             f"round's only with chance (2/{TAG_MODULUS})^{TAGS}",
         ),
         not_covered=(
-            "what a sum says about one client in it, alone or compared with the sums of other rounds",
-            "the other clients, who receive what the uploads add up to",
-            "whoever holds the trained injection",
+            *(_WITHOUT_NOISE if spec.privacy is None else ()),
             f"a server that crafts ciphertexts, beyond one answer a round and {MAX_REFUSALS} refusals a run",
             "uploads that are well formed and untrue",
         ),

@@ -15,7 +15,7 @@ from defenses.secagg.homomorphic.keys import KEY_HOLDER
 from defenses.secagg.homomorphic.messages import Message, MessageType
 from defenses.secagg.homomorphic.parameters import TABLE, Parameters, Scheme
 from defenses.session import RoundInfo, refusal
-from defenses.specs import BfvSpec, CkksSpec
+from defenses.specs import BfvSpec, CkksSpec, ClearSpec, MaskedSpec, carrying
 from defenses.upload import Float32Array
 
 
@@ -38,13 +38,15 @@ class Terms:
     min_clients: int
 
     @classmethod
-    def of(cls, spec: CkksSpec | BfvSpec, round_info: RoundInfo) -> Terms:
+    def of(cls, whole: CkksSpec | BfvSpec, round_info: RoundInfo) -> Terms:
         """The terms that a spec means for a round.
 
         Raises:
             UserError: the round does not fit; the sentence names the bound to change.
             ProtocolError: it asks too few clients.
         """
+        spec = carrying(whole, round_info.kind, len(round_info.roster))
+        assert not isinstance(spec, ClearSpec | MaskedSpec)
         if round_info.roster[-1] >= KEY_HOLDER:
             raise UserError(
                 f"round.roster names {round_info.roster[-1]}, the key holder's number",

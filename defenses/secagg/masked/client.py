@@ -41,7 +41,7 @@ from defenses.secagg.masked.messages import (
 from defenses.secagg.masked.phases import CLIENT_TRANSITIONS, ClientPhase
 from defenses.secagg.masked.policy import Policy, Terms
 from defenses.session import RoundInfo, refusal
-from defenses.upload import Upload, UploadKind
+from defenses.upload import Upload
 
 
 class MaskedClient:
@@ -348,7 +348,7 @@ class MaskedClient:
         cls,
         data: bytes,
         members: Mapping[int, Member],
-        policy: Callable[[UploadKind], Policy],
+        policy: Callable[[RoundInfo], Policy],
         entropy: Entropy,
     ) -> MaskedClient:
         """A session from what `save` gave.
@@ -356,14 +356,14 @@ class MaskedClient:
         Args:
             data: what `save` gave.
             members: by number; the session's client must be among them.
-            policy: gives the same policy for the same kind of upload.
+            policy: gives the same policy for the same round.
             entropy: drawn from only if the upload was not protected yet.
         """
         facts, secrets, frames = unpack_client(data)
         if facts["me"] not in members:
             raise UserError(f"saved session is of client {facts['me']}", "load it where that client's key is")
         info = RoundInfo.from_dict(facts["round"])
-        session = cls(members[facts["me"]], info, policy(info.kind), entropy)
+        session = cls(members[facts["me"]], info, policy(info), entropy)
         if facts["binding"] != session.terms.binding.hex():
             raise session._refusal("a saved session", None, "it is of another policy or directory")
         session.phase = ClientPhase(facts["phase"])

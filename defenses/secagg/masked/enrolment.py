@@ -15,10 +15,16 @@ from defenses.grid import Outside
 from defenses.ledger import Ledger
 from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.policy import Policy
-from defenses.specs import MaskedSpec
+from defenses.session import RoundInfo
+from defenses.specs import MaskedSpec, carrying
 from defenses.statement import PrivacyStatement
 from defenses.units import Trust
-from defenses.upload import UploadKind
+
+_NO_BOUND = " It is not differential privacy: what a sum tells about one client is not bounded."
+_WITHOUT_NOISE = (
+    "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
+    "whoever holds the trained injection",
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,8 +63,11 @@ _IN_GROUPS = (
 )
 
 
-def masked_policy(spec: MaskedSpec, kind: UploadKind) -> Policy:
-    """What every client insists on for one kind of upload."""
+def masked_policy(whole: MaskedSpec, round_info: RoundInfo) -> Policy:
+    """What every client insists on in a round."""
+    kind = round_info.kind
+    spec = carrying(whole, kind, len(round_info.roster))
+    assert isinstance(spec, MaskedSpec)
     return Policy(
         minimum=spec.min_clients,
         # All who collude may sit in one group, so each group must bear their share of everybody.
@@ -79,8 +88,9 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
         releases=len(ledger.events),
         summary=(
             "Secure aggregation hides each upload and its weight: the server reads the sum over the clients that "
-            "stayed, their numbers, who dropped out and when. It is not differential privacy: what a sum tells about "
-            "one client is not bounded." + (_IN_GROUPS.format(groups=spec.groups) if spec.groups > 1 else "")
+            "stayed, their numbers, who dropped out and when."
+            + (_NO_BOUND if spec.privacy is None else "")
+            + (_IN_GROUPS.format(groups=spec.groups) if spec.groups > 1 else "")
         ),
         assumptions=(
             f"a sum is over {spec.min_clients} clients or more, and over more than half of those asked"
@@ -94,7 +104,7 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
             "X25519, Ed25519, AES-256, SHA-256 and the system's random numbers are as strong as they are held to be",
         ),
         not_covered=(
-            "what the sums themselves tell about a client, alone, over many rounds, or beside other knowledge",
+            *(_WITHOUT_NOISE if spec.privacy is None else ()),
             "clients that send false numbers, which nobody can see under the masks"
             + (
                 f", once they are in half of the {spec.groups} groups or more; in fewer, they move the result within "
@@ -103,7 +113,6 @@ def masked_statement(spec: MaskedSpec, ledger: Ledger) -> PrivacyStatement:
                 else ""
             ),
             "who takes part, when, and which client fails",
-            "whoever holds the trained injection",
         ),
         public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
         simulation=ledger.simulation,

@@ -38,7 +38,6 @@ from defenses.secagg.masked.policy import Policy, Terms
 from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
 from defenses.secagg.masked.unmask import Broken, take_off
 from defenses.session import Aggregate, RoundInfo, refusal
-from defenses.upload import UploadKind
 
 
 class MaskedServer:
@@ -292,11 +291,11 @@ class MaskedServer:
         return pack_server(facts, self._got)
 
     @classmethod
-    def load(cls, data: bytes, policy: Callable[[UploadKind], Policy], directory: Directory) -> MaskedServer:
+    def load(cls, data: bytes, policy: Callable[[RoundInfo], Policy], directory: Directory) -> MaskedServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, got = unpack_server(data)
         info = RoundInfo.from_dict(facts["round"])
-        session = cls(info, policy(info.kind), directory)
+        session = cls(info, policy(info), directory)
         if facts["binding"] != session.terms.binding.hex():
             raise session._refusal("a saved session", None, "it is of another policy or directory")
         session.phase = ServerPhase(facts["phase"])

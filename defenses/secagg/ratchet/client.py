@@ -31,7 +31,7 @@ from defenses.secagg.ratchet.messages import (
     listed,
 )
 from defenses.session import RoundInfo, pack_state, refusal, unpack_state
-from defenses.upload import Upload, UploadKind
+from defenses.upload import Upload
 
 _ROLE = "ratchet client"
 
@@ -214,7 +214,7 @@ class RatchetClient:
         cls,
         data: bytes,
         members: Mapping[int, Member],
-        policy: Callable[[UploadKind], Policy],
+        policy: Callable[[RoundInfo], Policy],
         entropy: Entropy,
     ) -> RatchetClient:
         """A session from what `save` gave; arguments as for `MaskedClient.load`."""
@@ -222,7 +222,7 @@ class RatchetClient:
         if facts["me"] not in members:
             raise UserError(f"saved session is of client {facts['me']}", "load it where that client's key is")
         info = RoundInfo.from_dict(facts["round"])
-        session = cls(members[facts["me"]], info, policy(info.kind), entropy)
+        session = cls(members[facts["me"]], info, policy(info), entropy)
         if facts["binding"] != session.terms.binding.hex():
             raise session._refusal("a saved session", "it is of another policy or directory")
         session.phase, session.clipped = ClientPhase(facts["phase"]), int(facts["clipped"])

@@ -30,7 +30,6 @@ from defenses.secagg.ratchet.messages import (
     list_body,
 )
 from defenses.session import Aggregate, RoundInfo, pack_state, refusal, unpack_state
-from defenses.upload import UploadKind
 
 _ROLE = "ratchet server"
 
@@ -246,11 +245,11 @@ class RatchetServer:
         return pack_state(facts, [self._total.astype("<u8").tobytes(), *self._answers.values()])
 
     @classmethod
-    def load(cls, data: bytes, policy: Callable[[UploadKind], Policy], directory: Directory) -> RatchetServer:
+    def load(cls, data: bytes, policy: Callable[[RoundInfo], Policy], directory: Directory) -> RatchetServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, (total, *answers) = unpack_state(data, _ROLE)
         info = RoundInfo.from_dict(facts["round"])
-        session = cls(info, policy(info.kind), directory)
+        session = cls(info, policy(info), directory)
         if facts["binding"] != session.terms.binding.hex():
             raise session._refusal("a saved session", None, "it is of another policy or directory")
         session.phase, session._failure = ServerPhase(facts["phase"]), facts["failure"]

@@ -1,0 +1,113 @@
+"""Which texts of a pool were members, and whose: a score for every candidate, from uploads and from the aggregate.
+
+The invariant: every method runs on single uploads where the recording shows any, and on the aggregate always; what
+cannot be run says why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from attacks._attack import Answer, Capability, Guess, Knowledge, Scope, Source
+from attacks._likelihood import (
+    Population,
+    as_scores,
+    cosine,
+    inner_product,
+    knowing_all_others,
+    likelihood_ratio,
+    noisy,
+    shadow,
+    weights_of_all,
+)
+from attacks._targets import Floats, Target, Targets, read_targets
+from defenses.view import ServerView
+from ifedpriv.backbone.backbone import Backbone
+
+NAME = "membership"
+NEEDS = (Capability.PUBLIC_TEXTS, Capability.POOL)
+STRONG = "all others known"
+SOURCE = "source"
+
+
+def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
+    """Scores of every candidate for every upload and for the aggregate.
+
+    Reads: context vectors. Knows: the public task, public texts, a pool of candidates with their labels, and what
+    clip and noise are declared. Methods: ``likelihood ratio``, ``shadow``, ``unmixing``; the baselines ``inner
+    product`` and ``cosine``; ``all others known``, for an adversary that has every example but one; ``source``, which
+    client a text is of.
+    """
+    singles, aggregate = read_targets(view, backbone)
+    found: list[Guess] = []
+    for targets in (singles, aggregate):
+        uploads = max(1, len(singles.targets)) if targets.scope is Scope.AGGREGATE else 1
+        found += _scope(backbone, knowledge, targets, uploads)
+    return tuple(found)
+
+
+def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets, uploads: int) -> list[Guess]:
+    declared = knowledge.declared
+    targets = [noisy(target, declared, uploads) for target in given.targets]
+    refused = given.refused or knowledge.lacks(NEEDS) or ""
+    population = None if refused else Population.of(backbone, knowledge, targets)
+
+    def each(score: Callable[[Population, Target], Floats]) -> Callable[[], tuple[Answer, ...]]:
+        def run() -> tuple[Answer, ...]:
+            assert population is not None
+            return tuple(Answer(target.who, as_scores(score(population, target))) for target in targets)
+
+        return run
+
+    methods: dict[str, Callable[[Population, Target], Floats]] = {
+        "likelihood ratio": likelihood_ratio,
+        "shadow": lambda p, t: shadow(p, t, declared, knowledge.seed),
+        "unmixing": weights_of_all,
+        "inner product": inner_product,
+        "cosine": cosine,
+    }
+    found = [_timed(name, given.scope, refused, each(score)) for name, score in methods.items()]
+    lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
+    found.append(
+        _timed(
+            STRONG,
+            given.scope,
+            lacks,
+            each(lambda p, t: knowing_all_others(backbone, knowledge, p, t, knowledge.others[t.who])),
+        )
+    )
+    if given.scope is Scope.UPLOADS:
+        alone = "there is one upload, so no other client it could be" if len(targets) == 1 else ""
+        answers = found[0].answers
+        found.append(_timed(SOURCE, given.scope, refused or alone, lambda: _sources(answers)))
+    return found
+
+
+def _not_all_known(knowledge: Knowledge, targets: Sequence[Target]) -> str:
+    missing = [str(target.who) for target in targets if target.who not in knowledge.others]
+    return f"the other examples of {missing[0]} are not known" if missing else ""
+
+
+def _sources(answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    """Each candidate is given to the vector for which its likelihood ratio is largest."""
+    scores = np.array([getattr(answer.content, "values", ()) for answer in answers])
+    best = np.argmax(scores, axis=0)
+    return tuple(
+        Answer(answer.who, Source(frozenset(np.flatnonzero(best == i).tolist()), len(answers)))
+        for i, answer in enumerate(answers)
+    )
+
+
+def _timed(method: str, scope: Scope, refused: str, run: Callable[[], tuple[Answer, ...]]) -> Guess:
+    started = time.perf_counter()
+    answers = () if refused else run()
+    return Guess(NAME, method, scope, answers, refused, time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    from attacks._launch import main
+
+    raise SystemExit(main(NAME))

@@ -1,0 +1,160 @@
+"""What membership attacks and audits reach: by examples and noise, by estimator, and in what time.
+
+    python benchmarks/audit_strength.py [--seeds 10] [--trials 10000]
+
+Membership: means of activations of the shipped model on task ``topic``, with Gaussian noise on every number, in a
+pool of 1,000 candidates; the attacker is told clip and noise. Estimators: normal scores of a Gaussian mechanism of
+known ε. Audit: a clipped sum with distributed Gaussian noise, of the size of the shipped model's vectors. Results go to
+``results/audit.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _shared import machine, print_machine, store
+
+from attacks._attack import Declared, Knowledge, Others, Who
+from attacks._epsilon import ESTIMATORS, ceiling
+from attacks._gaussian import epsilon_of, mu_of
+from attacks._likelihood import Population, cosine, inner_product, knowing_all_others, likelihood_ratio, noisy
+from attacks._one_run import one_run, one_run_gaussian
+from attacks._roc import auc, rate_at
+from attacks._space import read
+from attacks._targets import Target, rounding_variance
+from attacks.audit import audit
+from defenses.codec import Precision
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data import shipped
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.icl.prompts import Position
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "_support"))
+from mechanisms import BUGS, ClippedSum, base
+
+DELTA, ALPHA, POOL = 1e-5, 0.05, 1000
+
+
+def membership(seeds: int) -> list[dict[str, Any]]:
+    """Mean AUC over vectors, by examples behind one and by μ: the clip's norm over k times the noise."""
+    backbone = Backbone.load(MODEL_PATH)
+    data = shipped.load("topic", seed=0, train=POOL, validation=1, test=1)
+    public = shipped.load("topic", seed=5, train=1000, validation=1, test=1).train
+    knowledge = Knowledge(data.task, Position.LABEL, tuple(public), pool=tuple(data.train))
+    vectors = read(backbone, knowledge, knowledge.pool, "").astype(np.float64)
+    clip = float(np.linalg.norm(vectors.reshape(POOL, -1), axis=1).max())
+    rows = []
+    for k in (1, 5, 20, 100):
+        for mu in (None, 20.0, 3.33, 1.0):
+            noise = 0.0 if mu is None else clip / (k * mu)
+            cells: dict[str, list[float]] = {}
+            population = None
+            for seed in range(seeds):
+                rng = np.random.default_rng([k, seed])
+                members = rng.choice(POOL, k, replace=False)
+                vector = vectors[members].mean(axis=0).astype(np.float16).astype(np.float64)
+                aim = Target(Who(0), vector, rounding_variance(vector, Precision.FP16), None)
+                aim = noisy(aim, Declared(noise), 1)
+                aim = Target(aim.who, vector + noise * rng.normal(size=vector.shape), aim.variance, None)
+                population = population or Population.of(backbone, knowledge, [aim])
+                known = Others(tuple(knowledge.pool[i] for i in members[1:]), (1 / k,) * (k - 1), 1 / k)
+                held = np.isin(np.arange(POOL), members)
+                ratio = likelihood_ratio(population, aim)
+                strong = knowing_all_others(backbone, knowledge, population, aim, known)
+                for name, scores in (
+                    ("likelihood ratio", ratio),
+                    ("inner product", inner_product(population, aim)),
+                    ("cosine", cosine(population, aim)),
+                    ("all others known", strong),
+                ):
+                    kept = ~np.isnan(scores)
+                    sides = scores[held & kept], scores[~held & kept]
+                    cells.setdefault(name, []).append(auc(*sides))
+                    if name == "likelihood ratio":
+                        cells.setdefault("TPR at 1% FPR", []).append(rate_at(*sides, 0.01).value)
+            epsilon = None if mu is None else epsilon_of(mu, DELTA)
+            row = {"k": k, "mu": mu, "epsilon": epsilon, **{n: float(np.mean(v)) for n, v in cells.items()}}
+            print({name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()}, flush=True)
+            rows.append(row)
+    return rows
+
+
+def estimators(seeds: int, trials: int) -> list[dict[str, Any]]:
+    """Mean bound of every estimator at known ε, and how often one was above it."""
+    rows = []
+    for truth in (1.0, 2.0, 4.0, 8.0):
+        found: dict[str, list[float]] = {}
+        for seed in range(seeds):
+            rng = np.random.default_rng([seed, 1])
+            inside, outside = rng.normal(mu_of(truth, DELTA), 1, trials), rng.normal(0, 1, trials)
+            for name, bound in ESTIMATORS.items():
+                found.setdefault(str(name), []).append(bound(inside, outside, DELTA, ALPHA, seed))
+            coins = rng.random(2 * trials) < 0.5
+            scores = rng.normal(size=2 * trials) + coins * mu_of(truth, DELTA)
+            found.setdefault("one run", []).append(one_run(scores[coins], scores[~coins], DELTA, ALPHA))
+            found.setdefault("one run, gaussian", []).append(
+                one_run_gaussian(scores[coins], scores[~coins], DELTA, ALPHA)
+            )
+        row = {"epsilon": truth, **{name: float(np.mean(each)) for name, each in found.items()}}
+        row["above the truth"] = {name: int((np.array(each) > truth).sum()) for name, each in found.items()}
+        print({n: round(v, 2) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
+        rows.append(row)
+    return rows
+
+
+def audits(trials: int) -> list[dict[str, Any]]:
+    """Audits of the sound mechanism at the shipped model's size, and of all bugs at a small one."""
+    rows = []
+    for bug in ("", *BUGS):
+        mechanism = ClippedSum(bug=bug, rounds=2 if bug == "rounds share a seed" else 1)
+        started = time.process_time()
+        data = base() if bug else base(shape=(5, 2, 128))
+        made = audit(
+            mechanism, data, mechanism.claim, trials=200 if bug else trials, one_run=0 if bug else 1000
+        )
+        best = max(game.bounds[0].epsilon for game in made.games)
+        rows.append(
+            {
+                "bug": bug or "none",
+                "conclusion": str(made.conclusion),
+                "accounted": made.claim.epsilon,
+                "proved": best,
+                "checks that fail": [check.name for check in made.checks if check.holds is False],
+                "games that prove it": sum(str(game.conclusion) == "violation" for game in made.games),
+                "seconds": round(time.process_time() - started, 1),
+                "canaries": len(made.games),
+                "trials": made.trials,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure and store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=10_000)
+    options = parser.parse_args()
+    facts = machine(1)
+    print_machine(facts)
+    result: dict[str, Any] = {
+        "machine": facts,
+        "seeds": options.seeds,
+        "trials": options.trials,
+        "delta": DELTA,
+    }
+    result["ceilings"] = {str(e): ceiling(e, options.trials, DELTA, ALPHA) for e in ESTIMATORS}
+    result["estimators"] = estimators(options.seeds, options.trials)
+    result["audits"] = audits(options.trials)
+    result["membership"] = membership(options.seeds)
+    store("audit", result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The statement of a private run: a bound with everything that it rests on, or the reason why there is none.
+
+Invariant: the bound is what the accounting makes of the ledger, under assumptions that are all named.
+"""
+
+from __future__ import annotations
+
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.accounting.spent import Unbounded, ledger_bound
+from defenses.errors import UserError
+from defenses.ledger import Ledger
+from defenses.privacy_specs import PrivacySpec
+from defenses.statement import PrivacyStatement
+from defenses.units import Neighbouring, Trust, Unit
+from defenses.upload import UploadKind
+
+_SUMMARY = {
+    Trust.CENTRAL: "The server reads what the clients send and adds the noise to the sum; whoever gets the result "
+    "from it reads noised sums alone.",
+    Trust.DISTRIBUTED: "Clients add the noise together: no one, the server included, ever holds a sum with less of it.",
+    Trust.LOCAL: "Every client adds enough noise for itself before anything leaves it.",
+}
+
+
+def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledger) -> PrivacyStatement:
+    """The statement of a run whose releases are noised.
+
+    Args:
+        protection: what is promised without counting noise; None where uploads are not protected otherwise.
+        spec: the privacy section.
+        ledger: what was released.
+
+    Raises:
+        UserError: the ledger holds a release that nothing hides.
+    """
+    trust, unit = Trust(spec.trust), Unit(spec.unit)
+    found = ledger_bound(ledger, spec.delta, unit, Neighbouring.ADD_OR_REMOVE)
+    if isinstance(found, Unbounded):
+        raise UserError(f"ledger has no bound: {found.reason}", "use the ledger of the same run")
+    besides: tuple[str, ...] = () if protection is None else protection.assumptions
+    beyond: tuple[str, ...] = () if protection is None else protection.not_covered
+    return PrivacyStatement(
+        trust=trust,
+        releases=len(ledger.events),
+        summary=" ".join(
+            [_SUMMARY[trust], *([] if protection is None else [protection.summary])],
+        ),
+        epsilon=found.epsilon,
+        delta=found.delta,
+        unit=unit,
+        neighbouring=Neighbouring.ADD_OR_REMOVE,
+        assumptions=(*_assumptions(spec, trust, unit, ledger), *besides),
+        not_covered=tuple(dict.fromkeys((*_not_covered(trust, unit), *beyond))),
+        public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
+        simulation=ledger.simulation,
+    )
+
+
+def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) -> tuple[str, ...]:
+    found = ["what is taken as public says nothing about the unit that is hidden"]
+    if trust is Trust.CENTRAL:
+        found.append("the server adds the noise and keeps everything else to itself")
+    if trust is Trust.DISTRIBUTED:
+        found.append(
+            f"in each sum {_share(spec.dropout, 'is missing')}, which clients enforce, and of all of them "
+            f"{_share(spec.colluders, 'tells what noise it added')}"
+        )
+    if unit is Unit.EXAMPLE:
+        found.append(
+            "an example is one row of one client; a person behind several rows is not hidden as a whole"
+        )
+    if any(event.kind is UploadKind.COEFFICIENTS for event in ledger.events):
+        found.append("a gradient computed in a batch is, up to rounding, the one computed alone")
+        found.append(SampledDiscreteGaussian.assumes)
+    found.append(
+        "noise is drawn once for each release; a client never answers the same round twice with fresh noise"
+    )
+    return tuple(found)
+
+
+def _share(share: float, what: str) -> str:
+    return f"at most a share of {share:g} of the clients asked {what}" if share else f"no client {what}"
+
+
+def _not_covered(trust: Trust, unit: Unit) -> tuple[str, ...]:
+    """Who may read more than the bound says, and what it is not about."""
+    found = ["what is true of the whole group whether or not one unit is in it"]
+    if trust is Trust.CENTRAL:
+        found.append("the server, and whoever records what it reads before it adds the noise")
+    if unit is Unit.EXAMPLE:
+        found.append("that a client takes part at all, and what all its examples have in common")
+    return tuple(found)

@@ -1,0 +1,329 @@
+"""What becomes of one kind of upload: sent as it is, or bounded, made whole and noised.
+
+A release stands between a method and the protection of frames. A client's end gives an `Upload` that any defense can
+carry, since its numbers are whole and small; the server's end turns what comes out of the sum back into the method's
+arrays. Invariant: a method sees the same kinds of arrays with and without privacy, and everything the accounting needs
+is in the events that a release writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
+from defenses.accounting.mechanism import Mechanism
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.accounting.spent import event_of
+from defenses.dp.contribution import contribution
+from defenses.dp.lattice import Lattice, lattice
+from defenses.dp.shrink import shrunk
+from defenses.dp.transform import Transform
+from defenses.entropy import Entropy
+from defenses.errors import UserError
+from defenses.ledger import Event
+from defenses.noise.discrete_gaussian import discrete_gaussian
+from defenses.records import Records
+from defenses.session import Aggregate
+from defenses.units import Neighbouring, Trust, Unit
+from defenses.upload import Float32Array, Layout, Upload, UploadKind
+
+ARRAY = "release"
+"""The name under which whole numbers travel."""
+
+Contributed = Upload | Records
+
+
+class Release(Protocol):
+    """The way of one kind of upload through the door."""
+
+    def travels(self, layout: Layout) -> Layout:
+        """Names and shapes of what is sent for a method's arrays."""
+        ...
+
+    def give(
+        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Upload:
+        """What a client sends.
+
+        Args:
+            contributed: what the method offers.
+            centre: what everybody knows already, flat; None where the release has its own.
+            roster: how many clients the round asks.
+            entropy: draws the noise.
+        """
+        ...
+
+    def take(
+        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Aggregate:
+        """What the server has of it, in the method's arrays."""
+        ...
+
+    def events(
+        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
+    ) -> list[Event]:
+        """What the ledger writes down for a round.
+
+        Args:
+            released: what, in words.
+            number: of the round.
+            contributors: clients whose upload is in the sum; none where no sum came of the round.
+            sent: clients that have sent anything.
+            roster: how many clients the round asked.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Sent as it is; rows are averaged."""
+
+    kind: UploadKind
+
+    def travels(self, layout: Layout) -> Layout:
+        """The same."""
+        return layout
+
+    def give(
+        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Upload:
+        """The upload, or the mean of the rows."""
+        return contributed.mean() if isinstance(contributed, Records) else contributed
+
+    def take(
+        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Aggregate:
+        """The same."""
+        return aggregate
+
+    def events(
+        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
+    ) -> list[Event]:
+        """One release that nothing protects, if there was a sum."""
+        return [Event(released, number, contributors, self.kind)] if contributors else []
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Clipped, made whole and noised.
+
+    Attributes:
+        kind: what the numbers are.
+        unit: whose presence is hidden. For examples the number of units is released too, with noise; clients are
+            counted in the open, since everybody sees who takes part.
+        trust: who adds the noise: the server, the clients together, or each client for itself.
+        transform: public coordinates of the clip.
+        clip: norm to which a unit is clipped, in those coordinates.
+        multiplier: the noise on the sum over what one unit can move it.
+        bits: steps of one number that travels: 2^(bits-1) - 1 on either side of 0.
+        count_weight: what one example counts, as a share of the clip.
+        most_units: examples of one client for which there is room without cutting.
+        relative: rows are measured from what the server has broadcast, such as coefficients before a client's steps; if
+            False, from the transform's own centre.
+        rate: the chance with which an example's row is offered at all, each by itself; 1 for all rows.
+        honest: from the size of a round's roster, how many clients' noise the guarantee counts on; only with noise
+            that the clients add together.
+        shrink: pull the released mean toward the centre by what is known of the noise.
+    """
+
+    kind: UploadKind
+    unit: Unit
+    trust: Trust
+    transform: Transform
+    clip: float
+    multiplier: float
+    bits: int = 24
+    count_weight: float = 0.25
+    most_units: int = 1024
+    relative: bool = False
+    rate: float = 1.0
+    honest: Callable[[int], int] = lambda roster: roster
+    shrink: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.clip) and self.clip > 0):
+            raise UserError(f"the clip of {self.kind} uploads is {self.clip}", "use a finite number above 0")
+        if not (math.isfinite(self.multiplier) and self.multiplier > 0):
+            raise UserError(
+                f"the noise of {self.kind} uploads is {self.multiplier}", "no budget is that large"
+            )
+
+    def lattice(self, roster: int) -> Lattice:
+        """The whole numbers of a round that asks ``roster`` clients."""
+        shares = {Trust.CENTRAL: 0, Trust.LOCAL: 1}.get(self.trust, self.honest(roster))
+        if shares == 0 and self.trust is Trust.DISTRIBUTED:
+            raise UserError(
+                f"of {roster} clients privacy.dropout and privacy.colluders leave none whose noise is certain",
+                "lower one of them, or ask more clients",
+            )
+        return lattice(
+            rank=self.transform.rank,
+            clip=self.clip,
+            counted=self.unit is Unit.EXAMPLE,
+            count_weight=self.count_weight,
+            most_units=self.most_units if self.unit is Unit.EXAMPLE else 1,
+            multiplier=self.multiplier,
+            shares=shares,
+            bits=self.bits,
+        )
+
+    def travels(self, layout: Layout) -> Layout:
+        """One row of whole numbers."""
+        self._check(layout)
+        return Layout.of({ARRAY: (self.transform.rank + (self.unit is Unit.EXAMPLE),)})
+
+    def give(
+        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Upload:
+        """The client's bounded sum with its share of the noise; of weight 1, whatever the client holds.
+
+        A row that holds a number that is not finite counts as zero.
+
+        Raises:
+            UserError: examples are to be hidden, and what is offered does not say what each of them did.
+        """
+        terms = self.lattice(roster)
+        found = contribution(self._rows(contributed), self._transform(centre), terms)
+        total = found.total
+        if terms.share:
+            total = total + discrete_gaussian(terms.share, len(total), entropy)
+        # Beyond the levels lies what `Lattice.beyond` bounds; a number there could not be carried.
+        total = np.clip(total, -terms.levels, terms.levels)
+        return Upload({ARRAY: total.astype(np.float32)}, 1, contributed.round, self.kind)
+
+    def take(
+        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Aggregate:
+        """The mean of units, noised; where the server adds the noise, this is where."""
+        terms, clients = self.lattice(roster), len(aggregate.contributors)
+        # A mean of float32 numbers over equal weights; the sum under it is whole.
+        total = np.rint(aggregate.means[ARRAY].astype(np.float64) * clients)
+        total = self.noised(total, roster, entropy)
+        units = float(max(total[-1] / terms.unit, 1.0)) if terms.counted else float(clients)
+        step = terms.clip / terms.steps / units
+        values = total[: terms.rank] * step
+        if self.shrink:
+            blocks = self.transform.blocks if self.transform.basis is None else None
+            values = shrunk(values, self.deviation(terms, clients) * step, blocks)
+        means = layout.unflatten(self._transform(centre).back(values))
+        return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round)
+
+    def mechanism(self, roster: int) -> Mechanism:
+        """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""
+        terms = self.lattice(roster)
+        all_rows: DiscreteGaussian | DistributedDiscreteGaussian
+        if self.trust is Trust.DISTRIBUTED:
+            missing = terms.beyond * roster
+            all_rows = DistributedDiscreteGaussian(
+                terms.sensitivity, None, terms.share, self.honest(roster), terms.width, delta=missing
+            )
+        else:
+            all_rows = DiscreteGaussian(terms.sensitivity, terms.noise, terms.width, delta=terms.beyond)
+        if self.rate == 1:
+            return all_rows
+        # What a sample needs of the noise is its divergence at every order, which `rho` bounds for both.
+        return SampledDiscreteGaussian(1 / math.sqrt(2 * all_rows.rho), self.rate, 1, delta=all_rows.delta)
+
+    def events(
+        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
+    ) -> list[Event]:
+        """One release by all who sent something; where each adds noise for itself, one by each."""
+        mechanism = self.mechanism(roster)
+        groups = [(client,) for client in sent] if self.trust is Trust.LOCAL else [sent]
+        return [charge(released, number, group, self.kind, self.unit, mechanism) for group in groups if group]
+
+    def noised(
+        self, total: npt.NDArray[np.float64], roster: int, entropy: Entropy
+    ) -> npt.NDArray[np.float64]:
+        """A sum as others than the server may see it, in whole steps."""
+        if self.trust is not Trust.CENTRAL:
+            return total
+        return total + discrete_gaussian(self.lattice(roster).noise, len(total), entropy)
+
+    def deviation(self, terms: Lattice, clients: int) -> float:
+        """Standard deviation of the noise in a sum over this many clients, in steps."""
+        return terms.share * math.sqrt(clients) if terms.share else terms.noise
+
+    def _rows(self, contributed: Contributed) -> Iterable[npt.NDArray[np.floating]]:
+        if self.unit is Unit.CLIENT:
+            upload = contributed.mean() if isinstance(contributed, Records) else contributed
+            return [upload.layout.flatten(upload.arrays)[None]]
+        if not isinstance(contributed, Records):
+            raise UserError(
+                f"privacy.unit is 'example', and an upload of kind {self.kind} does not say what each example did",
+                "use a method that does, or privacy.unit client",
+            )
+        return contributed.batches
+
+    def _transform(self, centre: Float32Array | None) -> Transform:
+        return self.transform.around(centre) if self.relative and centre is not None else self.transform
+
+    def _check(self, layout: Layout) -> None:
+        if layout.size != self.transform.size:
+            raise UserError(
+                f"the public coordinates are for {self.transform.size} numbers, and an upload of kind {self.kind} "
+                f"has {layout.size}",
+                "make them for the same model and method",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Beforehand:
+    """Private already when it is offered, since the client's own computation noised it; sent as it is.
+
+    Attributes:
+        kind: what the numbers are.
+        unit: whose presence that computation hides.
+        mechanism: of one round.
+    """
+
+    kind: UploadKind
+    unit: Unit
+    mechanism: Mechanism
+
+    def travels(self, layout: Layout) -> Layout:
+        """The same."""
+        return layout
+
+    def give(
+        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Upload:
+        """The upload."""
+        if isinstance(contributed, Records):
+            raise UserError(
+                f"uploads of kind {self.kind} come row by row, so nothing hides a row", "bound them"
+            )
+        return contributed
+
+    def take(
+        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
+    ) -> Aggregate:
+        """The same."""
+        return aggregate
+
+    def events(
+        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
+    ) -> list[Event]:
+        """One release by each client that sent something."""
+        return [charge(released, number, (client,), self.kind, self.unit, self.mechanism) for client in sent]
+
+
+def charge(
+    released: str, number: int, by: tuple[int, ...], kind: UploadKind, unit: Unit, mechanism: Mechanism
+) -> Event:
+    """The ledger's entry of one release, under *add or remove*."""
+    return event_of(
+        mechanism,
+        released=released,
+        round_number=number,
+        by=by,
+        unit=unit,
+        neighbouring=Neighbouring.ADD_OR_REMOVE,
+        kind=kind,
+    )

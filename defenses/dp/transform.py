@@ -1,0 +1,104 @@
+"""The public change of coordinates in which contributions are clipped: centre, scale, and a subspace.
+
+Noise has the same size in every direction, so what is clipped should be round: activations are centred on the mean
+of public ones, each block is divided by its public size, and directions that public activations do not use are
+dropped. Invariant: nothing here is computed from private data; whoever gets a `Transform` may publish it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from defenses.errors import UserError
+from defenses.upload import Float32Array
+
+Float64Array = npt.NDArray[np.float64]
+
+_ORTHONORMAL = 1e-4
+"""How far a float32 basis may be from orthonormal."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Transform:
+    """x becomes ``basis @ ((x - centre) / scale)``.
+
+    Attributes:
+        centre: ``[size]``.
+        scale: ``[size]``, above 0.
+        basis: ``[rank, size]`` with orthonormal rows; None keeps all directions.
+        blocks: ``[size]`` whole numbers; coordinates of one block are shrunk together, where there is no basis.
+    """
+
+    centre: Float32Array
+    scale: Float32Array
+    basis: Float32Array | None = None
+    blocks: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("centre", "scale"):
+            array = np.array(getattr(self, name), dtype=np.float32)
+            if array.ndim != 1 or not np.isfinite(array).all():
+                raise UserError(f"transform.{name} is not one row of finite numbers", "look for an overflow")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.scale.shape != self.centre.shape or not (self.scale > 0).all():
+            raise UserError("transform.scale is not one number above 0 for each of the centre's", "check it")
+        if self.basis is None:
+            return
+        basis = np.array(self.basis, dtype=np.float32)
+        if basis.ndim != 2 or basis.shape[1] != self.size or not 1 <= len(basis) <= self.size:
+            raise UserError(
+                f"transform.basis has shape {basis.shape}", f"use up to {self.size} rows of {self.size}"
+            )
+        wide = basis.astype(np.float64)
+        if not np.abs(wide @ wide.T - np.eye(len(basis))).max() <= _ORTHONORMAL:
+            raise UserError("transform.basis has rows that are not orthonormal", "orthonormalise them first")
+        basis.flags.writeable = False
+        object.__setattr__(self, "basis", basis)
+
+    @classmethod
+    def identity(cls, size: int) -> Transform:
+        """Changes nothing."""
+        return cls(np.zeros(size, dtype=np.float32), np.ones(size, dtype=np.float32))
+
+    @property
+    def size(self) -> int:
+        """Numbers that go in."""
+        return len(self.centre)
+
+    @property
+    def rank(self) -> int:
+        """Numbers that come out."""
+        return self.size if self.basis is None else len(self.basis)
+
+    def around(self, centre: Float32Array) -> Transform:
+        """The same around another public centre, such as what the server has broadcast."""
+        return Transform(centre, self.scale, self.basis, self.blocks)
+
+    def forward(self, rows: npt.NDArray[np.floating]) -> Float64Array:
+        """Rows ``[n, size]`` in the coordinates of the clip, ``[n, rank]``; what is not finite stays so."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            moved = (np.asarray(rows, dtype=np.float64) - self.centre) / self.scale
+            return moved if self.basis is None else moved @ self.basis.astype(np.float64).T
+
+    def back(self, values: Float64Array) -> Float32Array:
+        """The numbers ``[size]`` for coordinates ``[rank]``; in directions that were dropped, the centre."""
+        moved = values if self.basis is None else values @ self.basis.astype(np.float64)
+        return (moved * self.scale + self.centre).astype(np.float32)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digest of every number, by which two ends know that they use the same one."""
+        found = hashlib.sha256(b"ifedpriv transform 1")
+        for array in (self.centre, self.scale, self.basis):
+            found.update(
+                b"|none" if array is None else f"|{array.shape}".encode() + array.astype("<f4").tobytes()
+            )
+        return found.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Transform({self.size} to {self.rank})"

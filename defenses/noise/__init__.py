@@ -1,0 +1,1 @@
+"""Noise and rounding on whole numbers, drawn exactly: what mechanisms are made of."""

@@ -1,0 +1,133 @@
+"""What a configuration may say about differential privacy: frozen models, unknown keys forbidden.
+
+Invariant: whatever decides how much noise there is stands here or in the run's public facts, before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PublicSpec(_Spec):
+    """Texts that are nobody's secret, from which centre, scales and subspace are made.
+
+    Attributes:
+        path: JSON Lines of texts that no client holds, with or without labels; left out, the generator of the embedded
+            tasks writes some, with labels drawn at random.
+        texts: how many are used.
+        seed: of the generator and of random labels.
+    """
+
+    path: str | None = None
+    texts: int = Field(512, ge=16)
+    seed: int = Field(0, ge=0)
+
+
+class VectorPrivacy(_Spec):
+    """The context vector's release.
+
+    Attributes:
+        share: of the budget, in proportion to the other shares; budgets are squared signal-to-noise ratios here, since
+            those are what adds up.
+        clip: norm of one unit's row, as a multiple of the norm of a typical public one.
+        centre: measure rows from the public mean; without it most of the clip is spent on what everybody shares.
+        scale: divide each block (layer, branch) by its public size, so that none dominates the clip.
+        rank: keep only as many directions, those in which public rows vary most; 0 keeps all.
+        count_weight: what one example counts, as a share of the clip; only where examples are hidden.
+        shrink: pull the noised mean toward the centre (James-Stein), which costs no privacy.
+    """
+
+    share: float = Field(0.7, gt=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    centre: bool = True
+    scale: bool = True
+    rank: int = Field(0, ge=0)
+    count_weight: float = Field(0.25, gt=0, le=4)
+    shrink: bool = True
+
+
+class CoefficientPrivacy(_Spec):
+    """The coefficients' releases, all rounds together.
+
+    Attributes:
+        share: of the budget.
+        clip: where clients are hidden, norm of a client's change to the broadcast in one round; where examples are,
+            norm of one example's gradient.
+        steps: only where examples are hidden. ``shared``: a round is one step on the noised sum of all clients'
+            gradients, taken by the server. ``local``: each client takes the method's steps by itself (DP-SGD), with
+            noise for itself alone, which costs about the root of the number of clients in noise.
+        rate: chance with which an example takes part in a step; only where examples are hidden.
+    """
+
+    share: float = Field(0.2, gt=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    steps: Literal["shared", "local"] = "shared"
+    rate: float = Field(0.1, gt=0, le=1)
+
+
+class ScorePrivacy(_Spec):
+    """The guard's held-out scores.
+
+    Attributes:
+        share: of the budget.
+    """
+
+    share: float = Field(0.1, gt=0, le=1)
+
+
+class PrivacySpec(_Spec):
+    """Differential privacy for the whole run.
+
+    Attributes:
+        unit: whose presence is hidden: one ``example``, or one ``client`` with everything it holds.
+        trust: who adds the noise. ``central``: the server, which reads what it adds it to. ``distributed``: the
+            clients together, inside a sum that nobody can open; needs a defense that hides single uploads. ``local``:
+            each client alone, enough for itself.
+        epsilon: the budget of the whole run.
+        delta: its failure probability; below one over the number of units.
+        bits: a number that travels has 2^(bits-1) - 1 steps on either side of 0.
+        max_examples: examples of one client for which there is room; what more would add is cut, which costs accuracy
+            and never privacy.
+        dropout: share of a round's clients that may be missing without the guarantee suffering; distributed noise is
+            larger for it.
+        colluders: share of a round's clients that may tell what noise they added; likewise.
+        vector: the context vector.
+        coefficients: the coefficients.
+        scores: the guard's scores.
+        public: public texts.
+    """
+
+    unit: Literal["example", "client"] = "example"
+    trust: Literal["central", "distributed", "local"] = "central"
+    epsilon: float = Field(gt=0, le=1000)
+    delta: float = Field(1e-5, gt=0, lt=1)
+    bits: int = Field(24, ge=8, le=24)
+    max_examples: int = Field(1024, ge=1, le=2**16)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    colluders: float = Field(0.0, ge=0, lt=1)
+    vector: VectorPrivacy = VectorPrivacy()
+    coefficients: CoefficientPrivacy = CoefficientPrivacy()
+    scores: ScorePrivacy = ScorePrivacy()
+    public: PublicSpec = PublicSpec()
+
+    def least(self, roster: int) -> int:
+        """The fewest of a round's clients whose sum has the noise that is promised."""
+        return max(1, roster - math.floor(self.dropout * roster)) if self.trust == "distributed" else 1
+
+    def honest(self, roster: int) -> int:
+        """Clients whose noise is in every such sum and known to nobody else; 0 if none is certain to be."""
+        return max(0, self.least(roster) - math.floor(self.colluders * roster))
+
+    @model_validator(mode="after")
+    def _noise_of_many_is_for_distributed(self) -> PrivacySpec:
+        for name in ("dropout", "colluders"):
+            if getattr(self, name) and self.trust != "distributed":
+                raise ValueError(f"{name} counts with trust distributed alone; leave it out")
+        return self

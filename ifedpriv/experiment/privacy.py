@@ -1,0 +1,185 @@
+"""From a configuration's privacy section to bounded releases: how each kind is clipped, and with how much noise.
+
+Invariant: everything here is decided before a private text is read; the only data that are looked at are public.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from defenses.accounting.mechanism import Mechanism
+from defenses.accounting.plan import Plan, Planned
+from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.dp.release import Beforehand, Bounded, Release
+from defenses.dp.transform import Transform
+from defenses.ledger import PublicDeclaration
+from defenses.privacy_specs import PrivacySpec
+from defenses.units import Neighbouring, Trust, Unit
+from defenses.upload import UploadKind
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import RunConfig
+from ifedpriv.data.public import public_examples
+from ifedpriv.data.task import Task
+from ifedpriv.icl.private_calibrate import PrivateSteps
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.public import public_transform
+from ifedpriv.methods.fed_lora import FedLora
+from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.method import Client
+from ifedpriv.methods.specs import IfedIclSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Privacy:
+    """How one run is made private.
+
+    Attributes:
+        releases: the way of each kind of upload.
+        steps: how clients calibrate where each example is hidden; None where they do as usual.
+        epsilon: what all releases come to.
+        declarations: what the accounting takes as public.
+    """
+
+    releases: dict[UploadKind, Release]
+    steps: PrivateSteps | None
+    epsilon: float
+    declarations: tuple[PublicDeclaration, ...]
+
+
+def plan_privacy(
+    config: RunConfig,
+    spec: PrivacySpec,
+    backbone: Backbone,
+    task: Task,
+    method: IfedIcl | FedLora,
+    *,
+    clients: Sequence[Client],
+    root: Path | None,
+) -> Privacy:
+    """Clips from public texts, and noise from the budget.
+
+    Args:
+        config: the run's.
+        spec: its privacy section.
+        backbone: the frozen model.
+        task: the task's wording.
+        method: what will be uploaded, and how often.
+        clients: everybody; only how many they are, and how much they hold, is looked at.
+        root: where relative data paths start.
+    """
+    kinds = Counter(method.asks(number)[0] for number in range(method.rounds))
+    bounded = {
+        kind: _bounded(kind, spec, config, backbone, task, method, root)
+        for kind in kinds
+        if config.defense.bounds(kind)
+    }
+
+    def mechanism(kind: UploadKind, multiplier: float) -> Mechanism:
+        if kind in bounded:
+            asked = len(clients) if kind is UploadKind.VECTOR else config.cohort.size(len(clients))
+            return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
+        assert isinstance(config.method, IfedIclSpec)
+        steps = config.method.calibration.steps
+        return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
+
+    # Shares are of what is released: without a guard, say, the others have its part.
+    whole = math.fsum(_share(spec, kind) for kind in kinds)
+    wanted = tuple(
+        Planned(mechanism(kind, 1.0), times, _share(spec, kind) / whole, fixed=False)
+        for kind, times in kinds.items()
+    )
+    plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, _units(spec, clients))
+    found, _ = plan.calibrated(spec.epsilon)
+    multipliers = {
+        kind: entry.mechanism.spread / entry.mechanism.moved
+        for kind, entry in zip(kinds, found.releases, strict=True)
+    }
+    # The lattice is finer where the noise is smaller, so the bound is taken anew from what will run.
+    used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
+    bound = replace(plan, releases=used).bound()
+    assert bound.epsilon <= spec.epsilon * (1 + 1e-6), "the noise does not keep the budget"
+    releases: dict[UploadKind, Release] = {}
+    c = spec.coefficients
+    steps = PrivateSteps(c.rate) if spec.unit == "example" else None
+    for kind, multiplier in multipliers.items():
+        if kind in bounded:
+            releases[kind] = replace(bounded[kind], multiplier=multiplier)
+        else:
+            releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            steps = PrivateSteps(c.rate, c.clip, multiplier)
+    return Privacy(releases, steps, bound.epsilon, _declarations(spec))
+
+
+def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
+    """How many units there are in the simulation; delta may not allow to publish one of them whole."""
+    if spec.unit == "client":
+        return len(clients)
+    return sum(len(client.train) + len(client.validation) for client in clients)
+
+
+def _share(spec: PrivacySpec, kind: UploadKind) -> float:
+    if kind is UploadKind.VECTOR:
+        return spec.vector.share
+    return spec.scores.share if kind is UploadKind.SCORES else spec.coefficients.share
+
+
+def _bounded(
+    kind: UploadKind,
+    spec: PrivacySpec,
+    config: RunConfig,
+    backbone: Backbone,
+    task: Task,
+    method: IfedIcl | FedLora,
+    root: Path | None,
+) -> Bounded:
+    size = next(layout.size for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    count_weight = spec.vector.count_weight
+    if kind is UploadKind.VECTOR:
+        assert isinstance(config.method, IfedIclSpec)
+        public = public_examples(task, spec.public, root, embedded=config.data.source == "embedded")
+        transform, clip = public_transform(
+            backbone, task, public, Position(config.method.position), spec.vector
+        )
+    elif kind is UploadKind.SCORES:
+        # Right or wrong, with the injection and without: two numbers from 0 to 1.
+        transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
+    else:
+        transform, clip = Transform.identity(size), spec.coefficients.clip
+    gradients = spec.unit == "example" and kind is UploadKind.COEFFICIENTS
+    return Bounded(
+        kind,
+        Unit(spec.unit),
+        Trust(spec.trust),
+        transform,
+        clip,
+        multiplier=1.0,
+        bits=spec.bits,
+        count_weight=count_weight,
+        most_units=spec.max_examples,
+        relative=kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS) and not gradients,
+        rate=spec.coefficients.rate if gradients else 1.0,
+        honest=spec.honest,
+        shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
+    )
+
+
+def _declarations(spec: PrivacySpec) -> tuple[PublicDeclaration, ...]:
+    fixed = "fixed in the configuration"
+    found = [
+        PublicDeclaration("every clip, noise, rate of sampling and share of the budget", fixed),
+        PublicDeclaration(
+            "centre, scales and directions in which activations are clipped", "made from public texts alone"
+        ),
+        PublicDeclaration("which clients take part, and which fail", "seen by everybody, whatever they hold"),
+    ]
+    if spec.unit == "example":
+        found.append(
+            PublicDeclaration(
+                "that each client holds examples, and that some are held out", "agreed on beforehand"
+            )
+        )
+    return tuple(found)

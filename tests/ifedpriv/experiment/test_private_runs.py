@@ -1,0 +1,198 @@
+"""Whole private runs of the program: a bound that holds for every frame, the same numbers twice, and refusals."""
+
+import json
+
+import pytest
+from killed_run import kill_run
+from program import called
+from runs import found
+from tiny import examples, tiny_config, write_config
+
+from defenses.accounting.spent import Bound, ledger_bound
+from defenses.dp.release import ARRAY
+from defenses.ledger import NO_MECHANISM, Ledger
+from defenses.units import Neighbouring, Unit
+from defenses.view import Direction, ServerView
+from ifedpriv.experiment.rundir import RunDirectory
+
+DELTA = 1e-3
+WAYS = {
+    "central": {"kind": "none", "privacy": {"trust": "central"}},
+    "local steps": {"kind": "none", "privacy": {"trust": "local", "coefficients": {"steps": "local"}}},
+    "distributed": {"kind": "masked", "privacy": {"trust": "distributed"}},
+    "encrypted": {"kind": "bfv", "privacy": {"trust": "distributed", "bits": 22}},
+    "clients": {"kind": "none", "privacy": {"trust": "central", "unit": "client"}},
+    "clients, distributed": {"kind": "masked", "privacy": {"trust": "distributed", "unit": "client"}},
+    "adapters of clients": {
+        "kind": "none",
+        "privacy": {"trust": "local", "unit": "client", "coefficients": {"clip": 0.5}},
+        "method": {"kind": "fed_lora", "rounds": 2, "rank": 2, "aggregation": "uniform"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    config = {**tiny_config(folder), "partition": {"kind": "iid", "clients": 5}, "seed": 3}
+    config["data"]["path"] = str(folder / "data")
+    write_config(folder / "config.yaml", config)
+    lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
+    (folder / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def sets(world, defense, **more):
+    """The command line's changes for a defense."""
+    privacy = {
+        "epsilon": 4.0,
+        "delta": DELTA,
+        "max_examples": 16,
+        "public": {"path": str(world / "public.jsonl"), "texts": 32},
+        **defense["privacy"],
+    }
+    unit = privacy.get("unit", "example")
+    method = defense.get("method")
+    changes = {
+        "defense": {"kind": defense["kind"], "privacy": privacy},
+        **(
+            {"method": method}
+            if method
+            else {"method.aggregation": "count" if unit == "example" else "uniform"}
+        ),
+        **more,
+    }
+    return [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+
+
+def run(world, out, defense, **more):
+    done = called("run", world / "config.yaml", *sets(world, defense, **more), "--out", out)
+    assert done.code == 0, done
+    return done, json.loads((out / "report.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=list(WAYS))
+def finished(request, world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "private"
+    return (*run(world, out, WAYS[request.param]), out, WAYS[request.param])
+
+
+def ledger_of(out):
+    return Ledger.from_json(RunDirectory(out).load_checkpoint()[1]["ledger"])
+
+
+def test_the_bound_is_what_the_accounting_makes_of_the_ledger(finished):
+    done, report, out, defense = finished
+    unit = Unit(defense["privacy"].get("unit", "example"))
+    bound = ledger_bound(ledger_of(out), DELTA, unit, Neighbouring.ADD_OR_REMOVE)
+    assert isinstance(bound, Bound)
+    statement = report["privacy"]["statement"]
+    assert statement["epsilon"] == pytest.approx(bound.epsilon)
+    assert 3.5 < statement["epsilon"] <= 4.0
+    assert (statement["delta"], statement["unit"]) == (DELTA, unit)
+    assert statement["trust"] == defense["privacy"]["trust"]
+    said = " ".join(done.out.split())
+    assert "differentially private for one" in said
+    assert "There is no privacy bound" not in said
+    # Drawn from a seed, and said before anything else.
+    assert statement["simulation"]
+
+
+def test_every_upload_is_explained_by_an_event_or_a_public_declaration(finished):
+    """Whatever a client sends belongs to a release in the ledger, with a mechanism, that charges that client."""
+    _, _, out, _ = finished
+    charged = {}
+    for event in ledger_of(out).events:
+        assert event.mechanism != NO_MECHANISM
+        charged.setdefault(event.round, set()).update(event.by)
+    senders = {}
+    for frame in ServerView.open(out / "view").frames():
+        if frame.direction is Direction.UP:
+            senders.setdefault(frame.round, set()).add(frame.sender)
+    assert {round_: who - {4294967294} for round_, who in senders.items()} == charged
+
+
+def test_uploads_are_whole_numbers_of_weight_one(finished):
+    _, _, out, defense = finished
+    if defense["kind"] != "none":
+        pytest.skip("a recording of sums has no single upload")
+    for frame in ServerView.open(out / "view").uploads():
+        assert frame.upload.weight == 1
+        if set(frame.upload.arrays) == {ARRAY}:
+            assert (frame.upload.arrays[ARRAY] % 1 == 0).all()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_other_noise(world, tmp_path):
+    way = WAYS["central"]
+    run(world, tmp_path / "one", way)
+    run(world, tmp_path / "two", way)
+    run(world, tmp_path / "other", way, seed=4)
+    one, two, other = (found(tmp_path / name) for name in ("one", "two", "other"))
+    assert one == two
+    assert one["artifacts"] != other["artifacts"]
+
+
+@pytest.mark.parametrize("way", ["central", "local steps"])
+def test_a_killed_private_run_ends_as_if_it_had_not_been(world, tmp_path, way):
+    """With a seed; with the system's source the noise would be another, and the round released once."""
+    run(world, tmp_path / "whole", WAYS[way])
+    arguments = ("run", world / "config.yaml", *sets(world, WAYS[way]), "--out", tmp_path / "run")
+    kill_run(9, *arguments)
+    done = called("run", "--resume", tmp_path / "run")
+    assert done.code == 0, done
+    assert found(tmp_path / "run") == found(tmp_path / "whole")
+
+
+REFUSED = {
+    "no hidden sum": (
+        {"kind": "none", "privacy": {"trust": "distributed"}},
+        {},
+        "defense.privacy.trust is 'distributed' and defense.kind is 'none'",
+    ),
+    "epsilon of zero": ({"kind": "none", "privacy": {"epsilon": 0}}, {}, "defense.privacy.epsilon is 0"),
+    "delta of one": ({"kind": "none", "privacy": {"delta": 1}}, {}, "defense.privacy.delta is 1"),
+    "large delta": ({"kind": "none", "privacy": {"delta": 0.3}}, {}, "delta is 0.3, above 1/"),
+    "uniform": (
+        {"kind": "none", "privacy": {}},
+        {"method.aggregation": "uniform"},
+        "the bound holds for sums over examples, so use count",
+    ),
+    "clip of zero": (
+        {"kind": "none", "privacy": {"vector": {"clip": 0}}},
+        {},
+        "defense.privacy.vector.clip is 0",
+    ),
+    "dropout without shares": (
+        {"kind": "none", "privacy": {"dropout": 0.2}},
+        {},
+        "dropout counts with trust distributed alone",
+    ),
+    "no public texts": (
+        {"kind": "none", "privacy": {"public": {}}},
+        {},
+        "defense.privacy.public.path is not set",
+    ),
+    "too few public texts": (
+        {"kind": "none", "privacy": {"public": {"path": "public.jsonl", "texts": 50}}},
+        {"data_root": None},
+        "has 40",
+    ),
+    "rank": ({"kind": "none", "privacy": {"vector": {"rank": 60}}}, {}, "defense.privacy.vector.rank is 60"),
+    "bits": ({"kind": "none", "privacy": {"bits": 8}}, {}, "privacy.bits is 8, which leaves"),
+    "misspelt": ({"kind": "none", "privacy": {"epsilom": 1}}, {}, "epsilom is not a field"),
+    "adapters": (
+        {"kind": "none", "privacy": {}},
+        {"method": {"kind": "fed_lora"}},
+        "does not bound what one example does",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_private_is_refused_in_one_sentence(world, tmp_path, case):
+    defense, more, said = REFUSED[case]
+    if more.get("data_root", 0) is None:
+        more = {"data_root": str(world)}
+    done = called("run", world / "config.yaml", *sets(world, defense, **more), "--out", tmp_path / "no")
+    assert said in done.refusal()
+    assert not (tmp_path / "no").exists()
