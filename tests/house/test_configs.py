@@ -30,6 +30,10 @@ SMALL = (
 )
 
 
+LARGER = {"groups": ("partition.clients=9",), "private": ("data.train=610",)}
+"""Where the smallest size is not allowed: three clients a group; delta below one over the examples is met by any."""
+
+
 def by_name(path):
     return path.stem
 
@@ -48,6 +52,8 @@ def test_the_files_are_where_this_test_looks():
         "dropouts",
         "masked",
         "encrypted",
+        "groups",
+        "private",
     }
 
 
@@ -90,7 +96,7 @@ def test_paper_configs_find_their_files_and_fit_the_embedded_tokenizer(path, bac
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=by_name)
 def test_embedded_configs_run_to_their_report(path, backbone, tmp_path):
-    config = load_config(path, SMALL)
+    config = load_config(path, (*SMALL, *LARGER.get(path.stem, ())))
     setup = prepare(config, backbone=backbone)
     report = build_report(execute(setup, RunDirectory.create(tmp_path / "run", config)))
     assert [row.key for row in report.rows] == [
