@@ -8,8 +8,8 @@ source's bytes are independent and uniform: the statistical distance to be charg
 mean below 2^14 comes from a table (`defenses.noise.inversion`), a larger one from blocks (`defenses.noise.blocks`). The
 one place that floats touch is `near` below, with its error proved, and it never decides a draw.
 
-The first draw for a variance makes its table, which takes some 10 ms for a small and 100 ms for a large one; the last
-tables are kept.
+The first draw for a variance makes its table, which takes some 10 ms, and a quarter of a second from a variance of
+2^15 on; the last tables are kept.
 
 Invariant: no draw depends on a rounding.
 """
