@@ -87,11 +87,21 @@ def head_and_rest(word):
     return (word >> 48).to_bytes(2, "little") + words((word & (2**48 - 1)) << 16)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.3, 9.7])
-def test_ties_are_settled_by_further_digits(sigma):
-    table = bells._blocks(sigma)._table
-    for place in range(1, len(table._floors) - 1):
-        floor = int(table._floors[place])
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(bells._blocks(0.5)._table, id="bell-0.5"),
+        pytest.param(bells._blocks(300.1)._table, id="bell-300.1"),
+        pytest.param(skellams._poisson(4.5), id="poisson-4.5"),
+        pytest.param(skellams._poisson(40_000.5)._table, id="poisson-40000.5"),
+    ],
+)
+def test_ties_are_settled_by_further_digits(table):
+    floors, counts = np.unique(table._floors, return_counts=True)
+    # Where outcomes share a floor, one digit more does not tell which.
+    alone = floors[counts == 1][1:-1]
+    for floor in alone[np.unique(np.linspace(0, len(alone) - 1, 4).astype(int))].tolist():
+        place = int(np.searchsorted(table._floors, floor))
         for digits, outcome in (((floor, 0), place), ((floor, 2**64 - 1), place + 1)):
             entropy = Scripted(head_and_rest(digits[0]) + words(digits[1]), InsecureSeeded(1))
             assert table.draw(1, entropy).tolist() == [table.first - 1 + outcome]
