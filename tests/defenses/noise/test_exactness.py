@@ -156,7 +156,7 @@ def test_sure_digits_are_below_every_chance_of_the_block(blocks):
     sure = blocks._sure[rows - blocks._table.first + 1].astype(int)
     for at in range(len(rows)):
         low, _ = blocks._law.ratio(int(offsets[at]), int(peaks[at]), 64)
-        assert sure[at] << 48 <= low
+        assert int(sure[at]) << 48 <= low
     assert (sure > 0.8 * 2**16).mean() > 0.95
     assert blocks._sure[0] == blocks._sure[-1] == 0
 
@@ -179,6 +179,36 @@ def test_the_decision_turns_exactly_at_the_chance(blocks):
         for step, kept in ((-1, True), (1, False)):
             entropy = Scripted(words(following + step), InsecureSeeded(0))
             assert blocks._settle(offset, peak, exact, entropy) is kept
+
+
+@pytest.mark.parametrize("blocks", list(wide()))
+def test_proposals_are_kept_up_to_the_chance_and_no_further(blocks):
+    """Whole proposals, from scripted digits on both sides of every threshold that the first 16 and all 64 have."""
+    table, width = blocks._table, blocks._width
+    random = np.random.default_rng(3)
+    heads = np.flatnonzero(table._guide > 0)
+    for head in random.choice(heads, 40).tolist():
+        block = table.first - 1 + int(table._guide[head])
+        inside = int(random.choice([0, width - 1, random.integers(width)]))
+        peak = peak_of(block, width)
+        low, high = blocks._law.ratio(block * width + inside, peak, 64)
+        sure = int(blocks._sure[block - table.first + 1])
+        for digits in {
+            low - 9,
+            high + 9,
+            low - 2**37,
+            high + 2**37,
+            (sure << 48) - 1,
+            sure << 48,
+            (sure + 40) << 48,
+        }:
+            if not 0 <= digits < 2**64:
+                continue
+            script = head.to_bytes(2, "little") + inside.to_bytes(blocks._offset.itemsize, "little")
+            entropy = Scripted(script + head_and_rest(digits), InsecureSeeded(0))
+            offsets, kept = blocks._propose(1, entropy)
+            assert offsets.tolist() == [block * width + inside]
+            assert kept.tolist() == [digits < low]
 
 
 def test_proposals_beyond_the_table_take_the_exact_way():
