@@ -59,7 +59,9 @@ def test_tables_are_exact(table, width, log_weight, shift, deviation):
             so_far += weight
             floors[block + shift] = min(int(mpmath.floor(so_far / total * 2**64)), 2**64 - 1)
     found = table._floors.tolist()
-    assert found == [floors.get(table.first - 1 + place, 0) for place in range(len(found))]
+    # A few, since pytest takes minutes to compare long lists that differ.
+    wrong = [p for p, floor in enumerate(found) if floor != floors.get(table.first - 1 + p, 0)]
+    assert wrong[:5] == []
     assert found[0] == 0 and found[-1] == 2**64 - 1
     if width > 1:
         furthest = max(-table.first, table.first + len(found))
