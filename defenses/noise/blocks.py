@@ -11,7 +11,7 @@ decision to keep is exact:
    from the table's enclosures: every x of the block has a larger p than the next block's peak. That is nearly always.
 2. Else 64 digits are compared with a float of p(x)/p(peak), whose error is proved to be below 2^-30 by the law, and
    decide only if they differ from it by more than 2^-29.
-3. Else, about once in 2^35 draws, the digits are compared with enclosures in whole numbers, drawing more as needed.
+3. Else, about once in 2^34 draws, the digits are compared with enclosures in whole numbers, drawing more as needed.
 
 So floats never decide; they only tell which digits need no exact comparison. The proofs of the 2^-30 count roundings
 of +, -, * and / as IEEE 754 defines them and use no library function. Step 2 is skipped for blocks beyond the table,

@@ -1,7 +1,7 @@
 """The discrete Gaussian: noise whose privacy is a theorem about whole numbers, drawn exactly.
 
 N_Z(0, sigma^2) gives each whole number x a probability in proportion to exp(-x^2 / (2 sigma^2)) (Canonne, Kamath and
-Steinke 2020, definition 1). Its variance is at most sigma^2, and for sigma above 1 equal to it but for 10^-7.
+Steinke 2020, definition 1). Its variance is at most sigma^2, and from sigma = 1 on less by a 10^-6th at most.
 
 Draws have exactly this distribution, for the float ``sigma`` as the rational number it is, provided that the source's
 bytes are independent and uniform: the statistical distance to be charged to delta is 0. The argument is in

@@ -108,6 +108,18 @@ class NoiseShare:
         return share
 
     @property
+    def counted_variance(self) -> float:
+        """The variance parameter that every allowed sum holds and the adversary does not know, rounded down: what to
+        account for, and never below sigma^2 but for this rounding."""
+        one = (
+            Fraction(self.deviation) ** 2
+            if self.kind is NoiseKind.DISCRETE_GAUSSIAN
+            else Fraction(self.variance)
+        )
+        total = float(self.honest * one)
+        return total if Fraction(total) <= self.honest * one else math.nextafter(total, 0.0)
+
+    @property
     def overhead(self) -> float:
         """Standard deviation when nobody drops out, over the promised sigma: sqrt(n / (n - d - c))."""
         return math.sqrt(self.clients / self.honest)

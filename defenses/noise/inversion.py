@@ -11,7 +11,9 @@ distance is 0; it rests on the source's bits alone.
 Most draws need 16 digits only: the guide has, for each value of the first 16, the outcome if no T(k) lies within.
 
 T(k) is exact since it comes from enclosures (`defenses.noise.intervals`): both ends of C(k) must have the same floor,
-or the precision is raised. No float is used in this file.
+or the precision is raised. (A C(k) that is a whole multiple of 2^-64 would have no such enclosure. None of the laws
+here is known to have one; a table that would need more than `_MOST_BITS` is refused, not guessed.) No float is used in
+this file.
 
 How long a draw takes depends on how its digits fall: this is not constant-time code.
 
@@ -30,7 +32,7 @@ import numpy.typing as npt
 
 from defenses.entropy import Entropy
 
-_TABLE_BITS = 112
+_TABLE_BITS, _MOST_BITS = 112, 1024
 _WORD = 64
 _GUIDE = 16
 
@@ -91,6 +93,7 @@ class Inversion:
         bits = _TABLE_BITS
         while (floors := _floors(_Steps.of(weights := law.enclose(bits)))) is None:
             bits += _WORD
+            assert bits <= _MOST_BITS, "a step of the distribution function is a multiple of 2^-64"
         # Leading zeros tie with the same word, and so do trailing ones: one of each says it all.
         start = max(sum(1 for floor in floors if floor == 0) - 1, 0)
         stop = floors.index(floors[-1]) + 1

@@ -28,6 +28,7 @@ def test_the_least_honest_sum_holds_the_promise_exactly(kind, sigma, clients, dr
     one = Fraction(share.deviation) ** 2 if kind is NoiseKind.DISCRETE_GAUSSIAN else Fraction(share.variance)
     promised = Fraction(sigma) ** 2
     assert promised <= share.honest * one <= promised * (1 + Fraction(1, 2**48))
+    assert promised * (1 - Fraction(1, 2**51)) <= Fraction(share.counted_variance) <= share.honest * one
     assert share.sigma_of(share.honest) == pytest.approx(sigma, rel=1e-14)
     assert share.sigma_of(clients) == pytest.approx(sigma * share.overhead, rel=1e-14)
     assert share.overhead == pytest.approx(math.sqrt(clients / (clients - dropouts - colluders)))
