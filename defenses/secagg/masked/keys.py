@@ -33,11 +33,13 @@ class AgreementKey:
         private: 32 bytes.
     """
 
-    __slots__ = ("_key", "private", "public")
+    __slots__ = ("_agreed", "_key", "private", "public")
 
     def __init__(self, private: bytes) -> None:
         # Kept as an object, because making it from bytes costs as much as an agreement.
         self._key = X25519PrivateKey.from_private_bytes(private)
+        # Both directions of a sealed channel come from one agreement; what was agreed is forgotten with the key.
+        self._agreed: dict[bytes, bytes] = {}
         self.private = private
         self.public = self._key.public_key().public_bytes_raw()
 
@@ -52,10 +54,12 @@ class AgreementKey:
         Raises:
             ProtocolError: the public key is one of the few that give everybody the same secret.
         """
-        try:
-            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
-        except ValueError as error:
-            raise ProtocolError("a public key for key agreement is degenerate") from error
+        if public not in self._agreed:
+            try:
+                self._agreed[public] = self._key.exchange(X25519PublicKey.from_public_bytes(public))
+            except ValueError as error:
+                raise ProtocolError("a public key for key agreement is degenerate") from error
+        return self._agreed[public]
 
     def __repr__(self) -> str:
         return "AgreementKey(<private>)"
