@@ -184,14 +184,16 @@ class Grid:
         """
         whole = self._whole(weight)
         flat = np.asarray(values).reshape(-1)
-        if not np.isfinite(flat).all():
+        largest = max(float(flat.max(initial=0)), -float(flat.min(initial=0)))
+        if not math.isfinite(largest):
             raise UserError("upload holds a number that is not finite", "look for an overflow before it")
         if scale is not None:
             scale = _checked_scale(scale, len(flat))
         parts = range(0, len(flat), _CHUNK)
-        beyond = sum(
-            int(np.count_nonzero(np.abs(self._scaled(flat, scale, at)) > self.levels)) for at in parts
-        )
+        beyond = 0
+        if scale is not None or largest * (self.levels / self.clip) > self.levels:
+            for at in parts:
+                beyond += int(np.count_nonzero(np.abs(self._scaled(flat, scale, at)) > self.levels))
         if beyond and self.outside is Outside.REFUSE:
             raise UserError(
                 f"upload holds {beyond} numbers beyond grid.clip {self.clip:g}",
