@@ -11,6 +11,7 @@ Invariant: nothing but the measured session's own calls is inside its time.
 from __future__ import annotations
 
 import gc
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,11 +28,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from defenses.entropy import SecureEntropy
 from defenses.frame import SERVER
 from defenses.secagg.masked import derived, masks, policy, shamir
-from defenses.secagg.masked.channel import seal
+from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.directory import Member, enrol
 from defenses.secagg.masked.graph import Shape
-from defenses.secagg.masked.keys import AgreementKey
+from defenses.secagg.masked.keys import AgreementKey, verify
 from defenses.secagg.masked.messages import (
     SEALED_BYTES,
     Advertise,
@@ -94,9 +95,7 @@ class Puppet:
     def advert(self, terms: Terms) -> Advertise:
         """Signed as the protocol has it."""
         keys = self.channel.public, self.mask.public
-        return Advertise(
-            *keys, derived.sign_advert(terms, self.member.identity, self.member.number, *keys)
-        )
+        return Advertise(*keys, derived.sign_advert(terms, self.member.identity, self.member.number, *keys))
 
     @cached_property
     def shares(self) -> tuple[bytes, bytes]:
@@ -261,12 +260,16 @@ class Stage:
             place: tuple(sorted(terms.graph.point(place, h) for h in holders[place])[:t])
             for place in self.everybody
         }
-        from defenses.secagg.masked.keys import verify
 
         def signatures() -> None:
             for place in self.everybody:
                 for mark in marks[: 1 + (place in alive)]:
                     verify(verifier.public, mark, "x", bytes(1))
+
+        def commitments() -> None:
+            for place in self.alive:
+                for dealer in terms.graph.holders(place):
+                    hashlib.sha256(material[dealer]).digest()
 
         def additions() -> None:
             other = np.frombuffer(frame, dtype=slots.dtype)
@@ -289,8 +292,12 @@ class Stage:
                         masks.apply(total, key, masks.pair_sign(other, place))
 
         empty = np.empty_like(slots)
+        material = [bytes(100) + secret for secret in secrets]
         shamir.weights.cache_clear()
-        found = {work.__name__: spent(work)[0] for work in (signatures, additions, combinations, removals)}
+        found = {
+            work.__name__: spent(work)[0]
+            for work in (signatures, commitments, additions, combinations, removals)
+        }
         # The first client carries the whole; its weight makes up for those of all others.
         total[-1] += len(self.alive) - 1
         return found, total
@@ -314,8 +321,6 @@ class Stage:
         graph, shares = self.terms.graph, decode(session.resend()[1], len(self.puppets))[1]
         advert = decode(session.resend()[0], len(self.puppets))[1]
         assert isinstance(shares, Shares) and isinstance(advert, Advertise)
-        from defenses.secagg.masked.channel import unseal
-
         me = session.me
         opened = {}
         for other, deal in zip(graph.neighbours(me), shares.deals, strict=True):
@@ -349,9 +354,8 @@ class Stage:
         return Shares(derived.seed_commitment(self.terms, place, puppet.seed), own, tuple(commit))
 
     def _signature(self, place: int) -> bytes:
-        return derived.sign_lists(
-            self.terms, self.puppets[place].member.identity, place, self.everybody, self.alive
-        )
+        lists = derived.both_lists(self.terms, self.everybody, self.alive)
+        return derived.sign_lists(self.terms, self.puppets[place].member.identity, place, lists)
 
     def _unmask(self, place: int) -> Unmask:
         dealers = self.terms.graph.holders(place)

@@ -246,9 +246,8 @@ class MaskedClient:
         """Put a name to the lists (Bonawitz et al., figure 4, round 3)."""
         secrets = self._secrets
         self._check_list("Survivors", "alive", survivors.alive, secrets.shared)
-        signature = derived.sign_lists(
-            self.terms, self.member.identity, self.me, secrets.shared, survivors.alive
-        )
+        lists = derived.both_lists(self.terms, secrets.shared, survivors.alive)
+        signature = derived.sign_lists(self.terms, self.member.identity, self.me, lists)
         secrets.alive = survivors.alive
         return Consistency(signature)
 
@@ -261,9 +260,10 @@ class MaskedClient:
             raise self._refusal(
                 "Signatures", SERVER, "its signatures are not those of this client's neighbours"
             )
+        lists = derived.both_lists(terms, secrets.shared, secrets.alive)
         for place, signature in zip(there, message.signatures, strict=True):
             other = self._number(place)
-            if not derived.lists_hold(terms, other, secrets.shared, secrets.alive, signature):
+            if not derived.lists_hold(terms, other, lists, signature):
                 raise self._refusal(
                     "Signatures", SERVER, f"client {other} did not sign the lists that this client was shown"
                 )

@@ -62,12 +62,11 @@ class Collected:
 
     def commitment(self, dealer: int, holder: int, secret: int) -> bytes:
         """What a dealer committed to for one share."""
-        both = (
-            self.commitments[dealer][KEY_BYTES:]
-            if dealer == holder
-            else self.deals[dealer].get(holder, b"")[SEALED_BYTES:]
-        )
-        return both[secret * COMMITMENT_BYTES : (secret + 1) * COMMITMENT_BYTES]
+        kept, start = self.deals[dealer].get(holder, b""), SEALED_BYTES
+        if dealer == holder:
+            kept, start = self.commitments[dealer], KEY_BYTES
+        at = start + secret * COMMITMENT_BYTES
+        return kept[at : at + COMMITMENT_BYTES]
 
 
 def pack_server(facts: Mapping[str, Any], got: Collected) -> bytes:
