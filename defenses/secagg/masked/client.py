@@ -40,7 +40,7 @@ from defenses.secagg.masked.messages import (
 )
 from defenses.secagg.masked.phases import CLIENT_TRANSITIONS, ClientPhase
 from defenses.secagg.masked.policy import Policy, Terms
-from defenses.session import RoundInfo, refusal
+from defenses.session import RoundInfo, reading_state, refusal
 from defenses.upload import Upload, UploadKind
 
 
@@ -328,6 +328,7 @@ class MaskedClient:
         return pack_client({**facts, "binding": self.terms.binding.hex()}, self._secrets, self._frames)
 
     @classmethod
+    @reading_state
     def load(
         cls,
         data: bytes,

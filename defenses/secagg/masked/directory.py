@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from defenses.entropy import Entropy
-from defenses.errors import FrameError, ProtocolError, UserError
+from defenses.errors import FrameError, ProtocolError, UserError, reading
 from defenses.secagg.masked.keys import (
     DIGEST_BYTES,
     KEY_BYTES,
@@ -180,8 +180,13 @@ class Diary:
         return json.dumps({"highest": self.highest, "given": sorted(self.given)})
 
     @classmethod
+    @reading("diary", "take the last one that was written; a client without its diary has to enrol anew")
     def load(cls, text: str) -> Diary:
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Raises:
+            FrameError: it is no diary.
+        """
         data: dict[str, Any] = json.loads(text)
         return cls(int(data["highest"]), data["given"])
 

@@ -38,7 +38,7 @@ from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
 from defenses.secagg.masked.policy import Policy, Terms
 from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
 from defenses.secagg.masked.unmask import Broken, take_off
-from defenses.session import Aggregate, RoundInfo, refusal
+from defenses.session import Aggregate, RoundInfo, reading_state, refusal
 from defenses.upload import UploadKind
 
 
@@ -299,6 +299,7 @@ class MaskedServer:
         return pack_server(facts, self._got)
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, policy: Callable[[UploadKind], Policy], directory: Directory) -> MaskedServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, got = unpack_server(data)
