@@ -38,7 +38,7 @@ MAX_CLIENTS = 2**20
 
 _DRAW_BITS = 32
 _CHUNK = 12_288
-"""Numbers worked on at a time: they stay in the processor's cache, and no second array as long as the vector is made."""
+"""Numbers worked on at a time: they stay in the processor's cache, and no other array is as long as the vector."""
 
 
 class Outside(StrEnum):
