@@ -1,6 +1,7 @@
 """The building blocks, each against a second way to the same answer and against what it must refuse."""
 
 import hashlib
+import hmac
 import math
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ from defenses.secagg.masked import graph, masks, shamir
 from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.graph import Graph, Shape, choose
-from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, verify
+from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
 
 SECRETS = st.binary(min_size=32, max_size=32)
 
@@ -294,3 +295,13 @@ def test_tails_by_scipy():
 def test_graphs_that_cannot_be(n, rates):
     with pytest.raises(UserError):
         choose(n, *rates)
+
+
+@given(SECRETS, st.binary(max_size=300))
+def test_the_hmac_from_two_hashes_is_the_librarys(key, message):
+    assert hmac_sha256(key, message) == hmac.digest(key, message, "sha256")
+
+
+def test_an_hmac_key_of_another_length_is_refused():
+    with pytest.raises(UserError, match="31 bytes"):
+        hmac_sha256(bytes(31), b"")
