@@ -99,7 +99,7 @@ class Puppet:
 
     @cached_property
     def shares(self) -> tuple[bytes, bytes]:
-        """One share of seed and of mask key, the same for every holder: constant polynomials, fine for any threshold."""
+        """One share of seed and of mask key, the same for every holder: a constant fits any threshold."""
         return self.seed + b"\0", self.mask.private + b"\0"
 
 
@@ -152,7 +152,7 @@ class Stage:
 
     def client(self, me: int) -> tuple[dict[str, float], dict[str, int]]:
         """A real client in one place: milliseconds of each of its steps, and bytes up and down."""
-        terms, there = self.terms, self.terms.graph.neighbours(me)
+        there = self.terms.graph.neighbours(me)
         numbers = np.random.default_rng(me).uniform(-1, 1, self.info.layout.size).astype(np.float32)
         upload = Upload({"v": numbers}, 1, 0, self.info.kind)
         old = self.puppets[me].member
@@ -303,7 +303,7 @@ class Stage:
         return found, total
 
     def _check_input(self, me: int, session: Any, masked: Any, numbers: Any, mine: bytes) -> None:
-        """Take a client's masks off from its neighbours' side, but for the self mask, and compare where all is known."""
+        """Take the first client's masks off from the other side, and compare with its upload."""
         terms = self.terms
         if me:
             return

@@ -6,10 +6,10 @@ has shared its keys.
 
 What is counted, as processor time. *Flower*: its client mod (`secaggplus_mod`, all four stages; the training that it
 wraps gives out an array made before) and its server workflow (`SecAggPlusWorkflow`) with a grid in this process that
-hands messages over as objects; their serialisation is not counted. *Ours*: everything that `MaskedClient` and
-`MaskedServer` do, encoding and decoding of every frame included, and with it the signed directory, the consistency round
-and the commitments. A client's time is a mean over all clients (Flower) or over a sample (ours, see `_masked.py`).
-Bytes are those of frames (ours) and of messages as protocol buffers (Flower), one client's, up and down.
+hands messages over; their serialisation is not counted. *Ours*: everything that `MaskedClient` and `MaskedServer` do,
+encoding and decoding of every frame included, and with it the signed directory, the consistency round and the
+commitments. A client's time is a mean over all clients (Flower) or over a sample (ours, see `_masked.py`). Bytes are
+those of frames (ours) and of messages as protocol buffers (Flower), one client's, up and down.
 """
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ class Flower:
 def ours(n: int, neighbours: int, threshold: int, sample: int) -> dict[str, float]:
     """The same of our round."""
     stage = Stage(n, VALUES, BITS, 1 / n, Shape(neighbours, threshold))
-    clients = [stage.client(place) for place in np.linspace(0, n - 2, min(sample, n - 1)).astype(int).tolist()]
+    clients = [
+        stage.client(place) for place in np.linspace(0, n - 2, min(sample, n - 1)).astype(int).tolist()
+    ]
     server, _, _ = stage.server()
     return {
         "client_ms": float(np.mean([sum(took.values()) for took, _ in clients])),
@@ -135,14 +137,20 @@ def ours(n: int, neighbours: int, threshold: int, sample: int) -> dict[str, floa
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3, help="of each setting but the last, which runs once")
-    parser.add_argument("--sample", type=int, default=8, help="clients of ours that are measured in each repeat")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="of each setting but the last, which runs once"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=8, help="clients of ours that are measured in each repeat"
+    )
     parser.add_argument("--settings", type=int, nargs="+", default=list(range(len(SETTINGS))))
     parser.add_argument("--name", default="flower_secagg", help="names the file under results/")
     options = parser.parse_args()
     facts = {**machine(1), "flwr": version("flwr"), "cryptography": version("cryptography")}
     print_machine(facts)
-    print(f"{VALUES:,} numbers, one client lost; processor ms; Flower {facts['flwr']} / ours; medians of ratios")
+    print(
+        f"{VALUES:,} numbers, one client lost; processor ms; Flower {facts['flwr']} / ours; medians of ratios"
+    )
     rows = []
     for n, neighbours, threshold in (SETTINGS[index] for index in options.settings):
         pairs = []

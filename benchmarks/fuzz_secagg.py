@@ -84,7 +84,7 @@ def world(spec: Any) -> tuple[Any, Any, list[bytes], list[bytes], list[tuple[int
 
 def states(specs: list[Any]) -> tuple[Target, list[bytes]]:
     """Loaders of saved sessions: raw bytes, bytes under a right checksum, and facts changed one by one."""
-    from defenses.session import pack_state, unpack_state, saved_role
+    from defenses.session import pack_state, saved_role, unpack_state
 
     loaders, seeds = [], []
     for spec in specs:
