@@ -48,6 +48,7 @@ def test_the_files_are_where_this_test_looks():
         "dropouts",
         "masked",
         "encrypted",
+        "hundred",
     }
 
 
