@@ -60,7 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--experiments", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--seeds", type=int, default=1, help="of each run")
-    parser.add_argument("--set", nargs="*", default=[], help="settings for all runs, as in `ifedpriv run --set`")
+    parser.add_argument(
+        "--set", nargs="*", default=[], help="settings for all runs, as in `ifedpriv run --set`"
+    )
     parser.add_argument("--name", default="protected_runs", help="names the file under results/")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -72,14 +74,18 @@ def main() -> None:
         for seed in range(options.seeds):
             clear: Injection | None = None
             for defense, overrides in DEFENSES.items():
-                found, injection = one(EXPERIMENTS[name], (*overrides, f"seed={seed}", *options.set), backbone)
+                found, injection = one(
+                    EXPERIMENTS[name], (*overrides, f"seed={seed}", *options.set), backbone
+                )
                 clear = clear or injection
                 found |= {
                     "experiment": name,
                     "seed": seed,
                     "defense": defense,
                     "vector_difference": _farthest(injection.vector.values, clear.vector.values),
-                    "coefficient_difference": _farthest(injection.coefficients.values, clear.coefficients.values),
+                    "coefficient_difference": _farthest(
+                        injection.coefficients.values, clear.coefficients.values
+                    ),
                     "largest_coefficient": float(np.abs(clear.coefficients.values).max()),
                 }
                 rows.append(found)

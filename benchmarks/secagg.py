@@ -2,9 +2,9 @@
 
 One end of a round at a time, with puppets for everybody else (`_masked.py`): processor time of a client, from a sample
 of places, and of the server, with every message encoded, checked and decoded; bytes; and the server's memory, which
-must not grow by a vector for each client. Beside each stands the **floor**: the same masks, agreements, signatures, seals,
-shares, commitments and additions in bare loops, in the same repeat and so on the same machine in the same mood. What a
-round takes beyond its floor is ours to answer for: rounding to the grid, encoding, lists, bookkeeping.
+must not grow by a vector for each client. Beside each stands the **floor**: the same masks, agreements, signatures,
+seals, shares, commitments and additions in bare loops, in the same repeat and so on the same machine in the same mood.
+What a round takes beyond its floor is ours to answer for: rounding to the grid, encoding, lists, bookkeeping.
 
 Below stand ratcheted rounds of coefficients, in which every client is real.
 """
