@@ -1,7 +1,7 @@
-"""Write the tables of docs/findings.md from the results in ``benchmarks/results``, so that no number is typed.
+"""Write the tables of two pages of docs from the results in ``benchmarks/results``, so that no number is typed.
 
-    python benchmarks/findings.py            rewrite what stands between the page's markers
-    python benchmarks/findings.py --check    say whether the page is up to date
+    python benchmarks/findings.py            rewrite what stands between the markers of both pages
+    python benchmarks/findings.py --check    say whether they are up to date
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; the text around it is written by hand.
 """
@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _secagg_tables
 from _sweep import RESULTS, mean_text
 
-PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = (DOCS / "findings.md", DOCS / "secure_aggregation.md")
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
 
@@ -177,6 +179,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reach": reach,
     "inference": inference,
     "scale": scale,
+    **_secagg_tables.TABLES,
 }
 
 
@@ -186,17 +189,22 @@ def render(page: str) -> str:
 
 
 def main() -> int:
-    """Rewrite or check the page; returns the exit code."""
+    """Rewrite or check the pages; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is old")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is old")
     options = parser.parse_args()
-    old = PAGE.read_text(encoding="utf-8")
-    new = render(old)
+    stale = []
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = render(old)
+        if old != new:
+            stale.append(page)
+            if not options.check:
+                page.write_text(new, encoding="utf-8")
     if options.check:
-        print("up to date" if old == new else f"{PAGE} is old: run this script without --check")
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+        old_ones = ", ".join(map(str, stale))
+        print(f"{old_ones} is old: run this script without --check" if stale else "up to date")
+    return int(options.check and bool(stale))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ import numpy as np
 from _masked import CLIP, COLLUSION, DROPOUT, Stage, complete, spent
 from _shared import machine, median_interval, print_machine, store
 
+from defenses.clear import ClearClient, ClearServer
 from defenses.entropy import SecureEntropy
+from defenses.frame import Precision
 from defenses.secagg.masked.directory import enrol
 from defenses.secagg.masked.graph import SPARSE_FROM
 from defenses.secagg.masked.policy import Policy
@@ -30,7 +32,7 @@ from defenses.upload import Layout, Upload, UploadKind
 
 COEFFICIENTS = 128
 RATCHET_BITS = 10
-REPEATS = {16: 5, 64: 3, 256: 2}
+REPEATS = {16: 3, 64: 2}
 """Of each row; larger rosters are measured once, since their parts average over many clients anyway."""
 
 
@@ -120,6 +122,32 @@ def ratcheted(n: int, values: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def clear(values: int, rounds: int) -> dict[str, Any]:
+    """Uploads as they are, for comparison: by precision, medians over rounds of three clients."""
+    found = {}
+    for precision in (Precision.FP32, Precision.FP16):
+        client_ms, server_ms = [], []
+        layout = Layout.of({"v": (values,)})
+        for number in range(rounds):
+            info = RoundInfo(number, UploadKind.COEFFICIENTS, (0, 1, 2), layout)
+            server = ClearServer(info, precision)
+            for me in info.roster:
+                numbers = np.random.default_rng(me).uniform(-1, 1, values).astype(np.float32)
+                upload = Upload({"v": numbers}, 1, number, info.kind)
+                took, (frame,) = spent(partial(ClearClient(me, info, precision).protect, upload))
+                client_ms.append(took)
+                took, _ = spent(partial(server.receive, me, frame))
+                server_ms.append(took)
+            took, _ = spent(server.aggregate)
+            server_ms = [*server_ms[:-3], *(each + took / 3 for each in server_ms[-3:])]
+        found[str(precision)] = {
+            "client_ms": median_interval(client_ms),
+            "server_ms_a_client": median_interval(server_ms),
+            "up_bytes": len(frame),
+        }
+    return found
+
+
 def main() -> None:
     """Measure, print a table, store the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -128,6 +156,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--drops", type=float, nargs="+", default=[0.0, 0.1, 0.3], help="shares that drop out"
+    )
+    parser.add_argument(
+        "--most", type=float, default=0.1, help="share from 1,000 clients on; more takes minutes"
     )
     parser.add_argument("--values", type=int, default=262_144, help="numbers in an upload")
     parser.add_argument("--sample", type=int, default=6, help="clients measured in each repeat")
@@ -156,7 +187,8 @@ def main() -> None:
     for n in options.clients:
         graphs = ["complete"] if n < SPARSE_FROM else ["sparse", "complete"] if n <= 256 else ["sparse"]
         # 16 bits in a number need 32 in the sum; as many as a sum of 16 bits has room for need 16.
-        kinds = [(graph, 16, share) for graph in graphs for share in options.drops]
+        drops = [share for share in options.drops if n < 1000 or share <= options.most]
+        kinds = [(graph, 16, share) for graph in graphs for share in drops]
         kinds.append((graphs[0], 16 - (n - 1).bit_length(), options.drops[0]))
         for graph, bits, share in kinds:
             found = row(n, options.values, bits, share, graph, options.sample)
@@ -184,7 +216,8 @@ def main() -> None:
             f"{found['clients']:>8}{found['ring_bits']:>6}{client:>11.2f}{server:>11.2f}{found['up_bytes']:>7,}"
             f"{found['down_bytes']:>7,}{found['set_up_ms']:>11.2f}{set_up:>14}"
         )
-    print(f"stored in {store(options.name, {'machine': facts, 'rows': rows, 'ratcheted': small})}")
+    result = {"machine": facts, "rows": rows, "ratcheted": small, "clear": clear(options.values, 4)}
+    print(f"stored in {store(options.name, result)}")
 
 
 if __name__ == "__main__":
