@@ -1,4 +1,4 @@
-"""The tables of docs/secure_aggregation.md, from the stored results alone; `findings.py` writes them into the page."""
+"""The tables of docs/secure_aggregation.md and docs/sums_measured.md, from the stored results alone; `findings.py` writes them into the page."""
 
 from __future__ import annotations
 

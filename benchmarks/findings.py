@@ -1,6 +1,6 @@
-"""Write the tables of two pages of docs from the results in ``benchmarks/results``, so that no number is typed.
+"""Write the tables of three pages of docs from the results in ``benchmarks/results``, so that no number is typed.
 
-    python benchmarks/findings.py            rewrite what stands between the markers of both pages
+    python benchmarks/findings.py            rewrite what stands between the markers of all of them
     python benchmarks/findings.py --check    say whether they are up to date
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; the text around it is written by hand.
@@ -20,7 +20,7 @@ import _secagg_tables
 from _sweep import RESULTS, mean_text
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = (DOCS / "findings.md", DOCS / "secure_aggregation.md")
+PAGES = tuple(DOCS / f"{name}.md" for name in ("findings", "secure_aggregation", "sums_measured"))
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
 
