@@ -1,4 +1,4 @@
-"""The tables of docs/secure_aggregation.md and docs/sums_measured.md, from the stored results alone; `findings.py` writes them into the page."""
+"""The tables of what protected sums cost, from the stored results alone; `findings.py` writes them into the pages."""
 
 from __future__ import annotations
 

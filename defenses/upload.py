@@ -97,7 +97,7 @@ class Layout:
         return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:2], "little")
 
     def flatten(self, arrays: Mapping[str, Float32Array]) -> Float32Array:
-        """All arrays in name order, each in C order, as one float32 vector of ``size`` numbers; one alone is no copy."""
+        """All arrays in name order, each in C order, as one float32 vector of ``size`` numbers; one is no copy."""
         found = {name: tuple(array.shape) for name, array in arrays.items()}
         if found != dict(zip(self.names, self.shapes, strict=True)):
             raise UserError(

@@ -175,11 +175,13 @@ class MaskedServer:
         if len(message.of) != len(message.shares) or not set(message.of) <= theirs:
             raise self._refusal("Unmask", holder, "its shares are not one each of the sender's neighbours")
         roster, inputs = self.round.roster, self._got.inputs
-        for dealer, share in zip(message.of, message.shares, strict=True):
-            secret = derived.SEED if dealer in inputs else derived.MASK_KEY
-            made = derived.share_commitment(self.terms, roster[dealer], holder, secret, share)
-            if made != self._got.commitment(dealer, place, secret):
-                why = f"its share of client {roster[dealer]} is not the one that was committed to"
+        secrets = [derived.SEED if dealer in inputs else derived.MASK_KEY for dealer in message.of]
+        numbers = [roster[dealer] for dealer in message.of]
+        made = derived.commitments_of(self.terms, holder, numbers, secrets, message.shares)
+        kept = self._got.committed(place, message.of, secrets)
+        for dealer, one, other in zip(numbers, made, kept, strict=True):
+            if one != other:
+                why = f"its share of client {dealer} is not the one that was committed to"
                 raise self._refusal("Unmask", holder, why)
         self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
 
