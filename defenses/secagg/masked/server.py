@@ -177,10 +177,9 @@ class MaskedServer:
         roster, inputs = self.round.roster, self._got.inputs
         secrets = [derived.SEED if dealer in inputs else derived.MASK_KEY for dealer in message.of]
         numbers = [roster[dealer] for dealer in message.of]
-        made = derived.commitments_of(self.terms, holder, numbers, secrets, message.shares)
         kept = self._got.committed(place, message.of, secrets)
-        for dealer, one, other in zip(numbers, made, kept, strict=True):
-            if one != other:
+        for dealer, secret, share, known in zip(numbers, secrets, message.shares, kept, strict=True):
+            if derived.share_commitment(self.terms, dealer, holder, secret, share) != known:
                 why = f"its share of client {dealer} is not the one that was committed to"
                 raise self._refusal("Unmask", holder, why)
         self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
