@@ -174,13 +174,12 @@ class MaskedServer:
         theirs = {place, *self._neighbours_in(place, self._got.deals)}
         if len(message.of) != len(message.shares) or not set(message.of) <= theirs:
             raise self._refusal("Unmask", holder, "its shares are not one each of the sender's neighbours")
-        roster, inputs = self.round.roster, self._got.inputs
-        secrets = [derived.SEED if dealer in inputs else derived.MASK_KEY for dealer in message.of]
-        numbers = [roster[dealer] for dealer in message.of]
-        kept = self._got.committed(place, message.of, secrets)
-        for dealer, secret, share, known in zip(numbers, secrets, message.shares, kept, strict=True):
-            if derived.share_commitment(self.terms, dealer, holder, secret, share) != known:
-                why = f"its share of client {dealer} is not the one that was committed to"
+        terms, roster, inputs, known = self.terms, self.round.roster, self._got.inputs, self._got.commitment
+        for dealer, share in zip(message.of, message.shares, strict=True):
+            secret = derived.SEED if dealer in inputs else derived.MASK_KEY
+            made = derived.share_commitment(terms, roster[dealer], holder, secret, share)
+            if made != known(dealer, place, secret):
+                why = f"its share of client {roster[dealer]} is not the one that was committed to"
                 raise self._refusal("Unmask", holder, why)
         self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
 

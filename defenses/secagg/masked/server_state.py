@@ -6,7 +6,7 @@ one client's upload.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,16 +60,13 @@ class Collected:
             case _:
                 return self.opened.keys()
 
-    def committed(self, holder: int, dealers: Iterable[int], secrets: Iterable[int]) -> list[bytes]:
-        """What dealers committed to for their shares at one holder; nothing where one dealt it none."""
-        found, deals = [], self.deals
-        for dealer, secret in zip(dealers, secrets, strict=True):
-            if dealer == holder:
-                kept, at = self.commitments[dealer], KEY_BYTES + secret * COMMITMENT_BYTES
-            else:
-                kept, at = deals[dealer].get(holder, b""), SEALED_BYTES + secret * COMMITMENT_BYTES
-            found.append(kept[at : at + COMMITMENT_BYTES])
-        return found
+    def commitment(self, dealer: int, holder: int, secret: int) -> bytes:
+        """What a dealer committed to for one share; nothing where it dealt none."""
+        if dealer == holder:
+            kept, at = self.commitments[dealer], KEY_BYTES + secret * COMMITMENT_BYTES
+        else:
+            kept, at = self.deals[dealer].get(holder, b""), SEALED_BYTES + secret * COMMITMENT_BYTES
+        return kept[at : at + COMMITMENT_BYTES]
 
 
 def pack_server(facts: Mapping[str, Any], got: Collected) -> bytes:
