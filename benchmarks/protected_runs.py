@@ -59,6 +59,13 @@ def main() -> None:
     """Run, print, store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--experiments", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
+    parser.add_argument(
+        "--defenses",
+        nargs="+",
+        choices=list(DEFENSES)[1:],
+        default=list(DEFENSES)[1:],
+        help="beside the clear run",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="of each run")
     parser.add_argument(
         "--set", nargs="*", default=[], help="settings for all runs, as in `ifedpriv run --set`"
@@ -73,7 +80,8 @@ def main() -> None:
     for name in options.experiments:
         for seed in range(options.seeds):
             clear: Injection | None = None
-            for defense, overrides in DEFENSES.items():
+            for defense in ("clear", *options.defenses):
+                overrides = DEFENSES[defense]
                 found, injection = one(
                     EXPERIMENTS[name], (*overrides, f"seed={seed}", *options.set), backbone
                 )
