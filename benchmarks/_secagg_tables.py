@@ -47,6 +47,7 @@ def lanes() -> str:
                 f"`none`, {bits}",
                 _mid(each["client_ms"]),
                 _mid(each["server_ms_a_client"], 2),
+                "",
                 _mb(each["up_bytes"]),
                 "as sent",
                 "the server, with every upload",
@@ -64,6 +65,7 @@ def lanes() -> str:
                 f"`masked`, {n} clients, {graph}, ring of {ring} bits",
                 _mid(row["client_ms"]),
                 f"{row['server_ms']['median'] / n:.2f}",
+                "",
                 _mb(row["up_bytes"]),
                 "exact on the grid",
                 "nobody alone; that not too many clients join with the server",
@@ -78,6 +80,7 @@ def lanes() -> str:
                     f"`{kind}`, {mode}",
                     f"{session['client_ms']:.0f}",
                     f"{session['server_ms_a_client']:.0f}",
+                    f"{session['key_holder_ms']:.0f}",
                     _mb(session["upload_bytes"]),
                     "exact on the grid" + (", by rounding" if kind == "ckks" else ""),
                     "that key holder and server do not join"
@@ -91,12 +94,21 @@ def lanes() -> str:
                     f"`masked` with `ratchet`, 10 clients, {row['values']} numbers",
                     _mid(row["client_ms"], 2),
                     f"{row['server_ms']['median'] / 10:.2f}",
+                    "",
                     f"{row['up_bytes']} B",
                     "exact on the grid",
                     "as `masked`; and nobody may drop out after its input",
                 ]
             )
-    head = ["lane", "client ms", "server ms a client", "up", "the sum", "who must be trusted"]
+    head = [
+        "lane",
+        "client ms",
+        "server ms a client",
+        "key holder ms a round",
+        "up",
+        "the sum",
+        "who must be trusted",
+    ]
     return _table(head, rows)
 
 
