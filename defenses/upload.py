@@ -108,13 +108,13 @@ class Layout:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def unflatten(self, flat: npt.ArrayLike) -> dict[str, Float32Array]:
-        """The named arrays that lie in one float32 vector of ``size`` numbers (copies)."""
+        """The named arrays that lie in one float32 vector of ``size`` numbers; views, as an `Upload` copies them in."""
         vector = np.asarray(flat, dtype=np.float32)
         if vector.shape != (self.size,):
             raise UserError(f"flat vector has shape {vector.shape}", f"give {self.size} numbers")
         parts = np.split(vector, np.cumsum(self.sizes)[:-1])
         return {
-            name: part.reshape(shape).copy()
+            name: part.reshape(shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 
