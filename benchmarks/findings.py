@@ -1,4 +1,4 @@
-"""Write the tables of docs/findings.md and docs/costs.md from ``benchmarks/results``, so that no number is typed.
+"""Write the tables of the pages of docs from ``benchmarks/results``, so that no number is typed.
 
     python benchmarks/findings.py            rewrite what stands between the pages' markers
     python benchmarks/findings.py --check    say whether the pages are up to date
@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _secagg_tables
 from _sweep import RESULTS, mean_text
 
-PAGES = tuple(Path(__file__).parent.parent / "docs" / name for name in ("findings.md", "costs.md"))
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = tuple(DOCS / f"{name}.md" for name in ("findings", "costs", "secure_aggregation", "sums_measured"))
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
 
@@ -176,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reach": reach,
     "inference": inference,
     "scale": scale,
+    **_secagg_tables.TABLES,
 }
 
 

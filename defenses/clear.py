@@ -14,7 +14,7 @@ import numpy as np
 from defenses.codec import Precision
 from defenses.errors import ProtocolError
 from defenses.frame import decode, encode, peek
-from defenses.session import Aggregate, RoundInfo, pack_state, refusal, unpack_state
+from defenses.session import Aggregate, RoundInfo, pack_state, reading_state, refusal, unpack_state
 from defenses.upload import Upload
 
 
@@ -98,6 +98,7 @@ class ClearClient:
         return pack_state(facts, self._frames)
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes) -> ClearClient:
         """A session from what `save` gave; one that had protected its upload can only resend it."""
         facts, frames = unpack_state(data, cls._ROLE)
@@ -216,6 +217,7 @@ class ClearServer:
         return pack_state(facts, [self._frames[sender] for sender in senders])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes) -> ClearServer:
         """A session from what `save` gave."""
         facts, frames = unpack_state(data, cls._ROLE)

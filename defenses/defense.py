@@ -54,7 +54,7 @@ class Defense:
         `Defense(spec, Parties(spec, file))` under encryption.
         """
         if isinstance(self.spec, MaskedSpec) and self.enrolment is None:
-            return replace(self, enrolment=Enrolment.simulated(clients, entropy))
+            return replace(self, enrolment=Enrolment.simulated(clients, entropy, chains=self.spec.ratchet))
         if isinstance(self.spec, CkksSpec | BfvSpec) and self.enrolment is None:
             return replace(self, enrolment=Parties.simulated(self.spec, entropy))
         return self

@@ -4,6 +4,9 @@ A deliberate error is one sentence that names the field, the value and the remed
 keep their traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class IfedprivError(Exception):
     """An error with one clear sentence and, where there is one, a remedy.
@@ -36,3 +39,19 @@ class FrameError(IfedprivError):
 
 class ProtocolError(IfedprivError):
     """A frame that is well formed but may not arrive in this phase, or from this sender."""
+
+
+@contextmanager
+def reading(what: str, remedy: str) -> Iterator[None]:
+    """Make one `FrameError` of whatever wrong content does to code that reads it; usable as a decorator.
+
+    Args:
+        what: what is read, for the sentence.
+        remedy: what its owner can do.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise FrameError(f"{what} does not hold what it should", remedy) from error
+    except (RecursionError, MemoryError) as error:
+        raise FrameError(f"{what} is larger than it can be", remedy) from error

@@ -37,6 +37,8 @@ MAX_WEIGHT = 2**20
 MAX_CLIENTS = 2**20
 
 _DRAW_BITS = 32
+_CHUNK = 12_288
+"""Numbers worked on at a time: they stay in the processor's cache, and no other array is as long as the vector."""
 
 
 class Outside(StrEnum):
@@ -181,31 +183,50 @@ class Grid:
             UserError: a number or the weight cannot be carried; the sentence shows no number.
         """
         whole = self._whole(weight)
-        # One buffer, and in place: the arrays are far larger than the processor's cache.
-        scaled = np.array(values, dtype=np.float64).reshape(-1)
-        if not np.isfinite(scaled).all():
+        flat = np.asarray(values).reshape(-1)
+        largest = max(float(flat.max(initial=0)), -float(flat.min(initial=0)))
+        if not math.isfinite(largest):
             raise UserError("upload holds a number that is not finite", "look for an overflow before it")
-        scaled *= self.levels / self.clip
         if scale is not None:
-            scaled /= _checked_scale(scale, len(scaled))
-        beyond = int(np.count_nonzero(np.abs(scaled) > self.levels))
+            scale = _checked_scale(scale, len(flat))
+        parts, beyond = range(0, len(flat), _CHUNK), 0
+        inside = scale is None and largest * (self.levels / self.clip) <= self.levels
+        if not inside:
+            for at in parts:
+                beyond += int(np.count_nonzero(np.abs(self._scaled(flat, scale, at)) > self.levels))
         if beyond and self.outside is Outside.REFUSE:
             raise UserError(
                 f"upload holds {beyond} numbers beyond grid.clip {self.clip:g}",
                 "raise the clip of this kind of upload, or set grid.outside to clip",
             )
-        # Also without a number beyond: a product may round to one unit in the last place above the clip.
-        np.clip(scaled, -self.levels, self.levels, out=scaled)
-        scaled *= whole
-        draws = np.frombuffer(entropy.bytes(_DRAW_BITS // 8 * len(scaled)), dtype="<u4")
-        floor = np.floor(scaled)
-        np.subtract(scaled, floor, out=scaled)
-        scaled *= 2.0**_DRAW_BITS
-        slots = np.empty(len(scaled) + 1, dtype=np.int64)
-        slots[:-1] = floor
-        slots[:-1] += draws < scaled
+        slots = np.empty(len(flat) + 1, dtype=self.ring.dtype)
+        # Processors turn numbers into 32-bit integers several times as fast as into 64-bit ones.
+        integers = np.int32 if whole * self.levels < 2**31 else np.int64
+        for at in parts:
+            scaled = self._scaled(flat, scale, at)
+            if not inside:
+                # Also without a number beyond: a quotient may round to one unit in the last place above the clip.
+                np.clip(scaled, -self.levels, self.levels, out=scaled)
+            scaled *= whole
+            draws = np.frombuffer(entropy.bytes(_DRAW_BITS // 8 * len(scaled)), dtype="<u4")
+            floor = np.floor(scaled)
+            np.subtract(scaled, floor, out=scaled)
+            scaled *= 2.0**_DRAW_BITS
+            rounded = np.add(floor.astype(integers), draws < scaled)
+            slots[at : at + len(rounded)] = self.ring.wrap(rounded)
         slots[-1] = whole
-        return Quantised(self.ring.wrap(slots), beyond)
+        return Quantised(slots, beyond)
+
+    def _scaled(
+        self, values: npt.NDArray[np.floating], scale: Float32Array | None, at: int
+    ) -> npt.NDArray[np.float64]:
+        """A chunk of the numbers in steps of the grid."""
+        scaled: npt.NDArray[np.float64] = np.multiply(
+            values[at : at + _CHUNK], self.levels / self.clip, dtype=np.float64
+        )
+        if scale is not None:
+            scaled /= scale[at : at + _CHUNK]
+        return scaled
 
     def dequantise(self, summed: UIntArray, scale: Float32Array | None = None) -> tuple[Float32Array, int]:
         """The means that a sum of quantised uploads stands for.
@@ -220,16 +241,21 @@ class Grid:
         Raises:
             ProtocolError: no uploads on this grid add up to these numbers.
         """
-        numbers = self.ring.centred(summed)
-        total, sums = int(numbers[-1]), numbers[:-1]
+        total, size = int(self.ring.centred(summed[-1:])[0]), len(summed) - 1
         if not 1 <= total <= self.clients * self.max_weight:
             raise ProtocolError("the sum's total weight is none that the clients of the round can have")
-        if len(sums) and max(int(sums.max()), -int(sums.min())) > total * self.levels:
-            raise ProtocolError("the sum holds a number beyond what its total weight allows")
-        means = sums * (self.step / total)
         if scale is not None:
-            means *= _checked_scale(scale, len(means))
-        return means.astype(np.float32), total
+            scale = _checked_scale(scale, size)
+        means = np.empty(size, dtype=np.float32)
+        for at in range(0, size, _CHUNK):
+            sums = self.ring.centred(summed[at : min(at + _CHUNK, size)])
+            if max(int(sums.max()), -int(sums.min())) > total * self.levels:
+                raise ProtocolError("the sum holds a number beyond what its total weight allows")
+            part = sums * (self.step / total)
+            if scale is not None:
+                part *= scale[at : at + _CHUNK]
+            means[at : at + _CHUNK] = part
+        return means, total
 
     def _whole(self, weight: float) -> int:
         if weight != int(weight) or not 1 <= weight <= self.max_weight:

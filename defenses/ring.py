@@ -77,7 +77,7 @@ class Ring:
         """
         whole = self._as_bytes()
         if whole is not None:
-            return elements.astype(whole).tobytes()
+            return elements.astype(whole, copy=False).tobytes()
         groups = -(-len(elements) // _WORD)
         columns = np.zeros((_WORD, groups), dtype=np.uint64)
         # 64 elements fill exactly `bits` words: a column per place in the group keeps every step contiguous.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from defenses.errors import FrameError, ProtocolError, UserError
+from defenses.errors import FrameError, ProtocolError, UserError, reading
 from defenses.frame import SERVER
 from defenses.upload import MAX_U32, Float32Array, Layout, Upload, UploadKind, frozen_arrays, shapes_of
 
@@ -198,6 +198,10 @@ _STATE_MAGIC = b"IFS1"
 _STATE_HEAD = struct.Struct("<4sII")
 
 
+reading_state = reading("saved session", "resume from another checkpoint")
+"""Decorates whatever makes a session, or a key file, of saved bytes."""
+
+
 def pack_state(facts: Mapping[str, Any], frames: Sequence[bytes]) -> bytes:
     """A session's state as bytes: JSON facts, then frames, under a checksum."""
     text = json.dumps({**facts, "frame_sizes": [len(frame) for frame in frames]}, sort_keys=True).encode()
@@ -205,6 +209,7 @@ def pack_state(facts: Mapping[str, Any], frames: Sequence[bytes]) -> bytes:
     return _STATE_HEAD.pack(_STATE_MAGIC, zlib.crc32(body), len(text)) + body
 
 
+@reading_state
 def saved_role(data: bytes) -> str:
     """Whose saved session bytes are.
 
@@ -214,6 +219,7 @@ def saved_role(data: bytes) -> str:
     return str(_saved_facts(data)[0].get("role"))
 
 
+@reading_state
 def unpack_state(data: bytes, role: str) -> tuple[dict[str, Any], list[bytes]]:
     """The inverse of `pack_state`.
 

@@ -97,23 +97,24 @@ class Layout:
         return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:2], "little")
 
     def flatten(self, arrays: Mapping[str, Float32Array]) -> Float32Array:
-        """All arrays in name order, each in C order, as one float32 vector of ``size`` numbers."""
+        """All arrays in name order, each in C order, as one float32 vector of ``size`` numbers; one is no copy."""
         found = {name: tuple(array.shape) for name, array in arrays.items()}
         if found != dict(zip(self.names, self.shapes, strict=True)):
             raise UserError(
                 f"arrays {found} do not fit the layout {self.to_dict()}",
                 "use the same model and configuration on both ends",
             )
-        return np.concatenate([np.asarray(arrays[name], dtype=np.float32).reshape(-1) for name in self.names])
+        parts = [np.asarray(arrays[name], dtype=np.float32).reshape(-1) for name in self.names]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def unflatten(self, flat: npt.ArrayLike) -> dict[str, Float32Array]:
-        """The named arrays that lie in one float32 vector of ``size`` numbers (copies)."""
+        """The named arrays that lie in one float32 vector of ``size`` numbers; views, as an `Upload` copies them in."""
         vector = np.asarray(flat, dtype=np.float32)
         if vector.shape != (self.size,):
             raise UserError(f"flat vector has shape {vector.shape}", f"give {self.size} numbers")
         parts = np.split(vector, np.cumsum(self.sizes)[:-1])
         return {
-            name: part.reshape(shape).copy()
+            name: part.reshape(shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 

@@ -40,7 +40,7 @@ class _NoKeySignatures(MaskedClient):
     def _keys_hold(self, place: int, channel_key: bytes, mask_key: bytes, signature: bytes) -> bool:
         return True
 
-    def _lists_hold(self, place: int, signature: bytes) -> bool:
+    def _lists_hold(self, place: int, lists: object, signature: bytes) -> bool:
         return True
 
     def _inbox_holds(self, neighbours: int, opened: int) -> bool:
@@ -48,7 +48,7 @@ class _NoKeySignatures(MaskedClient):
 
 
 class _NoListSignatures(MaskedClient):
-    def _lists_hold(self, place: int, signature: bytes) -> bool:
+    def _lists_hold(self, place: int, lists: object, signature: bytes) -> bool:
         return True
 
 

@@ -61,6 +61,7 @@ def test_the_files_are_where_this_test_looks():
         "encrypted",
         "groups",
         "private",
+        "hundred",
     }
 
 

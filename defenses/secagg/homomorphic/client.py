@@ -18,7 +18,7 @@ from defenses.secagg.homomorphic.keys import ClientKeys
 from defenses.secagg.homomorphic.messages import MessageType
 from defenses.secagg.homomorphic.tags import tags
 from defenses.secagg.homomorphic.terms import Terms
-from defenses.session import RoundInfo, pack_state, unpack_state
+from defenses.session import RoundInfo, pack_state, reading_state, unpack_state
 from defenses.specs import BfvSpec, CkksSpec
 from defenses.upload import Upload
 
@@ -114,6 +114,7 @@ class HomomorphicClient:
         return pack_state(facts, self._frames)
 
     @classmethod
+    @reading_state
     def load(
         cls,
         data: bytes,

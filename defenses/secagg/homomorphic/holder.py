@@ -27,7 +27,7 @@ from defenses.secagg.homomorphic.keys import KEY_HOLDER, HolderKeys
 from defenses.secagg.homomorphic.messages import Message, MessageType, decode
 from defenses.secagg.homomorphic.tags import genuine
 from defenses.secagg.homomorphic.terms import Terms, described
-from defenses.session import RoundInfo, pack_state, unpack_state
+from defenses.session import RoundInfo, pack_state, reading_state, unpack_state
 from defenses.specs import BfvSpec, CkksSpec
 
 MAX_REFUSALS = 16
@@ -93,6 +93,7 @@ class KeyHolder:
         return pack_state(facts, [])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, keys: HolderKeys, spec: CkksSpec | BfvSpec) -> KeyHolder:
         """The key holder from what `save` gave."""
         facts, _ = unpack_state(data, cls._ROLE)
@@ -184,6 +185,7 @@ class HolderSession:
         return pack_state(facts, self._frames)
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, holder: KeyHolder) -> HolderSession:
         """A session from what `save` gave, for the same key holder."""
         facts, frames = unpack_state(data, cls._ROLE)

@@ -18,7 +18,7 @@ from defenses.secagg.homomorphic.engine import Engine
 from defenses.secagg.homomorphic.messages import KEY_ID_BYTES
 from defenses.secagg.homomorphic.parameters import TABLE, Parameters, Scheme
 from defenses.secagg.homomorphic.tags import SEED_BYTES, client_seed, shared_seed
-from defenses.session import pack_state, unpack_state
+from defenses.session import pack_state, reading_state, unpack_state
 
 KEY_HOLDER = 0xFFFF_FFFE
 """The participant number of the key holder; no client may have it."""
@@ -51,6 +51,7 @@ class ServerKeys:
         return pack_state({"role": self._ROLE, "scheme": str(self.scheme)}, [self.key_id])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes) -> ServerKeys:
         """The inverse of `save`."""
         facts, (key_id,) = _unpack(data, cls._ROLE, (KEY_ID_BYTES,))
@@ -96,6 +97,7 @@ class ClientKeys:
         return pack_state(facts, [self.key_id, self.shared, self.own, self.encrypts])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes) -> ClientKeys:
         """The inverse of `save`."""
         facts, (key_id, shared, own, encrypts) = _unpack(
@@ -160,6 +162,7 @@ class HolderKeys:
         return pack_state(facts, [self.key_id, self.master, self.encrypts, self.decrypts])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes) -> HolderKeys:
         """The inverse of `save`."""
         facts, (key_id, master, encrypts, decrypts) = _unpack(

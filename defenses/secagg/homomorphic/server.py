@@ -15,7 +15,7 @@ from defenses.frame import SERVER
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, ServerKeys
 from defenses.secagg.homomorphic.messages import Message, MessageType, decode
 from defenses.secagg.homomorphic.terms import Terms, described
-from defenses.session import Aggregate, RoundInfo, pack_state, unpack_state
+from defenses.session import Aggregate, RoundInfo, pack_state, reading_state, unpack_state
 from defenses.specs import BfvSpec, CkksSpec
 
 
@@ -191,6 +191,7 @@ class HomomorphicServer:
         return pack_state(facts, [self._opening, *(engine.dump(total) for total in self._sum)])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, keys: ServerKeys, spec: CkksSpec | BfvSpec) -> HomomorphicServer:
         """A session from what `save` gave."""
         facts, frames = unpack_state(data, cls._ROLE)

@@ -40,7 +40,7 @@ from defenses.secagg.masked.messages import (
 )
 from defenses.secagg.masked.phases import CLIENT_TRANSITIONS, ClientPhase
 from defenses.secagg.masked.policy import Policy, Terms
-from defenses.session import RoundInfo, refusal
+from defenses.session import RoundInfo, reading_state, refusal
 from defenses.upload import Upload
 
 
@@ -246,9 +246,8 @@ class MaskedClient:
         """Put a name to the lists (Bonawitz et al., figure 4, round 3)."""
         secrets = self._secrets
         self._check_list("Survivors", "alive", survivors.alive, secrets.shared)
-        signature = derived.sign_lists(
-            self.terms, self.member.identity, self.me, secrets.shared, survivors.alive
-        )
+        lists = derived.both_lists(self.terms, secrets.shared, survivors.alive)
+        signature = derived.sign_lists(self.terms, self.member.identity, self.me, lists)
         secrets.alive = survivors.alive
         return Consistency(signature)
 
@@ -261,8 +260,9 @@ class MaskedClient:
             raise self._refusal(
                 "Signatures", SERVER, "its signatures are not those of this client's neighbours"
             )
+        lists = derived.both_lists(self.terms, secrets.shared, secrets.alive)
         for place, signature in zip(there, message.signatures, strict=True):
-            if not self._lists_hold(place, signature):
+            if not self._lists_hold(place, lists, signature):
                 other = self._number(place)
                 raise self._refusal(
                     "Signatures", SERVER, f"client {other} did not sign the lists that this client was shown"
@@ -282,10 +282,9 @@ class MaskedClient:
         """Whether the client at a place signed these keys for this round."""
         return derived.advert_holds(self.terms, self._number(place), channel_key, mask_key, signature)
 
-    def _lists_hold(self, place: int, signature: bytes) -> bool:
+    def _lists_hold(self, place: int, lists: derived.Lists, signature: bytes) -> bool:
         """Whether the client at a place signed the lists that this client was shown."""
-        secrets = self._secrets
-        return derived.lists_hold(self.terms, self._number(place), secrets.shared, secrets.alive, signature)
+        return derived.lists_hold(self.terms, self._number(place), lists, signature)
 
     def _inbox_holds(self, neighbours: int, opened: int) -> bool:
         """Whether an inbox can be this client's: a few deals may be bad, all of them only in another's inbox."""
@@ -344,6 +343,7 @@ class MaskedClient:
         return pack_client({**facts, "binding": self.terms.binding.hex()}, self._secrets, self._frames)
 
     @classmethod
+    @reading_state
     def load(
         cls,
         data: bytes,

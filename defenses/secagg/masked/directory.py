@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from defenses.entropy import Entropy
-from defenses.errors import FrameError, ProtocolError, UserError
+from defenses.errors import FrameError, ProtocolError, UserError, reading
 from defenses.secagg.masked.keys import (
     DIGEST_BYTES,
     KEY_BYTES,
@@ -180,8 +180,13 @@ class Diary:
         return json.dumps({"highest": self.highest, "given": sorted(self.given)})
 
     @classmethod
+    @reading("diary", "take the last one that was written; a client without its diary has to enrol anew")
     def load(cls, text: str) -> Diary:
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Raises:
+            FrameError: it is no diary.
+        """
         data: dict[str, Any] = json.loads(text)
         return cls(int(data["highest"]), data["given"])
 
@@ -215,15 +220,22 @@ class Member:
         return f"Member({self.number})"
 
 
-def enrol(clients: Collection[int], entropy: Entropy) -> dict[int, Member]:
-    """Keys, a directory and empty diaries for clients of one process: a simulation, or a test."""
+def enrol(clients: Collection[int], entropy: Entropy, *, chains: bool = True) -> dict[int, Member]:
+    """Keys, a directory and empty diaries for clients of one process: a simulation, or a test.
+
+    Args:
+        clients: their numbers.
+        entropy: draws all keys.
+        chains: whether ratchets begin, which takes an agreement for every two clients; without, rounds of
+            `defenses.secagg.ratchet` cannot be played.
+    """
     identities = {client: IdentityKey.fresh(entropy) for client in sorted(clients)}
     agreements = {client: AgreementKey.fresh(entropy) for client in sorted(clients)}
     authority = IdentityKey.fresh(entropy)
     public = {c: key.public for c, key in agreements.items()}
     directory = Directory.sign({c: key.public for c, key in identities.items()}, public, authority, entropy)
-    session = directory.session
+    session, peers = directory.session, public if chains else {}
     return {
-        c: Member(c, key, directory, Diary(), Ratchet.begin(session, c, agreements[c], public))
+        c: Member(c, key, directory, Diary(), Ratchet.begin(session, c, agreements[c], peers))
         for c, key in identities.items()
     }

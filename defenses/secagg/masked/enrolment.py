@@ -40,9 +40,9 @@ class Enrolment:
     members: Mapping[int, Member] = field(default_factory=dict)
 
     @classmethod
-    def simulated(cls, clients: Collection[int], entropy: Entropy) -> Enrolment:
-        """Every client in this process, with new keys."""
-        members = enrol(clients, entropy)
+    def simulated(cls, clients: Collection[int], entropy: Entropy, *, chains: bool = True) -> Enrolment:
+        """Every client in this process, with new keys, and chains of keys where rounds are ratcheted."""
+        members = enrol(clients, entropy, chains=chains)
         return cls(next(iter(members.values())).directory, members)
 
     def member(self, client: int) -> Member:

@@ -177,6 +177,15 @@ class Graph:
         """Those who hold shares of a place's secrets: its neighbours and itself, ascending."""
         return tuple(sorted((*self.neighbours(place), place)))
 
+    def by_point(self, dealer: int) -> list[tuple[int, int]]:
+        """A dealer's holders by ascending point, each as point and place; `point` says which is whose."""
+        if self.complete:
+            return [(place + 1, place) for place in range(self.clients)]
+        spot, half, n = self._spot[dealer], self.shape.neighbours // 2, self.clients
+        ring = [self._order[(spot + offset) % n] for offset in range(half + 1)]
+        ring += [self._order[spot - offset] for offset in range(1, half + 1)]
+        return list(enumerate(ring, start=1))
+
     def point(self, dealer: int, holder: int) -> int:
         """Where a dealer's polynomial is evaluated for a holder.
 

@@ -24,6 +24,7 @@ CHUNK_BYTES = 65_536
 """Keystream made at a time: it stays in the processor's cache until it has been added."""
 
 _BLOCK = 16
+_FROM_ZERO = modes.CTR(bytes(_BLOCK))
 _ZEROS = bytes(CHUNK_BYTES)
 DTYPES: dict[int, str] = {16: "<u2", 32: "<u4", 64: "<u8"}
 """Ring bits to the little-endian type of an element."""
@@ -41,7 +42,7 @@ def apply(vector: RingArray, key: bytes, sign: Literal[1, -1]) -> None:
         raise UserError(f"a mask cannot be put on an array of {vector.dtype}", "use uint16, uint32 or uint64")
     if len(key) != 32:
         raise UserError(f"a mask's key has {len(key)} bytes", "derive 32")
-    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK))).encryptor()
+    stream = Cipher(algorithms.AES(key), _FROM_ZERO).encryptor()
     # update_into wants room for one block more than it writes.
     step = min(CHUNK_BYTES // vector.itemsize, len(vector))
     buffer = bytearray(step * vector.itemsize + _BLOCK - 1)

@@ -351,7 +351,8 @@ def read(header: Header, data: bytes, clients: int) -> Message:
             case Form.BITMAP:
                 values[name] = places(bytes(piece), clients)
             case Form.ITEMS:
-                values[name] = tuple(bytes(piece[i : i + size]) for i in range(0, taken, size))
+                whole = bytes(piece)
+                values[name] = tuple([whole[i : i + size] for i in range(0, taken, size)])
             case Form.FIXED:
                 values[name] = bytes(piece)
             case Form.REST:
@@ -373,10 +374,9 @@ def bitmap(chosen: Iterable[int], clients: int) -> bytes:
 # One list goes to every client of a round, and comes back from many.
 @lru_cache(maxsize=64)
 def _bitmap(chosen: tuple[int, ...], clients: int) -> bytes:
-    bits = 0
-    for place in chosen:
-        bits |= 1 << place
-    return bits.to_bytes((clients + 7) // 8, "little")
+    bits = np.zeros(clients, dtype=np.bool_)
+    bits[list(chosen)] = True
+    return np.packbits(bits, bitorder="little").tobytes()
 
 
 @lru_cache(maxsize=64)
@@ -386,7 +386,7 @@ def places(data: bytes, clients: int) -> tuple[int, ...]:
     Raises:
         FrameError: a bit beyond the roster is 1.
     """
-    bits = int.from_bytes(data, "little")
-    if bits >> clients:
+    found = np.flatnonzero(np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little"))
+    if len(found) and found[-1] >= clients:
         raise FrameError("a list of clients has a bit beyond the roster")
-    return tuple(place for place in range(clients) if bits >> place & 1)
+    return tuple(found.tolist())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from defenses.errors import ProtocolError, UserError
 from defenses.grid import Grid, Outside
@@ -62,14 +62,25 @@ class Policy:
         Raises:
             UserError: a sum could wrap.
         """
-        needed = Grid(self.clip, self.bits, clients, self.max_weight, None, self.outside).ring.bits
-        width = next(bits for bits in DTYPES if bits >= needed)
-        return Grid(self.clip, self.bits, clients, self.max_weight, width, self.outside)
+        return _grid(self, clients)
 
     @property
     def digest(self) -> bytes:
         """32 bytes that name the policy."""
-        return digest("policy", json.dumps(asdict(self), sort_keys=True).encode())
+        return _digest(self)
+
+
+# A policy serves many rounds, and neither of these changes between them.
+@lru_cache(maxsize=64)
+def _grid(policy: Policy, clients: int) -> Grid:
+    needed = Grid(policy.clip, policy.bits, clients, policy.max_weight, None, policy.outside).ring.bits
+    width = next(bits for bits in DTYPES if bits >= needed)
+    return Grid(policy.clip, policy.bits, clients, policy.max_weight, width, policy.outside)
+
+
+@lru_cache(maxsize=64)
+def _digest(policy: Policy) -> bytes:
+    return digest("policy", json.dumps(asdict(policy), sort_keys=True).encode())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from defenses.errors import ProtocolError
-from defenses.secagg.masked.keys import AgreementKey, derive
+from defenses.errors import FrameError, ProtocolError, reading
+from defenses.secagg.masked.keys import KEY_BYTES, AgreementKey, derive
 
 MAX_SKIP = 10_000
 """The most rounds that a client may be behind; each costs a derivation for each peer."""
@@ -105,11 +105,21 @@ class Ratchet:
         return json.dumps({"session": self.session.hex(), "position": self.position, "chains": chains})
 
     @classmethod
+    @reading(
+        "file of chains", "take the last one that was written; a client without its chains has to enrol anew"
+    )
     def load(cls, text: str) -> Ratchet:
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Raises:
+            FrameError: it holds no chains.
+        """
         data = json.loads(text)
+        session, position = bytes.fromhex(data["session"]), int(data["position"])
         chains = {int(peer): bytes.fromhex(chain) for peer, chain in data["chains"].items()}
-        return cls(bytes.fromhex(data["session"]), chains, int(data["position"]))
+        if position < 0 or any(len(key) != KEY_BYTES for key in (session, *chains.values())):
+            raise FrameError("file of chains does not hold what it should")
+        return cls(session, chains, position)
 
     def __repr__(self) -> str:
         return f"Ratchet({len(self._chains)} chains, position={self.position})"

@@ -21,6 +21,7 @@ from defenses.secagg.masked.directory import Directory
 from defenses.secagg.masked.messages import (
     Advertise,
     Consistency,
+    Header,
     Inbox,
     MaskedInput,
     Message,
@@ -37,7 +38,7 @@ from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
 from defenses.secagg.masked.policy import Policy, Terms
 from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
 from defenses.secagg.masked.unmask import Broken, take_off
-from defenses.session import Aggregate, RoundInfo, refusal
+from defenses.session import Aggregate, RoundInfo, reading_state, refusal
 
 
 class MaskedServer:
@@ -56,6 +57,7 @@ class MaskedServer:
         self._lost: set[int] = set()
         self._got = Collected(np.zeros(self.terms.slots, dtype=self.terms.grid.ring.dtype))
         self._failure = ""
+        self._lists: derived.Lists | None = None
         self._total: UIntArray | None = None
         self._aggregate: Aggregate | None = None
 
@@ -77,27 +79,10 @@ class MaskedServer:
             ProtocolError: the message may not come from this sender, not now, or holds something false.
         """
         header = peek(frame)
-        name = header.kind.__name__
-        step = SERVER_TRANSITIONS.get(self.phase)
         place = self.terms.places.get(sender, -1)
-        for wrong, why in (
-            (step is None, self._failure or "the round is over"),
-            (header.sender != sender, f"it names {header.sender} as its sender"),
-            (place < 0, f"the sender is not in the roster of {self._describe()}"),
-            (
-                header.round != self.round.number or header.binding != self.terms.binding[:8],
-                "it belongs to another round, roster, directory, policy or context",
-            ),
-            (
-                step is not None and header.kind is not step.takes,
-                f"it takes {step.takes.__name__}" if step else "",
-            ),
-            (place in self._lost, "the sender was declared lost"),
-            (place in self._got.answered(self.phase), "the sender has sent it already"),
-            (place not in self._waiting, "the sender is not asked"),
-        ):
-            if wrong:
-                raise self._refusal(name, sender, why)
+        why = self._unfit(header, sender, place)
+        if why:
+            raise self._refusal(header.kind.__name__, sender, why)
         message = read(header, frame, self.terms.graph.clients)
         match message:
             case Advertise():
@@ -112,6 +97,25 @@ class MaskedServer:
                 self._take_opened(place, message)
         self._waiting.discard(place)
         return self._advance()
+
+    def _unfit(self, header: Header, sender: int, place: int) -> str:
+        """Why a message may not come from this sender, or not now; empty where it may."""
+        step = SERVER_TRANSITIONS.get(self.phase)
+        if step is None:
+            return self._failure or "the round is over"
+        if header.sender != sender:
+            return f"it names {header.sender} as its sender"
+        if place < 0:
+            return f"the sender is not in the roster of {self._describe()}"
+        if header.round != self.round.number or header.binding != self.terms.binding[:8]:
+            return "it belongs to another round, roster, directory, policy or context"
+        if header.kind is not step.takes:
+            return f"it takes {step.takes.__name__}"
+        if place in self._lost:
+            return "the sender was declared lost"
+        if place in self._got.answered(self.phase):
+            return "the sender has sent it already"
+        return "" if place in self._waiting else "the sender is not asked"
 
     def lost(self, clients: Collection[int]) -> dict[int, list[bytes]]:
         """Wait for these clients no longer. What has arrived from one still counts."""
@@ -155,8 +159,10 @@ class MaskedServer:
         self._got.inputs.add(place)
 
     def _take_signature(self, place: int, message: Consistency) -> None:
-        lists = sorted(self._got.deals), sorted(self._got.inputs)
-        if not derived.lists_hold(self.terms, self._number(place), *lists, message.signature):
+        if self._lists is None:
+            # Both are final by now, and everybody signs the same two.
+            self._lists = derived.both_lists(self.terms, self._got.deals, self._got.inputs)
+        if not derived.lists_hold(self.terms, self._number(place), self._lists, message.signature):
             raise self._refusal(
                 "Consistency", self._number(place), "its signature does not hold for the lists sent"
             )
@@ -167,11 +173,12 @@ class MaskedServer:
         theirs = {place, *self._neighbours_in(place, self._got.deals)}
         if len(message.of) != len(message.shares) or not set(message.of) <= theirs:
             raise self._refusal("Unmask", holder, "its shares are not one each of the sender's neighbours")
+        terms, roster, inputs, known = self.terms, self.round.roster, self._got.inputs, self._got.commitment
         for dealer, share in zip(message.of, message.shares, strict=True):
-            secret = derived.SEED if dealer in self._got.inputs else derived.MASK_KEY
-            made = derived.share_commitment(self.terms, self._number(dealer), holder, secret, share)
-            if made != self._got.commitment(dealer, place, secret):
-                why = f"its share of client {self._number(dealer)} is not the one that was committed to"
+            secret = derived.SEED if dealer in inputs else derived.MASK_KEY
+            made = derived.share_commitment(terms, roster[dealer], holder, secret, share)
+            if made != known(dealer, place, secret):
+                why = f"its share of client {roster[dealer]} is not the one that was committed to"
                 raise self._refusal("Unmask", holder, why)
         self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
 
@@ -191,24 +198,24 @@ class MaskedServer:
             return {}
         self._waiting = set(done) - self._lost
         # Whoever is lost already cannot be waited for, so the next phase may be over before it has begun.
-        return self._frames(step.sends, self._waiting) or self._advance()
+        return self._frames(step.sends, done, self._waiting) or self._advance()
 
-    def _frames(self, kind: type[Message], recipients: Iterable[int]) -> dict[int, list[bytes]]:
-        got = self._got
-        result = {}
+    def _frames(
+        self, kind: type[Message], done: Collection[int], recipients: Iterable[int]
+    ) -> dict[int, list[bytes]]:
+        """The next phase's frames: to each who has done the last one, and of what its neighbours have sent in it."""
+        got, listed, result = self._got, tuple(sorted(done)), {}
         for place in sorted(recipients):
+            there = self._neighbours_in(place, done)
             message: Message
             if kind is Roster:
-                adverts = [got.adverts[other] for other in self._neighbours_in(place, got.adverts)]
-                message = Roster(tuple(sorted(got.adverts)), tuple(adverts))
+                message = Roster(listed, tuple(got.adverts[other] for other in there))
             elif kind is Inbox:
-                deals = [got.deals[other][place] for other in self._neighbours_in(place, got.deals)]
-                message = Inbox(tuple(sorted(got.deals)), tuple(deals))
+                message = Inbox(listed, tuple(got.deals[other][place] for other in there))
             elif kind is Survivors:
-                message = Survivors(tuple(sorted(got.inputs)))
+                message = Survivors(listed)
             else:
-                signatures = [got.signatures[other] for other in self._neighbours_in(place, got.signatures)]
-                message = Signatures(tuple(sorted(got.signatures)), tuple(signatures))
+                message = Signatures(listed, tuple(got.signatures[other] for other in there))
             result[self._number(place)] = [self._encode(message)]
         return result
 
@@ -291,6 +298,7 @@ class MaskedServer:
         return pack_server(facts, self._got)
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, policy: Callable[[RoundInfo], Policy], directory: Directory) -> MaskedServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, got = unpack_server(data)

@@ -61,13 +61,12 @@ class Collected:
                 return self.opened.keys()
 
     def commitment(self, dealer: int, holder: int, secret: int) -> bytes:
-        """What a dealer committed to for one share."""
-        both = (
-            self.commitments[dealer][KEY_BYTES:]
-            if dealer == holder
-            else self.deals[dealer].get(holder, b"")[SEALED_BYTES:]
-        )
-        return both[secret * COMMITMENT_BYTES : (secret + 1) * COMMITMENT_BYTES]
+        """What a dealer committed to for one share; nothing where it dealt none."""
+        if dealer == holder:
+            kept, at = self.commitments[dealer], KEY_BYTES + secret * COMMITMENT_BYTES
+        else:
+            kept, at = self.deals[dealer].get(holder, b""), SEALED_BYTES + secret * COMMITMENT_BYTES
+        return kept[at : at + COMMITMENT_BYTES]
 
 
 def pack_server(facts: Mapping[str, Any], got: Collected) -> bytes:

@@ -57,19 +57,21 @@ def take_off(terms: Terms, got: Collected) -> UIntArray:
 def _put_together(terms: Terms, got: Collected, dealer: int) -> bytes:
     """A survivor's seed, or a dropped client's mask key."""
     graph, number = terms.graph, terms.round.roster[dealer]
-    opened = sorted(
-        (graph.point(dealer, holder), got.opened[holder][dealer])
-        for holder in graph.holders(dealer)
-        if dealer in got.opened.get(holder, {})
-    )
-    if len(opened) < graph.shape.threshold:
+    opened: list[tuple[int, bytes]] = []
+    for point, holder in graph.by_point(dealer):
+        shares_of = got.opened.get(holder)
+        if shares_of is not None and dealer in shares_of:
+            opened.append((point, shares_of[dealer]))
+            if len(opened) == graph.shape.threshold:
+                break
+    else:
         raise Broken(
             f"{len(opened)} shares of client {number} were opened, and {graph.shape.threshold} put its secret "
             "together",
             "if its neighbours are there, it dealt shares that do not fit its commitments: leave it out of the next "
             "round",
         )
-    points, shares = zip(*opened[: graph.shape.threshold], strict=True)
+    points, shares = zip(*opened, strict=True)
     misdealt = Broken(
         f"the shares of client {number} fit nothing that it committed to", "leave it out of the next round"
     )

@@ -30,7 +30,7 @@ from defenses.secagg.ratchet.messages import (
     items,
     listed,
 )
-from defenses.session import RoundInfo, pack_state, refusal, unpack_state
+from defenses.session import RoundInfo, pack_state, reading_state, refusal, unpack_state
 from defenses.upload import Upload
 
 _ROLE = "ratchet client"
@@ -210,6 +210,7 @@ class RatchetClient:
         return pack_state(facts, [self._seed, private, *self._frames])
 
     @classmethod
+    @reading_state
     def load(
         cls,
         data: bytes,

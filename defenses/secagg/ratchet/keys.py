@@ -5,9 +5,7 @@ Invariant: every key and MAC names the round's binding, so that ends which saw d
 
 from __future__ import annotations
 
-import hmac
-
-from defenses.secagg.masked.keys import DOMAIN, derive
+from defenses.secagg.masked.keys import DOMAIN, derive, hmac_sha256
 from defenses.secagg.masked.messages import bitmap
 from defenses.secagg.masked.policy import Terms
 from defenses.secagg.ratchet.messages import MAC_BYTES
@@ -30,4 +28,4 @@ def list_mac(terms: Terms, key: bytes, sender: int, recipient: int, alive: tuple
     """
     numbers = sender.to_bytes(4, "little") + recipient.to_bytes(4, "little")
     content = DOMAIN + b"ratchet list|" + terms.binding + numbers + bitmap(alive, terms.graph.clients)
-    return hmac.digest(key, content, "sha256")[:MAC_BYTES]
+    return hmac_sha256(key, content)[:MAC_BYTES]

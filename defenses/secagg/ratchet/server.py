@@ -29,7 +29,7 @@ from defenses.secagg.ratchet.messages import (
     items,
     list_body,
 )
-from defenses.session import Aggregate, RoundInfo, pack_state, refusal, unpack_state
+from defenses.session import Aggregate, RoundInfo, pack_state, reading_state, refusal, unpack_state
 
 _ROLE = "ratchet server"
 
@@ -245,6 +245,7 @@ class RatchetServer:
         return pack_state(facts, [self._total.astype("<u8").tobytes(), *self._answers.values()])
 
     @classmethod
+    @reading_state
     def load(cls, data: bytes, policy: Callable[[RoundInfo], Policy], directory: Directory) -> RatchetServer:
         """A session from what `save` gave, under the same policy and directory."""
         facts, (total, *answers) = unpack_state(data, _ROLE)

@@ -1,6 +1,7 @@
 """The building blocks, each against a second way to the same answer and against what it must refuse."""
 
 import hashlib
+import hmac
 import math
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ from defenses.secagg.masked import graph, masks, shamir
 from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.graph import Graph, Shape, choose
-from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, verify
+from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
 
 SECRETS = st.binary(min_size=32, max_size=32)
 
@@ -294,3 +295,36 @@ def test_tails_by_scipy():
 def test_graphs_that_cannot_be(n, rates):
     with pytest.raises(UserError):
         choose(n, *rates)
+
+
+@given(SECRETS, st.binary(max_size=300))
+def test_the_hmac_from_two_hashes_is_the_librarys(key, message):
+    assert hmac_sha256(key, message) == hmac.digest(key, message, "sha256")
+
+
+def test_an_hmac_key_of_another_length_is_refused():
+    with pytest.raises(UserError, match="31 bytes"):
+        hmac_sha256(bytes(31), b"")
+
+
+@pytest.mark.parametrize("shape", [Shape(6, 4), Shape(20, 12)])
+def test_holders_by_point_are_the_holders_in_the_order_of_their_points(shape):
+    graph_of = Graph(7 if shape.neighbours == 6 else 50, shape, b"seed")
+    for dealer in range(graph_of.clients):
+        points = sorted((graph_of.point(dealer, holder), holder) for holder in graph_of.holders(dealer))
+        assert graph_of.by_point(dealer) == points
+
+
+def test_enrolling_without_chains_changes_nothing_else_and_agrees_with_nobody():
+    with_chains, without = (enrol(range(3), InsecureSeeded(1), chains=chains) for chains in (True, False))
+    assert without[0].directory.save() == with_chains[0].directory.save()
+    assert "0 chains" in repr(without[0].ratchet) and "2 chains" in repr(with_chains[0].ratchet)
+
+
+def test_long_draws_are_as_long_as_asked_for_never_alike_and_uniform():
+    """Chi-squared over bytes; false alarms once in 10^6 runs."""
+    draws = [SecureEntropy().bytes(n) for n in (4095, 4096, 4097, 200_000, 200_000)]
+    assert [len(draw) for draw in draws] == [4095, 4096, 4097, 200_000, 200_000]
+    assert draws[3] != draws[4] and draws[1][:64] != draws[2][:64]
+    counts = np.bincount(np.frombuffer(draws[3], dtype=np.uint8), minlength=256)
+    assert stats.chisquare(counts).pvalue > 1e-6
