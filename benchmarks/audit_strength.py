@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def membership(seeds: int) -> list[dict[str, Any]]:
                 aim = Target(Who(0), vector, rounding_variance(vector, Precision.FP16), None)
                 aim = noisy(aim, Declared(noise), 1)
                 aim = Target(aim.who, vector + noise * rng.normal(size=vector.shape), aim.variance, None)
-                population = population or Population.of(backbone, knowledge, [aim])
+                told = replace(knowledge, declared=Declared(noise))
+                population = population or Population.of(backbone, told, [aim])
                 known = Others(tuple(knowledge.pool[i] for i in members[1:]), (1 / k,) * (k - 1), 1 / k)
                 held = np.isin(np.arange(POOL), members)
                 ratio = likelihood_ratio(population, aim)
