@@ -19,7 +19,7 @@ import numpy as np
 
 from attacks._epsilon import Conclusion
 from attacks._mechanism import Claim, Floats, Mechanism
-from attacks.audit import ALPHA, NAME, NO_BOUND, TRIALS, audit
+from attacks.audit import ALPHA, NAME, NO_BOUND, ONE_RUN_CANARIES, TRIALS, audit
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--examples", type=int, default=8, help="records of each (default: 8)")
     group.add_argument(
         "--trials", type=int, default=TRIALS, help=f"runs a side and canary (default: {TRIALS})"
+    )
+    group.add_argument(
+        "--one-run",
+        type=int,
+        default=ONE_RUN_CANARIES,
+        metavar="N",
+        help="canaries of the single run; 0 for none",
     )
     group.add_argument("--alpha", type=float, default=ALPHA, help=f"level of the verdict (default: {ALPHA})")
 
@@ -93,6 +100,7 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
             trials=options.trials,
             alpha=options.alpha,
             seed=options.seed,
+            one_run=options.one_run,
             progress=progress,
         )
     except IfedprivError:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from attacks._attack import Declared, Knowledge, Others, Scores
 from attacks._mixture import unmix
-from attacks._space import Space, read
+from attacks._space import DIRECTIONS, Space, read
 from attacks._targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
 
@@ -59,7 +59,8 @@ class Population:
             read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared
         )
         pool = clipped(read(backbone, knowledge, knowledge.pool, "reading candidates"), knowledge.declared)
-        space = Space.of(np.concatenate([public, pool]), targets)
+        known = np.concatenate([public, pool])
+        space = _by_noise(known, targets) if knowledge.declared.noise else Space.of(known, targets)
         variance = (1 - SHRUNK) * space.variance + SHRUNK * float(space.variance.mean())
         raw = pool.reshape(len(pool), -1)
         return cls(space, variance, space.enter(pool), space.enter(public), raw)
@@ -72,6 +73,26 @@ class Population:
         spread = self.variance / sizes[:, None] + self.space.rounding
         unlikely = (point**2 / spread + np.log(spread)).sum(axis=1)
         return int(sizes[int(np.argmin(unlikely))])
+
+
+def _by_noise(known: NDArray[np.float32], targets: Sequence[Target]) -> Space:
+    """A space in units of the noise, where it is 1 in every direction, whichever way the axes are turned.
+
+    `Space.of` measures each number in its own spread, and noise then looks larger where activations are small: there
+    it would be correlated between axes.
+    """
+    flat = known.reshape(len(known), -1)
+    centre = flat.mean(axis=0, dtype=np.float64)
+    noise = np.sqrt(np.mean([target.variance for target in targets], axis=0)).reshape(-1)
+    table = (flat - centre) / noise
+    if table.shape[1] <= len(table):
+        values, axes = np.linalg.eigh(table.T @ table)
+    else:
+        values, left = np.linalg.eigh(table @ table.T)
+        axes = (table.T @ left) / np.sqrt(np.maximum(values, 1e-12 * values[-1]))
+    kept = np.flatnonzero(values > 1e-9 * values[-1])[::-1][:DIRECTIONS]
+    variance = values[kept] / len(table)
+    return Space(centre, noise, np.ascontiguousarray(axes[:, kept]), variance, np.ones(len(kept)))
 
 
 def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float32]:

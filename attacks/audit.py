@@ -106,6 +106,8 @@ def audit(
         raise InputError(
             f"trials is {trials} and repeats {repeats}", "give 20 trials and 10 repeats, or more"
         )
+    if one_run and one_run < 4:
+        raise InputError(f"one_run is {one_run}", "give 4 canaries or more, or 0 for no such run")
     if not 0 < alpha < 0.5:
         raise InputError(f"alpha is {alpha}", "give a level above 0 and below 0.5")
     given = pairs(base, claim, seed, natural, crafted)

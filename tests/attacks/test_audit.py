@@ -256,7 +256,7 @@ def test_senseless_claims_are_refused(wrong):
 # ---- as a user starts it
 
 SOUND = ("--epsilon", epsilon_of(1.0, DELTA), "--delta", DELTA, "--sensitivity", 1, "--noise", 1)
-QUICK = ("--shape", "4,8", "--trials", 100)
+QUICK = ("--shape", "4,8", "--trials", 100, "--one-run", 20)
 
 
 def test_a_named_mechanism_is_audited_and_the_gate_closes(tmp_path):
@@ -316,6 +316,7 @@ def test_what_can_be_given_wrongly():
     assert "write whole numbers" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--shape", "4x8")
     assert "hold a 0" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--clients", 0)
     assert "trials is 3" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--trials", 3)
+    assert "one_run is 3" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--one-run", 3)
     assert "alpha is 0.7" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--alpha", 0.7)
     assert "claim.delta is 2.0" in refusal("--epsilon", 1, "--delta", 2)
     # Two arrays in, one name out: what a mechanism raises is told, without a traceback.

@@ -36,6 +36,11 @@ BOTH_RUNS = {"one run": one_run, "one run, gaussian": one_run_gaussian}
 SINGLE = list(ESTIMATORS.items())
 
 
+def named(value):
+    """A parameter's id, the same in every process: a function's text holds its address."""
+    return value.__name__ if callable(value) else str(value)
+
+
 def trials(epsilon, size, seed):
     rng = np.random.default_rng([seed, size])
     shift = mu_of(epsilon, DELTA) if epsilon else 0.0
@@ -94,7 +99,7 @@ def test_so_many_trials_would_do(estimator):
 # ---- nothing where there is nothing
 
 
-@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=str)
+@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=named)
 def test_scores_that_say_nothing_prove_nothing(estimator, bound):
     """300 seeds at α = 0.05: at least 95% of them give exactly 0. The seeds are fixed, so this never fails by luck."""
     found = []
@@ -124,7 +129,7 @@ def test_one_run_that_says_nothing_proves_nothing(name):
     assert np.mean([once(seed) == 0.0 for seed in range(300)]) >= 0.95
 
 
-@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=str)
+@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=named)
 def test_equal_scores_prove_nothing(estimator, bound):
     assert bound(np.zeros(200), np.zeros(200), DELTA, ALPHA, 0) == 0.0
 
@@ -133,11 +138,11 @@ def test_equal_scores_prove_nothing(estimator, bound):
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 4.0])
-@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=str)
+@pytest.mark.parametrize(("estimator", "bound"), SINGLE, ids=named)
 def test_bounds_of_known_mechanisms_hold(estimator, bound, epsilon):
-    """200 seeds: a bound of level 0.05 is above the truth in at most 19 of them but with probability 0.001."""
-    above = sum(bound(*trials(epsilon, 300, seed), DELTA, ALPHA, seed) > epsilon for seed in range(200))
-    assert above <= 19
+    """120 seeds: a bound of level 0.05 is above the truth in more than 13 of them with probability 0.002."""
+    above = sum(bound(*trials(epsilon, 300, seed), DELTA, ALPHA, seed) > epsilon for seed in range(120))
+    assert above <= 13
 
 
 @pytest.mark.parametrize("name", BOTH_RUNS)

@@ -1,5 +1,6 @@
 """Membership: what theory says is found, complete on the shipped model undefended, and nothing without a vector."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -151,8 +152,10 @@ def test_declared_noise_is_used():
         aim = target(members, noise=noise, seed=seed, told=5)
         for declared, found in ((Declared(noise), aware), (Declared(), unaware)):
             told = noisy(aim, declared, 1)
-            found.append(area(likelihood_ratio(Population.of(backbone, knowledge, [told]), told), members))
+            population = Population.of(backbone, replace(knowledge, declared=declared), [told])
+            found.append(area(likelihood_ratio(population, told), members))
     assert np.mean(aware) > np.mean(unaware) + 0.02
+    assert np.mean(aware) > 0.9
     assert noisy(target([0]), Declared(0.5), 4).variance.mean() == pytest.approx(0.25 / 4, rel=0.1)
 
 
