@@ -5,8 +5,6 @@ Invariant: the bound is what the accounting makes of the ledger, under assumptio
 
 from __future__ import annotations
 
-from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
-from defenses.accounting.spent import Unbounded, ledger_bound
 from defenses.errors import UserError
 from defenses.ledger import Ledger
 from defenses.privacy_specs import PrivacySpec
@@ -33,6 +31,8 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
     Raises:
         UserError: the ledger holds a release that nothing hides.
     """
+    from defenses.accounting.spent import Unbounded, ledger_bound
+
     trust, unit = Trust(spec.trust), Unit(spec.unit)
     found = ledger_bound(ledger, spec.delta, unit, Neighbouring.ADD_OR_REMOVE)
     if isinstance(found, Unbounded):
@@ -57,6 +57,8 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
 
 
 def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) -> tuple[str, ...]:
+    from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+
     found = ["what is taken as public says nothing about the unit that is hidden"]
     if trust is Trust.CENTRAL:
         found.append("the server adds the noise and keeps everything else to itself")

@@ -11,15 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
-from defenses.accounting.mechanism import Mechanism
-from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
-from defenses.accounting.spent import event_of
 from defenses.dp.contribution import contribution
 from defenses.dp.lattice import Lattice, lattice
 from defenses.dp.shrink import shrunk
@@ -32,6 +28,9 @@ from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Float32Array, Layout, Upload, UploadKind
+
+if TYPE_CHECKING:
+    from defenses.accounting.mechanism import Mechanism
 
 ARRAY = "release"
 """The name under which whole numbers travel."""
@@ -216,6 +215,10 @@ class Bounded:
 
     def mechanism(self, roster: int) -> Mechanism:
         """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""
+        # Here and below: the accounting loads scipy, which a program that only prints its help can do without.
+        from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
+        from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+
         terms = self.lattice(roster)
         all_rows: DiscreteGaussian | DistributedDiscreteGaussian
         if self.trust is Trust.DISTRIBUTED:
@@ -318,6 +321,8 @@ def charge(
     released: str, number: int, by: tuple[int, ...], kind: UploadKind, unit: Unit, mechanism: Mechanism
 ) -> Event:
     """The ledger's entry of one release, under *add or remove*."""
+    from defenses.accounting.spent import event_of
+
     return event_of(
         mechanism,
         released=released,

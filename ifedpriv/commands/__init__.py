@@ -19,7 +19,7 @@ VERBS: dict[str, str] = {
     "predict": "answer texts with a run's injection",
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",
-    "account": "say which noise a budget asks for, or what given noise costs",
+    "account": "say which noise a budget asks for, or what given noise costs, before anyone spends it",
     "attack": "attack a run's recording, and say what it leaks",
     "keys": "make the key files of an encrypted run",
     "tasks": "list the shipped tasks, or show examples of one",

@@ -297,7 +297,7 @@ def test_a_run_without_a_bound_is_not_evaluable(tmp_path):
         "neighbouring": "add or remove",
     }
     (run / "report.json").write_text(json.dumps(report))
-    assert "no mechanism is named to hold it to" in called("attack", "audit", run).out
+    assert "no round of the run can be played alone" in called("attack", "audit", run).out
     said = called("attack", "audit", run, "--mechanism", "mechanisms:halved", "--noise", 3, *QUICK, "--json")
     claim = json.loads(said.out)["claim"]
     assert (claim["epsilon"], claim["noise"], claim["sensitivity"]) == (2.0, 3.0, None)
