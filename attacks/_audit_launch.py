@@ -17,9 +17,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from attacks._epsilon import Conclusion
+from attacks._audit_defaults import ALPHA, NAME, NO_BOUND, ONE_RUN_CANARIES, TRIALS
 from attacks._mechanism import Claim, Floats, Mechanism
-from attacks.audit import ALPHA, NAME, NO_BOUND, ONE_RUN_CANARIES, TRIALS, audit
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
@@ -63,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Audit what the options name; returns the exit code."""
+    from attacks._epsilon import Conclusion
     from attacks._launch import LEAKS, check_home, write_out
     from ifedpriv.commands.console import Stages, print_json, say
 
@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
 
 def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """The audit as plain data, or why there is none."""
+    from attacks.audit import audit
+
     claim = declared(options)
     if claim is None:
         return _not_evaluable(NO_BOUND)
@@ -212,6 +214,8 @@ def _base(options: argparse.Namespace, claim: Claim) -> list[Floats]:
 
 
 def _not_evaluable(why: str) -> dict[str, Any]:
+    from attacks._epsilon import Conclusion
+
     return {"schema": 1, "attack": NAME, "conclusion": str(Conclusion.NOT_EVALUABLE), "why": why}
 
 

@@ -14,18 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._audit import Game, OneRun, play, play_once, preregistered
+from attacks._audit_defaults import ALPHA, NAME, ONE_RUN_CANARIES, TRIALS
 from attacks._canaries import pairs
 from attacks._epsilon import Conclusion
 from attacks._mechanism import Claim, Floats, Mechanism
 from attacks._replay import Check, replay
 from defenses.units import Unit
 from ifedpriv.errors import InputError
-
-NAME = "audit"
-TRIALS = 10_000
-ALPHA = 0.05
-ONE_RUN_CANARIES = 1000
-NO_BOUND = "there is no bound to audit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,5 +114,7 @@ def test_the_same_noise_every_time_is_found(monkeypatch):
             return self
 
     real = Bounded.noised
-    monkeypatch.setattr(Bounded, "noised", lambda self, total, roster, _: real(self, total, roster, Forgetful()))
+    monkeypatch.setattr(
+        Bounded, "noised", lambda self, total, roster, _: real(self, total, roster, Forgetful())
+    )
     violated(release())

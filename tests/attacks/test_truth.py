@@ -137,7 +137,16 @@ def test_every_file_of_an_attack_is_looked_at():
         "_words_alone",
     }
     arithmetic = {"_epsilon", "_gaussian", "_one_run", "_roc"}
-    mechanisms = {"audit", "_audit", "_audit_launch", "_canaries", "_mechanism", "_released", "_replay"}
+    mechanisms = {
+        "audit",
+        "_audit",
+        "_audit_defaults",
+        "_audit_launch",
+        "_canaries",
+        "_mechanism",
+        "_released",
+        "_replay",
+    }
     assert {path.stem for path in (ROOT / "attacks").glob("*.py")} == roof | arithmetic | mechanisms | set(
         BLIND
     )
