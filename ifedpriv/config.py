@@ -239,7 +239,9 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any], tags: Tags) -> dict[st
     return result
 
 
-def _changes_kind(old: Mapping[str, Any], new: Mapping[str, Any], section: str, tag: str | Tags | None) -> bool:
+def _changes_kind(
+    old: Mapping[str, Any], new: Mapping[str, Any], section: str, tag: str | Tags | None
+) -> bool:
     if not isinstance(tag, str) or tag not in new:
         return False
     before = old.get(tag, RunConfig().model_dump(mode="json")[section][tag])

@@ -44,8 +44,8 @@ class CurveConfig(BaseModel):
     Attributes:
         schema_version: version of this format.
         name: names the curve and, where ``--out`` is not given, its folder ``runs/NAME-curve``.
-        run: the run that is repeated, as `ifedpriv run` takes it. Its ``defense.privacy`` is the template of all points:
-            unit, trust and epsilon are those of each point, and so are the seeds.
+        run: the run that is repeated, as `ifedpriv run` takes it. Its ``defense.privacy`` is the template of all
+            points: unit, trust and epsilon are those of each point, and so are the seeds.
         epsilons: budgets of a whole run, above 0; ``.inf`` is the same run without privacy.
         units: whose presence is hidden; each gives curves of its own. Aggregation is by count for examples, and uniform
             for clients.
@@ -103,9 +103,9 @@ class CurveConfig(BaseModel):
                 "run.simulation is false, and a curve spends its budget on the same data once a point; leave it true, "
                 "and let one run with the chosen epsilon be the deployed one"
             )
-        for key in self.keys():
+        for key in self.all_keys():
             if key.seed == self.all_seeds[0]:
-                self.point(key)
+                self.run_of(key)
         return self
 
     @property
@@ -113,7 +113,7 @@ class CurveConfig(BaseModel):
         """The seeds, ascending."""
         return tuple(range(self.repeats)) if self.seeds is None else tuple(sorted(self.seeds))
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         """All points, in the order of the results."""
         found = []
         for seed in self.all_seeds:
@@ -126,7 +126,7 @@ class CurveConfig(BaseModel):
                     found += [Key(PRIVATE, seed, unit, trust, epsilon) for seed in self.all_seeds]
         return found
 
-    def point(self, key: Key) -> RunConfig:
+    def run_of(self, key: Key) -> RunConfig:
         """The run behind a point.
 
         Raises:
