@@ -12,6 +12,7 @@ from ifedpriv.commands.console import Stages, print_json, say
 from ifedpriv.errors import UserError
 
 if TYPE_CHECKING:
+    from ifedpriv.experiment.curve.bench import Bench
     from ifedpriv.experiment.curve.config import CurveConfig
     from ifedpriv.experiment.curve.folder import CurveFolder
     from ifedpriv.report.curve import Curve

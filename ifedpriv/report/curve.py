@@ -41,7 +41,7 @@ class CurvePoint(Record):
         noise: kind of upload to standard deviation of the noise over what one unit can move.
         rounds: how many were played.
         guard: whether the guard found the injection better than the bare model; None without a guard.
-        task, task_hash, backbone: what was asked, in which wording, and of which model.
+        task, task_hash, queries_hash, backbone: what was asked, in which wording, of which texts and model.
         versions: of everything that may change a number.
         processor_seconds: spent on this point alone; what a process had from earlier points is not in it.
     """
@@ -60,6 +60,7 @@ class CurvePoint(Record):
     guard: bool | None
     task: str
     task_hash: str
+    queries_hash: str
     backbone: str
     versions: Mapping[str, str]
     processor_seconds: float
@@ -186,9 +187,11 @@ def caption(curve: Curve) -> list[str]:
     hidden = " or ".join(f"one {unit}" for unit in units)
     seeds = len(curve.seeds)
     level = wording.percent(curve.interval_level)
+    one_test = len({point.queries_hash for point in curve.points}) == 1
     intervals = (
-        f"Means over {seeds} seeds with {level} Student-t intervals, which cover other seeds: other texts, clients, "
-        "batches and noise."
+        f"Means over {seeds} seeds with {level} Student-t intervals, which cover other seeds: other "
+        f"{'clients' if one_test else 'texts, clients'}, batches and noise"
+        f"{', and no other test texts, which are the same for all.' if one_test else '.'}"
         if seeds > 1
         else "One seed, and so no interval: a second one could look different."
     )

@@ -31,7 +31,7 @@ _STYLES = (
 # Without privacy for one unit and for another, and the bare model.
 _LEVELS = (("#000000", (0, (6, 2))), ("#444444", (0, (3, 1, 1, 1))), ("#777777", (0, (1, 2))))
 _WIDTH, _HEIGHT = 5.0, 3.7
-_LETTERS = 92
+_LETTERS = 108
 _SMALL = 7.5
 _MOST_TICKS = 10
 _DPI = 200

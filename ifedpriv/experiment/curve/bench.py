@@ -7,14 +7,17 @@ from. No choice is made on test texts: the last round counts.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 from defenses.dp.release import Beforehand, Bounded
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
-from ifedpriv.data.task import TaskKind
+from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.curve.config import CurveConfig
 from ifedpriv.experiment.curve.keys import PRIVATE, ZERO_SHOT, Key
@@ -83,6 +86,7 @@ class Bench:
             "queries": len(answers),
             "task": task.name,
             "task_hash": task_hash(task),
+            "queries_hash": _hash_of(setup.all_queries),
             "backbone": setup.backbone.fingerprint,
             "versions": versions(),
             "processor_seconds": round(time.process_time() - started, 3),
@@ -102,6 +106,12 @@ class Bench:
             self._gathered[wanted] = gather(config, backbone=self._backbone, room=_ROOM)
         self._gathered.move_to_end(wanted)
         return self._gathered[wanted]
+
+
+def _hash_of(queries: Sequence[Example]) -> str:
+    """Names the test texts, so that seeds with the same ones are told from seeds with their own."""
+    text = json.dumps([(query.text, query.label, query.answer) for query in queries])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _scores(kind: TaskKind, answers: Answers) -> dict[str, float]:
