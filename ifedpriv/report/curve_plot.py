@@ -30,7 +30,8 @@ _STYLES = (
 )
 # Without privacy for one unit and for another, and the bare model.
 _LEVELS = (("#000000", (0, (6, 2))), ("#444444", (0, (3, 1, 1, 1))), ("#777777", (0, (1, 2))))
-_WIDTH, _HEIGHT = 5.0, 3.7
+_WIDTH, _AXES_HEIGHT = 5.0, 2.7
+_LINE = 0.14
 _LETTERS = 108
 _SMALL = 7.5
 _MOST_TICKS = 10
@@ -60,7 +61,7 @@ def draw(curve: Curve, kind: str) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
 
-        figure = Canvas(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        figure = Canvas(figsize=(_WIDTH, _AXES_HEIGHT), layout="constrained")
         FigureCanvasAgg(figure)
         _fill(figure, curve)
         out = io.BytesIO()
@@ -106,8 +107,11 @@ def _fill(figure: Any, curve: Curve) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=_SMALL, columnspacing=1.2)
     said = " ".join([*caption(curve), "Bands: those intervals."] if len(curve.seeds) > 1 else caption(curve))
     lines = textwrap.wrap(said.replace("epsilon", "ε").replace("delta", "δ"), _LETTERS)
-    room = (0.13 * len(lines) + 0.08) / _HEIGHT
-    figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
+    # Legend and caption take room of their own, so that the axes keep theirs.
+    under = _LINE * len(lines) + 0.08
+    height = _AXES_HEIGHT + under + 1.15 * _LINE * -(-len(labels) // 2)
+    figure.set_size_inches(_WIDTH, height)
+    figure.get_layout_engine().set(rect=(0, under / height, 1, 1 - under / height))
     figure.text(0.015, 0.02, "\n".join(lines), fontsize=_SMALL - 1, va="bottom", linespacing=1.25)
 
 

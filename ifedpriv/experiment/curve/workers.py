@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -145,6 +146,7 @@ def serve(pipe: Connection, config: str) -> None:
     """
     # Ctrl-C reaches every process of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_the_first, daemon=True).start()
     bench = Bench(CurveConfig.model_validate_json(config))
     while True:
         try:
@@ -161,3 +163,11 @@ def serve(pipe: Connection, config: str) -> None:
             pipe.send_bytes(json.dumps(answer).encode())
         except (BrokenPipeError, ConnectionError):
             return
+
+
+def _leave_with_the_first() -> None:
+    """End this process as soon as the one that started it is gone, in the middle of a point too."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os._exit(1)
