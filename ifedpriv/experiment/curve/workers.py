@@ -54,8 +54,8 @@ def measure_all(
         for pipe in pipes:
             _give(pipe, queue, busy, None)
         while busy:
-            for pipe in wait(list(busy)):
-                assert isinstance(pipe, Connection)
+            ready = wait(list(busy))
+            for pipe in [each for each in pipes if each in ready]:
                 line = _answer(pipe)
                 _give(pipe, queue, busy, busy.pop(pipe))
                 yield line
