@@ -24,8 +24,11 @@ from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
 SCHEMA: Literal[1] = 1
 
-_TAGS = {"data": "source", "partition": "kind", "method": "kind", "defense": "kind"}
-"""The field of each section that says which kind of section it is."""
+Tags = Mapping[str, "str | Tags"]
+"""Which field of a section says its kind; for a section of sections, the same of each."""
+
+TAGS: Tags = {"data": "source", "partition": "kind", "method": "kind", "defense": "kind"}
+"""The field of each section of a run that says which kind of section it is."""
 
 
 class _Section(BaseModel):
@@ -174,9 +177,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: naming the field, the value and the remedy.
     """
-    data = _read(path, ()) if path is not None else {}
+    data = read_yaml(path) if path is not None else {}
     for override in overrides:
-        _apply(data, override)
+        change(data, override)
     return parse_config(data, str(path) if path is not None else "the configuration")
 
 
@@ -184,17 +187,24 @@ def parse_config(data: Mapping[str, Any], source: str) -> RunConfig:
     """Validate a nested mapping; ``source`` names it in errors."""
     defaults = RunConfig().model_dump(mode="json")
     whole = dict(data)
-    for section, tag in _TAGS.items():
+    for section, tag in TAGS.items():
         given = data.get(section)
         if isinstance(given, Mapping) and tag not in given:
             whole[section] = {**_merge(defaults[section], given, {}), tag: defaults[section][tag]}
     try:
         return RunConfig.model_validate(whole)
     except ValidationError as error:
-        raise UserError(_sentence(error, source)) from error
+        raise UserError(mistake(error, source)) from error
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def read_yaml(path: Path, tags: Tags = TAGS, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A YAML file's mapping, merged over those that it extends.
+
+    Args:
+        path: the file.
+        tags: which sections have kinds.
+        seen: the files that led here.
+    """
     path = path.resolve()
     if path in seen:
         raise UserError(f"extends runs in a circle through {path}", "let one of the files extend nothing")
@@ -224,30 +234,33 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = data.pop("extends", None)
     if base is None:
         return data
-    return _merge(_read(path.parent / str(base), (*seen, path)), data, _TAGS)
+    return _merge(read_yaml(path.parent / str(base), tags, (*seen, path)), data, tags)
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: Mapping[str, Any], tags: Tags) -> dict[str, Any]:
     """``over`` wins; a section whose tag changes is replaced whole."""
     result = dict(base)
     for key, value in over.items():
         old, tag = result.get(key), tags.get(key)
         other_kind = isinstance(old, dict) and isinstance(value, dict) and _changes_kind(old, value, key, tag)
         if isinstance(old, dict) and isinstance(value, dict) and not other_kind:
-            result[key] = _merge(old, value, {})
+            result[key] = _merge(old, value, tag if isinstance(tag, Mapping) else {})
         else:
             result[key] = value
     return result
 
 
-def _changes_kind(old: Mapping[str, Any], new: Mapping[str, Any], section: str, tag: str | None) -> bool:
-    if tag is None or tag not in new:
+def _changes_kind(
+    old: Mapping[str, Any], new: Mapping[str, Any], section: str, tag: str | Tags | None
+) -> bool:
+    if not isinstance(tag, str) or tag not in new:
         return False
     before = old.get(tag, RunConfig().model_dump(mode="json")[section][tag])
     return bool(before != new[tag])
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def change(data: dict[str, Any], override: str) -> None:
+    """Apply one ``a.b=c`` to a run's mapping; the value is read as YAML."""
     name, equals, text = override.partition("=")
     if not equals or not name:
         raise UserError(f"--set is {override!r}", "write it as section.field=value")
@@ -259,7 +272,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
     *parents, last = name.split(".")
     first = name.partition(".")[0]
     old = data.get(first)
-    if name == f"{first}.{_TAGS.get(first)}" and isinstance(old, dict):
+    if name == f"{first}.{TAGS.get(first)}" and isinstance(old, dict):
         data[first] = {} if _changes_kind(old, {last: value}, first, last) else old
     for parent in parents:
         section = section.setdefault(parent, {})
@@ -270,7 +283,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     section[last] = value
 
 
-def _sentence(error: ValidationError, source: str) -> str:
+def mistake(error: ValidationError, source: str) -> str:
+    """The first mistake that validation found, as one sentence with its field's path."""
     first = error.errors()[0]
     tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
     tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv"}

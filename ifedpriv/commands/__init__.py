@@ -16,6 +16,7 @@ from ifedpriv.errors import IfedprivError
 
 VERBS: dict[str, str] = {
     "run": "run one experiment and report on it",
+    "curve": "measure accuracy against epsilon, with intervals over seeds",
     "predict": "answer texts with a run's injection",
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",

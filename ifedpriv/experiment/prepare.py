@@ -1,7 +1,12 @@
-"""From a configuration to the parts of an experiment: backbone, data, clients, method, defense."""
+"""From a configuration to the parts of an experiment: backbone, data, clients, method, defense.
+
+In two steps, since most of it is the same whatever the noise: `gather` reads, splits and checks, and `protect` plans
+the noise. Runs that differ in their defense alone may share what was gathered; numbers are the same as without.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +24,11 @@ from ifedpriv.data.partition import Partition, partition, test_for_group
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
-from ifedpriv.experiment.privacy import plan_privacy
+from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
+from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client
@@ -70,41 +76,113 @@ class Setup:
         return [query for group in self.groups for query in self.queries(group)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a run is made of before its defense: the same for every noise.
+
+    Attributes:
+        ground: the part of the configuration that it was made from.
+        backbone: the frozen model.
+        data: task and splits.
+        partition: who holds what, before examples are held out.
+        clients: the same as clients.
+        work: what has been computed of the clients' examples.
+        coordinates: what public texts tell about the clip.
+    """
+
+    ground: str
+    backbone: Backbone
+    data: TaskData
+    partition: Partition
+    clients: tuple[Client, ...]
+    work: ClientWork
+    coordinates: PublicCoordinates
+
+
 def prepare(config: RunConfig, *, backbone: Backbone | None = None, data: TaskData | None = None) -> Setup:
     """Build every part; parts that the caller has already are used as they are."""
+    return protect(config, gather(config, backbone=backbone, data=data))
+
+
+def ground(config: RunConfig) -> str:
+    """The part of a configuration that `gather` goes by, as text that is equal where it is."""
+    parts = {
+        "seed": config.seed,
+        "threads": config.threads,
+        "root": str(data_root(config)),
+        "by content": _split_by_content(config),
+        "held out": config.evaluation.validation_fraction,
+        **config.model_dump(mode="json", include={"backbone", "data", "partition"}),
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def gather(
+    config: RunConfig, *, backbone: Backbone | None = None, data: TaskData | None = None, room: int = 0
+) -> Material:
+    """Everything that does not depend on the noise.
+
+    Args:
+        config: the run's.
+        backbone: the model, if the caller has it already.
+        data: likewise.
+        room: bytes of activations that may be kept for runs that will share this.
+    """
     torch.set_num_threads(config.threads)
     backbone = backbone or load_backbone(config)
     data = data or load_task_data(config.data, data_root(config))
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
-    privacy = config.defense.privacy
-    entropy = entropy_of(config)
-    method = build_method(config, backbone, data.task)
-    split = client_by_content if privacy is not None and privacy.unit == "example" else client_of
+    split = client_by_content if _split_by_content(config) else client_of
     clients = tuple(
         split(number, examples, group, config.evaluation.validation_fraction)
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
     _check_texts(backbone, data, clients)
+    embedded = config.data.source == "embedded"
+    return Material(
+        ground(config),
+        backbone,
+        data,
+        held,
+        clients,
+        ClientWork(backbone, data.task, room=room),
+        PublicCoordinates(backbone, data.task, data_root(config), embedded=embedded),
+    )
+
+
+def protect(config: RunConfig, material: Material) -> Setup:
+    """A whole experiment on what was gathered, which must have been for the same data and clients."""
+    if ground(config) != material.ground:
+        raise ValueError("this material was gathered for other data, clients or seeds")
+    torch.set_num_threads(config.threads)
+    backbone, task, privacy = material.backbone, material.data.task, config.defense.privacy
+    entropy = entropy_of(config)
+    method = build_method(config, backbone, task, work=material.work)
     defense = Defense.from_spec(config.defense)
     declarations: tuple[PublicDeclaration, ...] = ()
     if privacy is not None:
         planned = plan_privacy(
-            config, privacy, backbone, data.task, method, clients=clients, root=data_root(config)
+            config, privacy, method, clients=material.clients, coordinates=material.coordinates
         )
         defense = replace(defense, releases=planned.releases)
         declarations = planned.declarations
-        method = build_method(config, backbone, data.task, planned.steps, entropy.branch("method"))
+        method = build_method(config, backbone, task, planned.steps, entropy.branch("method"), material.work)
     return Setup(
         config,
         backbone,
-        data,
-        held,
-        Clients(clients, method.takes_part),
+        material.data,
+        material.partition,
+        Clients(material.clients, method.takes_part),
         method,
         defense,
         entropy,
         declarations,
     )
+
+
+def _split_by_content(config: RunConfig) -> bool:
+    privacy = config.defense.privacy
+    return privacy is not None and privacy.unit == "example"
 
 
 def build_method(
@@ -113,12 +191,13 @@ def build_method(
     task: Task,
     private: PrivateSteps | None = None,
     entropy: Entropy | None = None,
+    work: ClientWork | None = None,
 ) -> IfedIcl | FedLora:
     """The method that a configuration names."""
     if isinstance(config.method, FedLoraSpec):
         return FedLora(config.method, backbone, task, config.seed)
     noised = config.defense.privacy is not None
-    return IfedIcl(config.method, backbone, task, private=private, noised=noised, entropy=entropy)
+    return IfedIcl(config.method, backbone, task, private=private, noised=noised, entropy=entropy, work=work)
 
 
 def entropy_of(config: RunConfig) -> Entropy:

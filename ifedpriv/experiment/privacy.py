@@ -17,7 +17,7 @@ from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
-from defenses.privacy_specs import PrivacySpec
+from defenses.privacy_specs import PrivacySpec, PublicSpec, VectorPrivacy
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import UploadKind
 from ifedpriv.backbone.backbone import Backbone
@@ -50,30 +50,52 @@ class Privacy:
     declarations: tuple[PublicDeclaration, ...]
 
 
+class PublicCoordinates:
+    """Coordinates in which activations are clipped, made once for each way of making them.
+
+    Args:
+        backbone: the frozen model.
+        task: the task's wording.
+        root: where relative data paths start.
+        embedded: whether the task is a shipped one, whose generator can write public texts.
+    """
+
+    def __init__(self, backbone: Backbone, task: Task, root: Path | None, *, embedded: bool) -> None:
+        self._backbone = backbone
+        self._task = task
+        self._root = root
+        self._embedded = embedded
+        self._made: dict[tuple[PublicSpec, VectorPrivacy, Position], tuple[Transform, float]] = {}
+
+    def of(self, public: PublicSpec, vector: VectorPrivacy, position: Position) -> tuple[Transform, float]:
+        """The transform, and the clip in it."""
+        key = (public, vector, position)
+        if key not in self._made:
+            texts = public_examples(self._task, public, self._root, embedded=self._embedded)
+            self._made[key] = public_transform(self._backbone, self._task, texts, position, vector)
+        return self._made[key]
+
+
 def plan_privacy(
     config: RunConfig,
     spec: PrivacySpec,
-    backbone: Backbone,
-    task: Task,
     method: IfedIcl | FedLora,
     *,
     clients: Sequence[Client],
-    root: Path | None,
+    coordinates: PublicCoordinates,
 ) -> Privacy:
     """Clips from public texts, and noise from the budget.
 
     Args:
         config: the run's.
         spec: its privacy section.
-        backbone: the frozen model.
-        task: the task's wording.
         method: what will be uploaded, and how often.
         clients: everybody; only how many they are, and how much they hold, is looked at.
-        root: where relative data paths start.
+        coordinates: what public texts tell.
     """
     kinds = Counter(method.asks(number)[0] for number in range(method.rounds))
     bounded = {
-        kind: _bounded(kind, spec, config, backbone, task, method, root)
+        kind: _bounded(kind, spec, config, method, coordinates)
         for kind in kinds
         if config.defense.bounds(kind)
     }
@@ -131,19 +153,14 @@ def _bounded(
     kind: UploadKind,
     spec: PrivacySpec,
     config: RunConfig,
-    backbone: Backbone,
-    task: Task,
     method: IfedIcl | FedLora,
-    root: Path | None,
+    coordinates: PublicCoordinates,
 ) -> Bounded:
     size = next(layout.size for k, layout in map(method.asks, range(method.rounds)) if k is kind)
     count_weight = spec.vector.count_weight
     if kind is UploadKind.VECTOR:
         assert isinstance(config.method, IfedIclSpec)
-        public = public_examples(task, spec.public, root, embedded=config.data.source == "embedded")
-        transform, clip = public_transform(
-            backbone, task, public, Position(config.method.position), spec.vector
-        )
+        transform, clip = coordinates.of(spec.public, spec.vector, Position(config.method.position))
     elif kind is UploadKind.SCORES:
         # Right or wrong, with the injection and without: two numbers from 0 to 1.
         transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0

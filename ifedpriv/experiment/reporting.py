@@ -55,7 +55,7 @@ def build_report(outcome: Outcome) -> Report:
     return Report(
         run=setup.config.name,
         started=outcome.started,
-        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        versions=versions(),
         platform={
             "system": f"{platform.system()} {platform.machine()}",
             "cores": str(os.cpu_count()),
@@ -220,6 +220,11 @@ def _sum(counted: Counted) -> Traffic:
 def _mean(counted: Counted, clients: int) -> Traffic:
     payload, wire = counted.totals()
     return Traffic(round(payload / clients), round(wire / clients))
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that may change a number."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str:

@@ -141,22 +141,37 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
 
 
-def train(setup: Setup) -> tuple[State, Artifact]:
-    """Play all rounds in memory, with nothing recorded, tested or written; what sweeps and benchmarks need."""
-    ledger = Ledger(simulation=setup.config.simulation)
-    cohort = Cohort(setup.config.cohort, setup.config.seed)
+def play(setup: Setup, report: Report = lambda *_: None) -> tuple[State, Ledger]:
+    """Play all rounds in memory, with nothing recorded, tested or written.
+
+    Args:
+        setup: the experiment's parts.
+        report: told of progress.
+
+    Returns:
+        The last state, and what was released on the way.
+    """
+    ledger = _first_ledger(setup)
     federation = Federation(
         setup.method,
         setup.defense,
         setup.clients,
-        cohort,
+        Cohort(setup.config.cohort, setup.config.seed),
         entropy=setup.entropy,
         ledger=ledger,
         seed=setup.config.seed,
+        agreed=_agreed(setup),
     )
     state = setup.method.initial_state()
     while state.round < setup.method.rounds:
+        report("rounds", state.round, setup.method.rounds)
         state, _ = federation.play_round(state)
+    return state, ledger
+
+
+def train(setup: Setup) -> tuple[State, Artifact]:
+    """What all rounds come to, as `play` plays them; what sweeps and benchmarks need."""
+    state, _ = play(setup)
     return state, setup.method.artifact(state, task_facts(setup.data.task))
 
 
@@ -233,6 +248,14 @@ def _jobs(setup: Setup, injection: Artifact) -> list[tuple[str, str, Callable[[]
 
 
 def _first_facts(setup: Setup) -> dict[str, Any]:
+    empty = Traffic().to_dict()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    ledger = _first_ledger(setup).to_json()
+    return {"ledger": ledger, "up": empty, "down": empty, "seconds": 0.0, "started": now}
+
+
+def _first_ledger(setup: Setup) -> Ledger:
+    """What is public before the first round."""
     ledger = Ledger(simulation=setup.config.simulation)
     for what, why in (
         ("the backbone, the template and the label words", "agreed before any private text was read"),
@@ -241,9 +264,7 @@ def _first_facts(setup: Setup) -> dict[str, Any]:
         ledger.add(PublicDeclaration(what, why))
     for declaration in setup.declarations:
         ledger.add(declaration)
-    empty = Traffic().to_dict()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"ledger": ledger.to_json(), "up": empty, "down": empty, "seconds": 0.0, "started": now}
+    return ledger
 
 
 def _agreed(setup: Setup) -> bytes:

@@ -10,7 +10,6 @@ leaves open (steps, optimiser, start, weights) is stated in the specs and in eve
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,7 +24,7 @@ from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
 from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
 from ifedpriv.icl.evaluate import answer
-from ifedpriv.icl.extract import activations, extract, extract_by_class
+from ifedpriv.icl.extract import extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.objective import Loss
@@ -38,8 +37,8 @@ from ifedpriv.icl.private_calibrate import (
 )
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
+from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
-from ifedpriv.methods.recent import recent
 from ifedpriv.methods.specs import IfedIclSpec
 
 _MOMENT, _SQUARE = f"{SERVERS}moment", f"{SERVERS}square"
@@ -55,6 +54,7 @@ class IfedIcl:
         private: how coefficients are calibrated where each example is to be hidden; None for the paper's way.
         noised: the guard's scores come with noise.
         entropy: draws what private calibration draws.
+        work: what has been computed of the clients' examples already, where several runs share it.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class IfedIcl:
         private: PrivateSteps | None = None,
         noised: bool = False,
         entropy: Entropy | None = None,
+        work: ClientWork | None = None,
     ) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
             raise InputError(
@@ -78,7 +79,7 @@ class IfedIcl:
         self.private = private
         self.noised = noised
         self.entropy = SecureEntropy() if entropy is None else entropy
-        self._calibrators: OrderedDict[int, Calibrator] = OrderedDict()
+        self.work = ClientWork(backbone, task) if work is None else work
 
     @property
     def rounds(self) -> int:
@@ -229,15 +230,8 @@ class IfedIcl:
             arrays = {"by_class": means, "present": (counts > 0).astype(np.float32)}
             return Upload(arrays, 1.0, 0, UploadKind.VECTOR)
         if self.spec.aggregation == "count":
-            found = activations(
-                self.backbone,
-                self.task,
-                client.train,
-                position=position,
-                # Alone, so that an example's row is the same to the last digit whoever else is there.
-                batch_size=size if self.private is None else 1,
-                demonstrations=tokenised,
-            )
+            # Alone, so that an example's row is the same to the last digit whoever else is there.
+            found = self.work.activations(client, position, size if self.private is None else 1)
             rows = (values.reshape(len(values), -1) for _, values in found)
             return Records(self.asks(0)[1], rows, 0, UploadKind.VECTOR)
         vector = extract(
@@ -266,7 +260,7 @@ class IfedIcl:
 
     def _calibrator(self, client: Client) -> Calibrator:
         """Tokenised examples of the clients seen last."""
-        return recent(self._calibrators, client, lambda c: Calibrator(self.backbone, self.task, c.train))
+        return self.work.calibrator(client)
 
 
 def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:

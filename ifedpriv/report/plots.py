@@ -13,7 +13,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -337,7 +337,7 @@ def _legend(figure: Any, axes: Any) -> None:
 
 def _svg(name: str, title: str, height: float, draw: Callable[[Any], None], width: float = _WIDTH) -> str:
     """What ``draw`` draws on an empty figure, as an SVG element that may stand in a page beside others."""
-    with _own_settings(), warnings.catch_warnings():
+    with own_settings(), warnings.catch_warnings():
         # Text stays text in the SVG, so a reader's own font shows what matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -366,13 +366,13 @@ def _own_tag(tag: str, name: str) -> str:
 
 
 @contextmanager
-def _own_settings() -> Iterator[None]:
-    """Matplotlib's defaults with ours on top; the caller's settings come back afterwards."""
+def own_settings(more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Matplotlib's defaults with ours on top, and ``more``; the caller's settings come back afterwards."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update({**_SETTINGS, **(more or {})})
         yield
 
 

@@ -9,13 +9,16 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.data.presets import PRESETS
 from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.experiment.curve.config import load_curve
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.reporting import build_report
 from ifedpriv.experiment.run import execute
 from ifedpriv.experiment.rundir import RunDirectory
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.glob("*.yaml"))
+# What `ifedpriv curve` reads is no run's configuration.
+CURVES = sorted(CONFIGS.glob("*curve*.yaml"))
+FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(CURVES))
 EMBEDDED = [path for path in FILES if load_config(path).data.source == "embedded"]
 PAPER = [path for path in FILES if path.stem.startswith("paper_")]
 SMALL = (
@@ -63,6 +66,13 @@ def test_the_files_are_where_this_test_looks():
         "private",
         "hundred",
     }
+
+
+@pytest.mark.parametrize("path", CURVES, ids=by_name)
+def test_curves_load(path):
+    config = load_curve(path)
+    assert config.run.backbone.path == "embedded"
+    assert len(config.all_keys()) >= 40
 
 
 @pytest.mark.parametrize("path", FILES, ids=by_name)

@@ -153,7 +153,7 @@ def test_tokenised_clients_are_forgotten_in_time(monkeypatch):
     monkeypatch.setattr("ifedpriv.methods.recent.CACHED_CLIENTS", 2)
     fed = federation(clients(3, 3, 3, 3))
     play(fed)
-    assert list(fed.method._calibrators) == [2, 3]
+    assert list(fed.method.work._kept) == [2, 3]
 
 
 # ---- schedule, start, ablations

@@ -1,0 +1,149 @@
+"""The figure of a curve, fit for a paper: vector graphics and pixels, told apart without colour.
+
+The one invariant: the same curve gives the same bytes of SVG and PDF, whatever the user's matplotlib is set to; what
+epsilon means stands under the axes, so that the figure can leave its folder.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from ifedpriv.report import wording
+from ifedpriv.report.curve import Curve, Level, caption, line_name
+from ifedpriv.report.plots import own_settings
+
+KINDS = ("svg", "pdf", "png")
+
+_INK = "#000000"
+# Okabe and Ito's, each with a marker and a dash of its own.
+_STYLES = (
+    ("#0072b2", "o", "-"),
+    ("#d55e00", "s", "--"),
+    ("#009e73", "^", "-."),
+    ("#cc79a7", "D", ":"),
+    ("#e69f00", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#56b4e9", "P", (0, (1, 1))),
+)
+# Without privacy for one unit and for another, and the bare model.
+_LEVELS = (("#000000", (0, (6, 2))), ("#444444", (0, (3, 1, 1, 1))), ("#777777", (0, (1, 2))))
+_WIDTH, _AXES_HEIGHT = 5.0, 2.7
+_LINE = 0.14
+_LETTERS = 108
+_SMALL = 7.5
+_MOST_TICKS = 10
+_DPI = 200
+
+
+def draw(curve: Curve, kind: str) -> bytes:
+    """The figure as the contents of a file.
+
+    Args:
+        curve: what was measured.
+        kind: one of `KINDS`.
+    """
+    ours = {
+        "text.color": _INK,
+        "axes.edgecolor": _INK,
+        "axes.labelcolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "axes.facecolor": "white",
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        # Letters as letters, which journals ask for.
+        "pdf.fonttype": 42,
+    }
+    with own_settings(ours):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as Canvas
+
+        figure = Canvas(figsize=(_WIDTH, _AXES_HEIGHT), layout="constrained")
+        FigureCanvasAgg(figure)
+        _fill(figure, curve)
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, dpi=_DPI, metadata=_no_dates(kind))
+    if kind != "svg":
+        return out.getvalue()
+    # Named for those who hear the page instead of seeing it.
+    label = f"Test {wording.metric_name(curve.primary_metric)} against epsilon"
+    return re.sub(rb"<svg ", f'<svg role="img" aria-label="{label}" '.encode(), out.getvalue(), count=1)
+
+
+def _no_dates(kind: str) -> dict[str, None]:
+    names = {"svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer"), "png": ("Software",)}
+    return dict.fromkeys(names[kind])
+
+
+def _fill(figure: Any, curve: Curve) -> None:
+    axes = figure.add_subplot()
+    epsilons = sorted({s.epsilon for s in curve.summary if s.epsilon is not None})
+    axes.set_xscale("log")
+    for (unit, trust), (colour, marker, dash) in zip(curve.lines(), _STYLES, strict=False):
+        levels = curve.levels("private", unit, trust)
+        at = [level.epsilon for level in levels]
+        values, low, high = _ends(curve, levels)
+        axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+        for edge in (low, high):
+            axes.plot(at, edge, color=colour, linewidth=0.4, alpha=0.6)
+        axes.plot(
+            at,
+            values,
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            markersize=5,
+            label=line_name(unit, trust),
+        )
+    _levels(axes, curve)
+    _ticks(axes, epsilons)
+    axes.set_xlabel(f"privacy budget ε of the whole run (δ = {curve.delta:g}), log scale")
+    axes.set_ylabel(f"test {wording.metric_name(curve.primary_metric)} (0 to 1)")
+    axes.grid(axis="y")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=_SMALL, columnspacing=1.2)
+    said = " ".join([*caption(curve), "Bands: those intervals."] if len(curve.seeds) > 1 else caption(curve))
+    lines = textwrap.wrap(said.replace("epsilon", "ε").replace("delta", "δ"), _LETTERS)
+    # Legend and caption take room of their own, so that the axes keep theirs.
+    under = _LINE * len(lines) + 0.08
+    height = _AXES_HEIGHT + under + 1.15 * _LINE * -(-len(labels) // 2)
+    figure.set_size_inches(_WIDTH, height)
+    figure.get_layout_engine().set(rect=(0, under / height, 1, 1 - under / height))
+    figure.text(0.015, 0.02, "\n".join(lines), fontsize=_SMALL - 1, va="bottom", linespacing=1.25)
+
+
+def _levels(axes: Any, curve: Curve) -> None:
+    """What does not depend on epsilon: lines that go through, with their bands."""
+    shown = [("no privacy", unit) for unit in dict.fromkeys(unit for unit, _ in curve.lines())]
+    names = {
+        ("no privacy", unit): "no privacy" + (f" ({unit})" if len(shown) > 1 else "") for _, unit in shown
+    }
+    styles = [*_LEVELS[: len(shown)], _LEVELS[-1]]
+    names["zero-shot", ""] = "zero-shot"
+    for (kind, unit), (colour, dash) in zip([*shown, ("zero-shot", "")], styles, strict=True):
+        for level in curve.levels(kind, unit or None):
+            (value,), (low,), (high,) = _ends(curve, [level])
+            axes.axhspan(low, high, color=colour, alpha=0.1, linewidth=0)
+            axes.axhline(value, color=colour, linestyle=dash, linewidth=1.1, label=names[kind, unit])
+
+
+def _ends(curve: Curve, levels: Sequence[Level]) -> tuple[list[float], list[float], list[float]]:
+    """Means, and both ends of their intervals; a mean without one is its own."""
+    means = [level.means[curve.primary_metric] for level in levels]
+    values = [mean.value for mean in means]
+    low = [mean.value if mean.low is None else mean.low for mean in means]
+    high = [mean.value if mean.high is None else mean.high for mean in means]
+    return values, low, high
+
+
+def _ticks(axes: Any, epsilons: Sequence[float]) -> None:
+    """A tick at each budget that was measured, as far as they can be read."""
+    from matplotlib.ticker import NullLocator
+
+    step = -(-len(epsilons) // _MOST_TICKS)
+    axes.set_xticks(epsilons[::step], [f"{epsilon:g}" for epsilon in epsilons[::step]])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(epsilons[0] / 1.25, epsilons[-1] * 1.25)
