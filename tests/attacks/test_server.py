@@ -96,7 +96,7 @@ def test_no_attack_is_forgotten():
     keys = [(case.lane, case.name) for case in cases()]
     assert len(set(keys)) == len(keys) and {lane for lane, _ in keys} == set(Lane)
     assert tuple(Lane) == server.LANES
-    page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "cheating_server.md").read_text(encoding="utf-8")
     assert not [name for name in (*SAID, *BEYOND) if name not in page]
 
 
