@@ -38,7 +38,11 @@ def test_the_defaults_round_trip(tmp_path):
     assert load_config(written(tmp_path, config.to_yaml())) == config
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.name)
+# What `ifedpriv curve` reads is no run's configuration.
+RUNS = sorted(set(CONFIGS.glob("*.yaml")) - set(CONFIGS.glob("*curve*.yaml")))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.name)
 def test_every_shipped_configuration_loads_and_round_trips(path, tmp_path):
     config = load_config(path)
     assert load_config(written(tmp_path, config.to_yaml())) == config
