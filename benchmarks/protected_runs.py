@@ -18,8 +18,8 @@ import torch
 from _shared import machine, print_machine, store
 
 from defenses.secagg.masked.enrolment import masked_policy
+from defenses.session import RoundInfo
 from defenses.specs import MaskedSpec
-from defenses.upload import UploadKind
 from ifedpriv.config import load_config
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.figures import score
@@ -49,8 +49,9 @@ def one(config_file: str, overrides: tuple[str, ...], backbone: Any) -> tuple[di
     answers = baselines.global_injection(setup, injection)
     found = {"accuracy": score(setup.data.task.kind, answers), "cpu_seconds": took}
     if isinstance(config.defense, MaskedSpec):
-        policy = masked_policy(config.defense, UploadKind.COEFFICIENTS)
-        shape = policy.shape(len(setup.clients.numbers(0)))
+        kind, layout = setup.method.asks(0)
+        asked = RoundInfo(0, kind, setup.clients.numbers(0), layout)
+        shape = masked_policy(config.defense, asked).shape(len(asked.roster))
         found |= {"neighbours": shape.neighbours, "threshold": shape.threshold}
     return found, injection
 
