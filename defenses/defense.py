@@ -70,7 +70,7 @@ class Defense:
         if self.spec.privacy is not None:
             raise UserError(
                 f"defense.privacy is on, and nothing says how uploads of kind {kind} are bounded",
-                "plan the releases first, with `defenses.dp.plan`",
+                "give a `Bounded` release for each kind, as `releases`",
             )
         return Plain(kind)
 

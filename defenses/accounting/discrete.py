@@ -22,8 +22,30 @@ _FARTHEST_LISTED = 10.0
 """The largest distance between neighbours, in σ, at which that distribution is worth making."""
 
 
+class _Shortest(Mechanism):
+    """What both discrete Gaussians make of an L2 and, where it is known, an L1 sensitivity."""
+
+    __slots__ = ()
+    sensitivity: float
+    l1_sensitivity: float | None
+
+    @property
+    def moved(self) -> float:
+        """The L2 sensitivity, which the L1 sensitivity bounds too."""
+        return self.sensitivity if self.l1_sensitivity is None else min(self.sensitivity, self.l1_sensitivity)
+
+
+def _a_step_or_more(mechanism: Mechanism, field: str) -> None:
+    """Refuse a sensitivity below one step of the grid; ``field`` is the one that is named."""
+    if mechanism.moved < 1:
+        raise UserError(
+            f"{mechanism.name}.{field} is {getattr(mechanism, field):g} steps",
+            "give it in steps of the grid, where no change is smaller than 1",
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class DiscreteGaussian(Mechanism):
+class DiscreteGaussian(_Shortest):
     """Discrete Gaussian noise on whole numbers, the same σ in each coordinate: ½(Δ/σ)²-concentrated in any dimension.
 
     Reference: Canonne, Kamath, Steinke 2020, Theorem 14 (the mechanism), Proposition 12 (to epsilon and delta). In
@@ -52,16 +74,7 @@ class DiscreteGaussian(Mechanism):
         positive(self, "sensitivity", "noise", "l1_sensitivity")
         whole(self, "dimension")
         charged(self)
-        if self.moved < 1:
-            raise UserError(
-                f"{self.name}.sensitivity is {self.sensitivity:g} steps",
-                "give it in steps of the grid, where no change is smaller than 1",
-            )
-
-    @property
-    def moved(self) -> float:
-        """The L2 sensitivity, which the L1 sensitivity bounds too."""
-        return self.sensitivity if self.l1_sensitivity is None else min(self.sensitivity, self.l1_sensitivity)
+        _a_step_or_more(self, "sensitivity")
 
     @property
     def spread(self) -> float:
@@ -101,7 +114,7 @@ class DiscreteGaussian(Mechanism):
 
 
 @dataclass(frozen=True, slots=True)
-class DistributedDiscreteGaussian(Mechanism):
+class DistributedDiscreteGaussian(_Shortest):
     """A sum of independent discrete Gaussian shares, as clients add them under secure aggregation.
 
     The sum of discrete Gaussians is none, but nearly: its probabilities are within a factor exp(±τ/2) of one, per
@@ -138,16 +151,7 @@ class DistributedDiscreteGaussian(Mechanism):
         positive(self, "sensitivity", "l1_sensitivity", "noise_share")
         whole(self, "shares", "dimension")
         charged(self)
-        if self.moved < 1:
-            raise UserError(
-                f"{self.name}.sensitivity is {self.sensitivity:g} steps",
-                "give it in steps of the grid, where no change is smaller than 1",
-            )
-
-    @property
-    def moved(self) -> float:
-        """The L2 sensitivity, which the L1 sensitivity bounds too."""
-        return self.sensitivity if self.l1_sensitivity is None else min(self.sensitivity, self.l1_sensitivity)
+        _a_step_or_more(self, "sensitivity")
 
     @property
     def moved_l1(self) -> float:
@@ -231,11 +235,7 @@ class Skellam(Mechanism):
     def __post_init__(self) -> None:
         positive(self, "sensitivity_l2", "sensitivity_l1", "mu")
         charged(self)
-        if self.moved < 1:
-            raise UserError(
-                f"{self.name}.sensitivity_l2 is {self.sensitivity_l2:g} steps",
-                "give it in steps of the grid, where no change is smaller than 1",
-            )
+        _a_step_or_more(self, "sensitivity_l2")
 
     @property
     def moved(self) -> float:

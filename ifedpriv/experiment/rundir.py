@@ -35,14 +35,7 @@ class RunDirectory:
             raise UserError(
                 f"{path} holds a run already", "give --out another folder, or --resume to go on with this one"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / "config.yaml", config.to_yaml())
-        except OSError as error:
-            raise UserError(
-                f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
-                "give a folder that you may make",
-            ) from error
+        start_folder(path, config.to_yaml())
         return run
 
     @classmethod
@@ -150,6 +143,22 @@ class RunDirectory:
         except ValueError:
             return None
         return result
+
+
+def start_folder(path: Path, configuration: str) -> None:
+    """Make a folder that begins with its configuration.
+
+    Raises:
+        UserError: it may not be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_whole(path / "config.yaml", configuration)
+    except OSError as error:
+        raise UserError(
+            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
+            "give a folder that you may make",
+        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.curve.config import CurveConfig, load_curve
 from ifedpriv.experiment.curve.keys import Key
-from ifedpriv.experiment.rundir import write_whole
+from ifedpriv.experiment.rundir import start_folder, write_whole
 
 _REMEDY = "give --out another folder"
 
@@ -35,14 +35,7 @@ class CurveFolder:
             raise UserError(
                 f"{path} holds a curve or a run already", f"{_REMEDY}, or --resume to go on with it"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / "config.yaml", config.to_yaml())
-        except OSError as error:
-            raise UserError(
-                f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
-                "give a folder that you may make",
-            ) from error
+        start_folder(path, config.to_yaml())
         return folder
 
     @classmethod
