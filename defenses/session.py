@@ -96,6 +96,8 @@ class Aggregate:
         round: number of the round.
         parts: the sums that it was made from, where the server works out several; empty where it is one sum.
         lacking: for each sum that failed beside them, why.
+        noise: standard deviation of the noise of differential privacy in each mean, in the coordinates of the clip; 0
+            where there is none.
     """
 
     means: Mapping[str, Float32Array]
@@ -105,6 +107,7 @@ class Aggregate:
     round: int
     parts: tuple[Aggregate, ...] = ()
     lacking: tuple[str, ...] = ()
+    noise: float = 0.0
 
     @property
     def released(self) -> tuple[Aggregate, ...]:

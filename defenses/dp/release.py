@@ -207,11 +207,12 @@ class Bounded:
         units = float(max(total[-1] / terms.unit, 1.0)) if terms.counted else float(clients)
         step = terms.clip / terms.steps / units
         values = total[: terms.rank] * step
+        noise = self.deviation(terms, clients) * step
         if self.shrink:
             blocks = self.transform.blocks if self.transform.basis is None else None
-            values = shrunk(values, self.deviation(terms, clients) * step, blocks)
+            values = shrunk(values, noise, blocks)
         means = layout.unflatten(self._transform(centre).back(values))
-        return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round)
+        return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round, noise=noise)
 
     def mechanism(self, roster: int) -> Mechanism:
         """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""

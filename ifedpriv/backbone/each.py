@@ -1,7 +1,7 @@
-"""One backward pass, one gradient for each example: every sequence of a batch carries coefficients of its own.
+"""Every sequence of a batch carries coefficients of its own, and a vector of its own where tasks are mixed.
 
-The invariant: sequence b is injected with coefficients b, so the gradient of a sum of losses with respect to
-coefficients b is the gradient of example b alone.
+The invariant: sequence b is injected with vector b and coefficients b, so the gradient of a sum of losses with respect
+to coefficients b is the gradient of example b alone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ifedpriv.errors import ModelError
 
 @contextmanager
 def inject_each(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Iterator[None]:
-    """As `inject`, with coefficients for each sequence of the batches that follow.
+    """As `inject`, with coefficients, and if need be a vector, for each sequence of the batches that follow.
 
     Batches must not be narrowed inside: the sites see whole sequences.
 
     Args:
         backbone: the model with its sites.
-        vector: v in residual units, float ``[L, 2, D]``.
+        vector: v in residual units, float ``[L, 2, D]`` for all, or ``[B, L, 2, D]``.
         coefficients: float ``[B, L, 2, 2]``, for batches of B sequences.
 
     Raises:
@@ -39,11 +39,18 @@ def inject_each(backbone: Backbone, vector: Tensor, coefficients: Tensor) -> Ite
             f"(examples, {', '.join(map(str, wanted))})",
             "give each example its own",
         )
+    whole = (*wanted[:2], backbone.width)
+    if tuple(vector.shape) not in (whole, (len(coefficients), *whole)):
+        raise ModelError(
+            f"the vectors have shape {tuple(vector.shape)}, and this backbone takes {whole} for each of "
+            f"{len(coefficients)} sequences, or for all",
+            "use vectors made with the same model",
+        )
     with ExitStack() as stack:
         stack.enter_context(claimed(backbone))
         for layer, place in enumerate(backbone.sites.layers):
             for branch, module in enumerate(place.branches):
-                direction = vector[layer, branch].float() / backbone.sites.multiplier
+                direction = vector[..., layer, branch, :].float() / backbone.sites.multiplier
                 hook = _hook(direction, coefficients[:, layer, branch])
                 stack.callback(module.register_forward_hook(hook).remove)
         yield
@@ -54,7 +61,9 @@ def _hook(direction: Tensor, pairs: Tensor) -> Callable[..., Any]:
         out = first_tensor(output)
         # OPT runs its MLP over all tokens of the batch as one long list.
         rows = out.reshape(len(pairs), -1, out.shape[-1]).float()
-        shift = pairs[:, 0, None, None].float() * direction.to(out.device)
+        # A direction of each sequence's own stands beside that sequence's tokens.
+        own = direction.to(out.device) if direction.ndim == 1 else direction.to(out.device)[:, None]
+        shift = pairs[:, 0, None, None].float() * own
         changed = rows * pairs[:, 1, None, None].float() + shift
         return with_first_tensor(output, changed.to(out.dtype).reshape(out.shape))
 

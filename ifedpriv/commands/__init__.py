@@ -17,6 +17,7 @@ from ifedpriv.errors import IfedprivError
 VERBS: dict[str, str] = {
     "run": "run one experiment and report on it",
     "curve": "measure accuracy against epsilon, with intervals over seeds",
+    "coefficients": "calibrate coefficients on public tasks, for runs that release nothing but a vector",
     "predict": "answer texts with a run's injection",
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",

@@ -8,5 +8,7 @@ that only demonstrations reveal, and holds a small language model trained on suc
 from pathlib import Path
 
 MODEL_PATH = Path(__file__).parent / "model"
+COEFFICIENTS_PATH = MODEL_PATH / "coefficients.safetensors"
+"""Coefficients for that model from public tasks: what `ifedpriv coefficients embedded` writes."""
 
-__all__ = ["MODEL_PATH"]
+__all__ = ["COEFFICIENTS_PATH", "MODEL_PATH"]

@@ -25,6 +25,7 @@ from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
+from ifedpriv.experiment.public_start import declared, public_start
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
@@ -32,7 +33,8 @@ from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client
-from ifedpriv.methods.specs import FedLoraSpec
+from ifedpriv.methods.public_start import PublicStart
+from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +113,7 @@ def ground(config: RunConfig) -> str:
         "threads": config.threads,
         "root": str(data_root(config)),
         "by content": _split_by_content(config),
-        "held out": config.evaluation.validation_fraction,
+        "held out": _held_out(config),
         **config.model_dump(mode="json", include={"backbone", "data", "partition"}),
     }
     return json.dumps(parts, sort_keys=True)
@@ -134,7 +136,7 @@ def gather(
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
     split = client_by_content if _split_by_content(config) else client_of
     clients = tuple(
-        split(number, examples, group, config.evaluation.validation_fraction)
+        split(number, examples, group, _held_out(config))
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
     _check_texts(backbone, data, clients)
@@ -157,16 +159,19 @@ def protect(config: RunConfig, material: Material) -> Setup:
     torch.set_num_threads(config.threads)
     backbone, task, privacy = material.backbone, material.data.task, config.defense.privacy
     entropy = entropy_of(config)
-    method = build_method(config, backbone, task, work=material.work)
+    public = public_start(config, backbone, task, data_root(config))
+    method = build_method(config, backbone, task, work=material.work, public=public)
     defense = Defense.from_spec(config.defense)
-    declarations: tuple[PublicDeclaration, ...] = ()
+    declarations = declared(public)
     if privacy is not None:
         planned = plan_privacy(
             config, privacy, method, clients=material.clients, coordinates=material.coordinates
         )
         defense = replace(defense, releases=planned.releases)
-        declarations = planned.declarations
-        method = build_method(config, backbone, task, planned.steps, entropy.branch("method"), material.work)
+        declarations += planned.declarations
+        method = build_method(
+            config, backbone, task, planned.steps, entropy.branch("method"), material.work, public
+        )
     return Setup(
         config,
         backbone,
@@ -178,6 +183,12 @@ def protect(config: RunConfig, material: Material) -> Setup:
         entropy,
         declarations,
     )
+
+
+def _held_out(config: RunConfig) -> float:
+    """Share of each client's examples that the guard's round asks about; none where there is no such round."""
+    frozen = isinstance(config.method, IfedIclSpec) and config.method.coefficients == "public"
+    return 0.0 if frozen else config.evaluation.validation_fraction
 
 
 def _split_by_content(config: RunConfig) -> bool:
@@ -192,12 +203,22 @@ def build_method(
     private: PrivateSteps | None = None,
     entropy: Entropy | None = None,
     work: ClientWork | None = None,
+    public: PublicStart | None = None,
 ) -> IfedIcl | FedLora:
     """The method that a configuration names."""
     if isinstance(config.method, FedLoraSpec):
         return FedLora(config.method, backbone, task, config.seed)
     noised = config.defense.privacy is not None
-    return IfedIcl(config.method, backbone, task, private=private, noised=noised, entropy=entropy, work=work)
+    return IfedIcl(
+        config.method,
+        backbone,
+        task,
+        private=private,
+        noised=noised,
+        entropy=entropy,
+        work=work,
+        public=public,
+    )
 
 
 def entropy_of(config: RunConfig) -> Entropy:

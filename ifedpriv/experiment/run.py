@@ -132,6 +132,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     said = {
         **task_facts(setup.data.task),
         **guard_facts(setup.method.verdict(state)),
+        **_chosen(setup, state),
         **statement.to_metadata(),
     }
     injection = setup.method.artifact(state, said)
@@ -173,6 +174,12 @@ def train(setup: Setup) -> tuple[State, Artifact]:
     """What all rounds come to, as `play` plays them; what sweeps and benchmarks need."""
     state, _ = play(setup)
     return state, setup.method.artifact(state, task_facts(setup.data.task))
+
+
+def _chosen(setup: Setup, state: State) -> dict[str, str]:
+    """What travels with an injection about where its coefficients are from."""
+    choice = None if isinstance(setup.method, FedLora) else setup.method.choice(state)
+    return {} if choice is None else {"coefficients": choice.sentence()}
 
 
 def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> dict[str, Any]:
@@ -270,6 +277,9 @@ def _first_ledger(setup: Setup) -> Ledger:
 def _agreed(setup: Setup) -> bytes:
     """What every end of the run has from its configuration: model, template, method and rounds."""
     facts = [setup.backbone.fingerprint, task_hash(setup.data.task), setup.config.method.model_dump_json()]
+    public = None if isinstance(setup.method, FedLora) else setup.method.public
+    if public is not None:
+        facts.append(public.public.digest)
     return hashlib.sha256("\n".join(facts).encode()).digest()
 
 

@@ -1,7 +1,7 @@
 """IFed-ICL in three phases: one round for the context vector, n for the coefficients, one for the guard.
 
 Round 0 asks for vectors, rounds 1 to n for coefficients, and round n + 1 (if the guard is on) for the number
-of right held-out answers with and without the injection.
+of right held-out answers with and without the injection. With public coefficients that stay frozen, round 0 is all.
 
 Reference: Li et al., *Implicit Federated In-context Learning*, arXiv 2511.06757, Eq. 1 to 7. What the paper
 leaves open (steps, optimiser, start, weights) is stated in the specs and in every run's config.yaml.
@@ -23,6 +23,7 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
 from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
+from ifedpriv.icl.choice import Choice
 from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
@@ -39,9 +40,10 @@ from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
+from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import IfedIclSpec
 
-_MOMENT, _SQUARE = f"{SERVERS}moment", f"{SERVERS}square"
+_MOMENT, _SQUARE, _NOISE = f"{SERVERS}moment", f"{SERVERS}square", f"{SERVERS}noise"
 
 
 class IfedIcl:
@@ -55,6 +57,7 @@ class IfedIcl:
         noised: the guard's scores come with noise.
         entropy: draws what private calibration draws.
         work: what has been computed of the clients' examples already, where several runs share it.
+        public: coefficients from public tasks, where the specification asks for them.
     """
 
     def __init__(
@@ -67,13 +70,17 @@ class IfedIcl:
         noised: bool = False,
         entropy: Entropy | None = None,
         work: ClientWork | None = None,
+        public: PublicStart | None = None,
     ) -> None:
         if spec.aggregation == "class_balanced" and task.kind is TaskKind.GENERATION:
             raise InputError(
                 "method.aggregation is 'class_balanced', and a generation task has no classes",
                 "use uniform or count",
             )
+        if (public is None) != (spec.coefficients == "federated"):
+            raise ValueError("public coefficients are given where they are asked for, and only there")
         self.spec = spec
+        self.public = public
         self.backbone = backbone
         self.task = task
         self.private = private
@@ -83,13 +90,20 @@ class IfedIcl:
 
     @property
     def rounds(self) -> int:
-        """One for the vector, n for the coefficients, one for the guard."""
+        """One for the vector, n for the coefficients, one for the guard; with frozen coefficients the first alone."""
+        if self.frozen:
+            return 1
         return 1 + self.spec.calibration.rounds + (1 if self.spec.guard else 0)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the coefficients are public and stay as they are."""
+        return self.spec.coefficients == "public"
 
     @property
     def guard_round(self) -> int | None:
         """Number of the round that asks for held-out scores, if there is one."""
-        return self.rounds - 1 if self.spec.guard else None
+        return self.rounds - 1 if self.spec.guard and not self.frozen else None
 
     def initial_state(self) -> State:
         """No vector yet; coefficients at their start."""
@@ -167,15 +181,34 @@ class IfedIcl:
             present = aggregate.means["present"]
             held = present > 0
             per_class = aggregate.means["by_class"][held] / present[held][:, None, None, None]
-            return state.next(vector=per_class.mean(axis=0, dtype=np.float64).astype(np.float32))
+            mean = per_class.mean(axis=0, dtype=np.float64).astype(np.float32)
+            return self._with_vector(state, mean, aggregate.noise)
         if state.round == self.guard_round:
             right = aggregate.means["right"]
             return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
         if state.round == 0:
-            return state.next(vector=aggregate.means["vector"])
+            return self._with_vector(state, aggregate.means["vector"], aggregate.noise)
         if self.private is not None and self.private.multiplier is None:
             return self._stepped(state, _joined(aggregate.means))
         return state.next(coefficients=_joined(aggregate.means))
+
+    def _with_vector(self, state: State, vector: NDArray[np.float32], noise: float) -> State:
+        """The state after round 0; public coefficients are chosen here, by the vector as it was released."""
+        if self.public is None:
+            return state.next(vector=vector)
+        centred = self.public.centred(vector)
+        coefficients = self.public.choice(centred, noise).member.coefficients
+        return state.next(
+            vector=centred,
+            coefficients=coefficients.values,
+            **{_NOISE: np.asarray([noise], dtype=np.float32)},
+        )
+
+    def choice(self, state: State) -> Choice | None:
+        """Which public coefficients a run began with, and why; None where they are none."""
+        if self.public is None or "vector" not in state.arrays:
+            return None
+        return self.public.choice(state.arrays["vector"], float(state.arrays[_NOISE][0]))
 
     def _stepped(self, state: State, gradient: NDArray[np.float32]) -> State:
         """One step of Adam on everybody's gradient; its moments stay with the server."""
@@ -203,7 +236,9 @@ class IfedIcl:
         return Injection(self.vector(state), coefficients, self.backbone.fingerprint, facts or {})
 
     def verdict(self, state: State) -> GuardVerdict | None:
-        """What the guard found, once its round is over."""
+        """What the guard found, once its round is over, or what speaks for public coefficients."""
+        if self.frozen and self.spec.guard and self.public is not None and "vector" in state.arrays:
+            return self.public.verdict(float(state.arrays[_NOISE][0]))
         if "guard" not in state.arrays:
             return None
         injected, plain, examples = (float(x) for x in state.arrays["guard"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CalibrationSpec(BaseModel):
@@ -51,7 +51,13 @@ class IfedIclSpec(BaseModel):
         form: linear moves λ and β, add moves λ alone and keeps β at 1.
         aggregation: uniform over clients, as in the paper; by their numbers of examples; or class by class.
         batch_size: demonstrations per forward pass of the extraction.
-        guard: end with a round that compares injection and bare model on held-out examples.
+        guard: end with a round that compares injection and bare model on held-out examples. Where coefficients are
+            public there is no such round, since it would be a release: what the coefficients did on public tasks that
+            were kept apart speaks for them.
+        coefficients: ``federated``: calibrated in rounds on private data, as in the paper. ``public``: calibrated on
+            public tasks beforehand and frozen, so that the vector is all that is released. ``public+rounds``: private
+            rounds that start from those.
+        coefficients_file: what `ifedpriv coefficients` wrote; left out, the file that ships with the embedded model.
         calibration: how the coefficients are calibrated.
     """
 
@@ -65,7 +71,25 @@ class IfedIclSpec(BaseModel):
     aggregation: Literal["uniform", "count", "class_balanced"] = "uniform"
     batch_size: int = Field(32, ge=1)
     guard: bool = True
+    coefficients: Literal["federated", "public", "public+rounds"] = "federated"
+    coefficients_file: str | None = None
     calibration: CalibrationSpec = CalibrationSpec()
+
+    @model_validator(mode="after")
+    def _public_coefficients_are_whole(self) -> IfedIclSpec:
+        if self.coefficients == "federated":
+            if self.coefficients_file is not None:
+                raise ValueError(
+                    "coefficients_file is set and coefficients is 'federated'; say public or public+rounds, or leave "
+                    "the file out"
+                )
+            return self
+        if (self.branches, self.layers, self.form) != ("both", "all", "linear"):
+            raise ValueError(
+                f"coefficients is {self.coefficients!r}, which come for both branches, all layers and the linear form; "
+                "leave branches, layers and form as they are"
+            )
+        return self
 
 
 class FedLoraSpec(BaseModel):

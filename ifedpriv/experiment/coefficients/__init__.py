@@ -1,0 +1,1 @@
+"""Makes public coefficients: which tasks, in what folder, and by which steps."""

@@ -1,0 +1,82 @@
+"""From a configuration to public coefficients that fit the run: the file, the check, and the public texts.
+
+Invariant: everything here is settled before a private text is read, and comes from files that are nobody's secret.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from defenses.ledger import PublicDeclaration
+from defenses.privacy_specs import PublicSpec
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import RunConfig
+from ifedpriv.data.public import public_examples
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.embedded import COEFFICIENTS_PATH
+from ifedpriv.errors import InputError
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.public_coefficients import PublicCoefficients
+from ifedpriv.methods.public_start import PublicStart
+from ifedpriv.methods.specs import IfedIclSpec
+
+_TEXTS = 128
+"""Public texts that a choice between sets of coefficients looks at, at most."""
+
+
+def public_texts(config: RunConfig) -> PublicSpec:
+    """Where a run's public texts come from."""
+    privacy = config.defense.privacy
+    return PublicSpec() if privacy is None else privacy.public
+
+
+def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path | None) -> PublicStart | None:
+    """Public coefficients for a run, or None where it calibrates its own from the beginning.
+
+    Args:
+        config: the run's.
+        backbone: the frozen model.
+        task: the private task's wording.
+        root: where relative paths start.
+
+    Raises:
+        InputError: there is no file, or it was made for something else.
+    """
+    spec = config.method
+    if not isinstance(spec, IfedIclSpec) or spec.coefficients == "federated":
+        return None
+    public = PublicCoefficients.load(_file(config, spec, root))
+    public.check(backbone, task, Position(spec.position))
+    several = len({member.kind for member in public.members if member.task_kind is task.kind}) > 1
+    if task.kind is TaskKind.GENERATION or not several:
+        return PublicStart(public, backbone, task, ())
+    examples = public_examples(task, public_texts(config), root, embedded=config.data.source == "embedded")
+    return PublicStart(public, backbone, task, tuple(example.text for example in examples[:_TEXTS]))
+
+
+def declared(start: PublicStart | None) -> tuple[PublicDeclaration, ...]:
+    """What the ledger says about public coefficients."""
+    if start is None:
+        return ()
+    return (
+        PublicDeclaration(
+            "the coefficients that a run begins with, or keeps",
+            f"calibrated on {len(start.public.tasks)} public tasks, before any private text was read "
+            f"(file {start.public.digest[:16]})",
+        ),
+        PublicDeclaration(
+            "which set of these coefficients is used",
+            "follows from the released vector and from public texts",
+        ),
+    )
+
+
+def _file(config: RunConfig, spec: IfedIclSpec, root: Path | None) -> Path:
+    if spec.coefficients_file is not None:
+        return (root or Path()) / spec.coefficients_file
+    if config.backbone.path == "embedded":
+        return COEFFICIENTS_PATH
+    raise InputError(
+        f"method.coefficients is {spec.coefficients!r}, and method.coefficients_file names no file for this model",
+        "make one with `ifedpriv coefficients`, and name it",
+    )

@@ -1,0 +1,230 @@
+"""Coefficients that were calibrated on public tasks alone, in the file that carries them from one run to another.
+
+A file holds several sets: one for each kind of task, and for each level of noise in the vector. Which of them serves a
+private task is decided by `ifedpriv.icl.choice`. The invariant: whatever a file was not made for (another model,
+position or template) is refused in one sentence before anything private is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.errors import InputError
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.tensor_file import reading, write_tensors
+from ifedpriv.icl.vectors import Coefficients
+
+FORMAT = "ifedpriv-coefficients-1"
+_WHAT = "coefficients"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One set of coefficients.
+
+    Attributes:
+        kind: what its public tasks have in common, in the words of whoever chose them.
+        task_kind: whether they classify or generate.
+        noise: standard deviation of the noise on the vectors that it was calibrated with, in units of a block's public
+            size; 0 for none.
+        coefficients: ``[layers, 2, 2]``.
+    """
+
+    kind: str
+    task_kind: TaskKind
+    noise: float
+    coefficients: Coefficients
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What members did on public tasks that they were not calibrated on.
+
+    Attributes:
+        task_kind: of these tasks.
+        noise: on their vectors.
+        examples: behind each vector.
+        tasks: how many.
+        queries: how many, over all tasks.
+        injected: share of right answers with injection.
+        plain: share of right answers of the bare model.
+    """
+
+    task_kind: TaskKind
+    noise: float
+    examples: int
+    tasks: int
+    queries: int
+    injected: float
+    plain: float
+
+
+@dataclass(frozen=True, eq=False)
+class PublicCoefficients:
+    """A file's content.
+
+    Attributes:
+        members: every set of coefficients.
+        centre: what all public tasks' vectors have in common, ``[layers, 2, width]``; it is taken off every vector.
+        backbone: fingerprint of the model.
+        position: the token that stood for a demonstration.
+        templates: the wordings that the public tasks had.
+        tasks: the public tasks, each as ``kind: name (label words)``.
+        seed: everything was drawn from.
+        trials: what was measured on public tasks that were kept apart.
+        facts: settings and versions, for whoever wants to repeat it.
+    """
+
+    members: tuple[Member, ...]
+    centre: NDArray[np.float32]
+    backbone: str
+    position: Position
+    templates: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seed: int
+    trials: tuple[Trial, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        centre = np.array(self.centre, dtype=np.float32)
+        centre.flags.writeable = False
+        object.__setattr__(self, "centre", centre)
+        if not self.members:
+            raise ValueError("no set of coefficients")
+        layers = {member.coefficients.values.shape[0] for member in self.members} | {len(centre)}
+        if len(layers) > 1 or centre.ndim != 3 or centre.shape[1] != 2 or not np.isfinite(centre).all():
+            raise ValueError("members and centre are not of one model")
+
+    def __repr__(self) -> str:
+        return f"PublicCoefficients({len(self.members)} members, {len(self.tasks)} tasks)"
+
+    def check(self, backbone: Backbone, task: Task, position: Position) -> None:
+        """Refuse a run that these coefficients were not made for.
+
+        Raises:
+            InputError: another model, position or template, or a kind of task that was not calibrated on.
+        """
+        again = "make others with `ifedpriv coefficients`"
+        if self.backbone != backbone.fingerprint:
+            raise InputError(
+                f"the public coefficients were made for the model with fingerprint {self.backbone[:12]}, and this one "
+                f"has {backbone.fingerprint[:12]}",
+                again,
+            )
+        if self.position is not position:
+            raise InputError(
+                f"the public coefficients were made with position {str(self.position)!r}, and method.position is "
+                f"{str(position)!r}",
+                f"set it to {self.position}, or {again}",
+            )
+        if task.template not in self.templates:
+            known = ", ".join(repr(template) for template in self.templates[:3])
+            raise InputError(
+                f"the template is {task.template!r}, and the public coefficients were made with {known}",
+                f"use that wording, or {again}",
+            )
+        if not any(member.task_kind is task.kind for member in self.members):
+            raise InputError(
+                f"task {task.name} is a {task.kind} task, and the public coefficients were made on none",
+                again,
+            )
+
+    def fitting(self, task_kind: TaskKind, noise: float) -> tuple[Member, ...]:
+        """The members of one kind of task whose level of noise is nearest, by ratio.
+
+        Args:
+            task_kind: classification or generation.
+            noise: on the vector at hand, in units of a block's public size.
+        """
+        some = [member for member in self.members if member.task_kind is task_kind]
+        level = nearest([member.noise for member in some], noise)
+        return tuple(member for member in some if member.noise == level)
+
+    def trial(self, task_kind: TaskKind, noise: float) -> Trial | None:
+        """What was measured nearest to this noise; None where no public task was kept apart."""
+        some = [trial for trial in self.trials if trial.task_kind is task_kind]
+        if not some:
+            return None
+        level = nearest([trial.noise for trial in some], noise)
+        return next(trial for trial in some if trial.noise == level)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digest of every number and word in it."""
+        found = hashlib.sha256(json.dumps(self._metadata(), sort_keys=True).encode())
+        for array in self._tensors().values():
+            found.update(array.astype("<f4").tobytes())
+        return found.hexdigest()
+
+    def _tensors(self) -> dict[str, NDArray[np.float32]]:
+        values = np.stack([member.coefficients.values for member in self.members])
+        return {"centre": self.centre, "coefficients": values}
+
+    def _metadata(self) -> dict[str, str]:
+        members = [[m.kind, str(m.task_kind), m.noise] for m in self.members]
+        trials = [
+            [str(t.task_kind), t.noise, t.examples, t.tasks, t.queries, t.injected, t.plain]
+            for t in self.trials
+        ]
+        return {
+            "format": FORMAT,
+            "backbone": self.backbone,
+            "position": str(self.position),
+            "templates": json.dumps(self.templates),
+            "tasks": json.dumps(self.tasks),
+            "seed": str(self.seed),
+            "members": json.dumps(members),
+            "trials": json.dumps(trials),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file; an interrupted write leaves nothing under the final name."""
+        write_tensors(path, self._tensors(), self._metadata(), self.facts)
+
+    @classmethod
+    def load(cls, path: Path) -> PublicCoefficients:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: there is none, or it is damaged or of another format.
+        """
+        with reading(path, _WHAT, FORMAT) as (tensors, metadata, facts):
+            values = tensors["coefficients"]
+            named = json.loads(metadata["members"])
+            if len(named) != len(values):
+                raise ValueError("members and coefficients do not agree")
+            return cls(
+                tuple(
+                    Member(str(kind), TaskKind(task_kind), float(noise), Coefficients(array))
+                    for (kind, task_kind, noise), array in zip(named, values, strict=True)
+                ),
+                tensors["centre"],
+                metadata["backbone"],
+                Position(metadata["position"]),
+                tuple(json.loads(metadata["templates"])),
+                tuple(json.loads(metadata["tasks"])),
+                int(metadata["seed"]),
+                tuple(
+                    Trial(TaskKind(kind), float(noise), int(n), int(tasks), int(q), float(i), float(p))
+                    for kind, noise, n, tasks, q, i, p in json.loads(metadata["trials"])
+                ),
+                facts,
+            )
+
+
+def nearest(levels: list[float], noise: float) -> float:
+    """The level nearest to ``noise`` by ratio; 0, if it is among them, below half of the smallest other."""
+    above = sorted({level for level in levels if level > 0})
+    if 0.0 in levels and (not above or noise < above[0] / 2):
+        return 0.0
+    return min(above, key=lambda level: abs(np.log(max(noise, 1e-12) / level)))
