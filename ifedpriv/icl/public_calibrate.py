@@ -101,9 +101,9 @@ def vector_of(
         noise: standard deviation in each number, in units of its block's size.
         rng: draws the noise.
     """
-    mean = task.rows[np.sort(chosen)].mean(axis=0, dtype=np.float64)
+    mean: NDArray[np.float64] = task.rows[np.sort(chosen)].mean(axis=0, dtype=np.float64)
     if noise == 0:
-        return mean.astype(np.float32)
+        return np.asarray(mean, dtype=np.float32)
     moved = (mean - task.blank) / sizes
     noised = (moved + noise * rng.standard_normal(moved.shape)).reshape(-1)
     blocks = np.repeat(np.arange(moved.shape[0] * 2), moved.shape[2])
