@@ -39,6 +39,8 @@ class VectorPrivacy(_Spec):
         clip: norm of one unit's row, as a multiple of the norm of a typical public one.
         centre: measure rows from the public mean; without it most of the clip is spent on what everybody shares.
         scale: divide each block (layer, branch) by its public size, so that none dominates the clip.
+        by_block: clip each block of a row to an even share of the clip, in place of the whole row to the clip: the same
+            noise, and no block of a row can crowd out the others. Blocks need all directions, so ``rank`` must be 0.
         rank: keep only as many directions, those in which public rows vary most; 0 keeps all.
         count_weight: what one example counts, as a share of the clip; only where examples are hidden.
         shrink: pull the noised mean toward the centre (James-Stein), which costs no privacy.
@@ -48,9 +50,16 @@ class VectorPrivacy(_Spec):
     clip: float = Field(1.0, gt=0)
     centre: bool = True
     scale: bool = True
+    by_block: bool = False
     rank: int = Field(0, ge=0)
     count_weight: float = Field(0.25, gt=0, le=4)
     shrink: bool = True
+
+    @model_validator(mode="after")
+    def _blocks_need_all_directions(self) -> VectorPrivacy:
+        if self.by_block and self.rank:
+            raise ValueError(f"by_block is on and rank is {self.rank}, which mixes blocks; use one of them")
+        return self
 
 
 class CoefficientPrivacy(_Spec):

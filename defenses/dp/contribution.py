@@ -6,6 +6,7 @@ sensitivity, exactly, because lengths are checked in whole numbers after roundin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,7 +40,11 @@ class Contribution:
 
 
 def contribution(
-    batches: Iterable[npt.NDArray[np.floating]], transform: Transform, lattice: Lattice
+    batches: Iterable[npt.NDArray[np.floating]],
+    transform: Transform,
+    lattice: Lattice,
+    *,
+    by_block: bool = False,
 ) -> Contribution:
     """Clip and add up rows.
 
@@ -47,11 +52,14 @@ def contribution(
         batches: ``[n, transform.size]`` each.
         transform: public coordinates of the clip.
         lattice: the whole numbers of the release.
+        by_block: no block of a row takes more than its even share of the clip.
     """
     total = np.zeros(lattice.width, dtype=np.int64)
     units = broken = clipped = 0
     for batch in batches:
         rows = transform.forward(np.atleast_2d(batch))
+        if by_block:
+            rows = clip_blocks(rows, transform.coordinate_blocks, lattice.clip)
         whole, bad, long = clip_rows(rows, lattice)
         total[: lattice.rank] += whole.sum(axis=0)
         units, broken, clipped = units + len(rows), broken + bad, clipped + long
@@ -59,6 +67,26 @@ def contribution(
         total[-1] = units * lattice.unit
     np.clip(total, -lattice.reach, lattice.reach, out=total)
     return Contribution(total, units, broken, clipped)
+
+
+def clip_blocks(
+    rows: npt.NDArray[np.float64], blocks: npt.NDArray[np.int64], clip: float
+) -> npt.NDArray[np.float64]:
+    """Rows none of whose blocks is longer than ``clip / sqrt(blocks)``, so that no row is longer than ``clip``.
+
+    Args:
+        rows: ``[n, rank]``.
+        blocks: ``[rank]`` block numbers, from 0.
+        clip: the whole row's.
+    """
+    count = int(blocks.max(initial=0)) + 1
+    squares = np.zeros((len(rows), count))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for block in range(count):
+            squares[:, block] = np.square(rows[:, blocks == block]).sum(axis=1)
+        factors = np.minimum(1.0, clip / math.sqrt(count) / np.sqrt(np.maximum(squares, 1e-300)))
+        clipped: npt.NDArray[np.float64] = rows * factors[:, blocks]
+    return clipped
 
 
 def clip_rows(rows: npt.NDArray[np.float64], lattice: Lattice) -> tuple[Int64Array, int, int]:

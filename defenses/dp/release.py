@@ -129,6 +129,7 @@ class Bounded:
         honest: from the size of a round's roster, how many clients' noise the guarantee counts on; only with noise
             that the clients add together.
         shrink: pull the released mean toward the centre by what is known of the noise.
+        by_block: no block of a row takes more than its even share of the clip.
     """
 
     kind: UploadKind
@@ -144,6 +145,7 @@ class Bounded:
     rate: float = 1.0
     honest: Callable[[int], int] = lambda roster: roster
     shrink: bool = True
+    by_block: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
@@ -188,7 +190,8 @@ class Bounded:
             UserError: examples are to be hidden, and what is offered does not say what each of them did.
         """
         terms = self.lattice(roster)
-        found = contribution(self._rows(contributed), self._transform(centre), terms)
+        rows, transform = self._rows(contributed), self._transform(centre)
+        found = contribution(rows, transform, terms, by_block=self.by_block)
         total = found.total
         if terms.share:
             total = total + discrete_gaussian(terms.share, len(total), entropy)
@@ -209,8 +212,7 @@ class Bounded:
         values = total[: terms.rank] * step
         noise = self.deviation(terms, clients) * step
         if self.shrink:
-            blocks = self.transform.blocks if self.transform.basis is None else None
-            values = shrunk(values, noise, blocks)
+            values = shrunk(values, noise, self.transform.coordinate_blocks)
         means = layout.unflatten(self._transform(centre).back(values))
         return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round, noise=noise)
 

@@ -75,6 +75,13 @@ class Transform:
         """Numbers that come out."""
         return self.size if self.basis is None else len(self.basis)
 
+    @property
+    def coordinate_blocks(self) -> npt.NDArray[np.int64]:
+        """Block of each number that comes out; one block where there is a basis, which mixes them."""
+        if self.blocks is None or self.basis is not None:
+            return np.zeros(self.rank, dtype=np.int64)
+        return self.blocks
+
     def around(self, centre: Float32Array) -> Transform:
         """The same around another public centre, such as what the server has broadcast."""
         return Transform(centre, self.scale, self.basis, self.blocks)

@@ -181,6 +181,7 @@ def _bounded(
         rate=spec.coefficients.rate if gradients else 1.0,
         honest=spec.honest,
         shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
+        by_block=kind is UploadKind.VECTOR and spec.vector.by_block,
     )
 
 

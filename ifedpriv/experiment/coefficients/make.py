@@ -169,12 +169,12 @@ def _check_kinds(tasks: list[tuple[str, TaskData]]) -> None:
 
 
 def _apart(kinds: list[str], share: float) -> set[int]:
-    """The last tasks of each kind, ``share`` of them rounded down."""
+    """Of each kind ``share`` of the tasks, rounded down and evenly spaced, so that neighbours in a list are parted."""
     found: set[int] = set()
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
         kept = int(share * len(numbers))
-        found.update(numbers[len(numbers) - kept :])
+        found.update(numbers[(2 * place + 1) * len(numbers) // (2 * kept)] for place in range(kept))
     return found
 
 
