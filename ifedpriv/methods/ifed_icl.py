@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,13 @@ class IfedIcl:
         self.noised = noised
         self.entropy = SecureEntropy() if entropy is None else entropy
         self.work = ClientWork(backbone, task) if work is None else work
+        self.stand_in: ContextVector | None = None
+
+    def standing_in(self, vector: NDArray[np.float32]) -> IfedIcl:
+        """The same method from round 1 on, with another vector, float32 ``[layers, 2, width]``, for the clients'."""
+        other = copy(self)
+        other.stand_in = ContextVector(vector, 0)
+        return other
 
     @property
     def rounds(self) -> int:
@@ -92,8 +100,9 @@ class IfedIcl:
         return self.rounds - 1 if self.spec.guard else None
 
     def initial_state(self) -> State:
-        """No vector yet; coefficients at their start."""
-        return State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})
+        """No vector yet, unless one stands in; coefficients at their start."""
+        start = State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})
+        return start if self.stand_in is None else start.next(vector=self.stand_in.values)
 
     def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
         """Vector, coefficients, or held-out scores."""

@@ -23,9 +23,9 @@ from ifedpriv.experiment.curve.config import CurveConfig
 from ifedpriv.experiment.curve.keys import PRIVATE, ZERO_SHOT, Key
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, MACRO_F1, score
+from ifedpriv.experiment.play import play
 from ifedpriv.experiment.prepare import Material, Setup, gather, ground, load_backbone, protect
 from ifedpriv.experiment.reporting import versions
-from ifedpriv.experiment.run import play
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.measure import metrics
 
