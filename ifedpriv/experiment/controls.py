@@ -9,7 +9,7 @@ party of a federation plays it. With ``simulation: false`` its noise is drawn an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,9 +22,9 @@ from ifedpriv.experiment import control_plan
 from ifedpriv.experiment.play import play
 from ifedpriv.experiment.prepare import Setup, data_root
 from ifedpriv.icl.extract import extract
-from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position, tokenize_all
 from ifedpriv.methods.ifed_icl import IfedIcl
+from ifedpriv.methods.method import State
 from ifedpriv.report.parts import OTHER_TASK, PUBLIC_MEAN, RANDOM_VECTOR, ZERO_VECTOR
 
 Vector = NDArray[np.float32]
@@ -78,20 +78,27 @@ def note(control: str, made_from: Mapping[str, Source]) -> str:
     return f"{of_nothing[control]}, {_ALIKE}"
 
 
-def stand_in(control: str, setup: Setup, made_from: Mapping[str, Source], own: Vector) -> Vector:
+def stand_in(
+    control: str, setup: Setup, made_from: Mapping[str, Source], own: Callable[[], Vector]
+) -> Vector:
     """A control's vector, float32 ``[layers, 2, width]``.
 
     Args:
         control: its row's key.
         setup: the run's parts.
         made_from: what `sources` found.
-        own: the run's own vector; only its shape and the norms of its blocks are looked at.
+        own: gives the run's own vector, of which the norms of the blocks are looked at and nothing else.
     """
     if control == ZERO_VECTOR:
-        return np.zeros_like(own)
+        return np.zeros((setup.backbone.n_layers, 2, setup.backbone.width), dtype=np.float32)
     if control == RANDOM_VECTOR:
-        return random_like(own, setup.config.seed)
-    spec, source = _method(setup).spec, made_from[control]
+        return random_like(own(), setup.config.seed)
+    return mean_of(made_from[control], setup)
+
+
+def mean_of(source: Source, setup: Setup) -> Vector:
+    """The mean activation of a source's examples, taken as the run takes its own."""
+    spec = _method(setup).spec
     return extract(
         setup.backbone,
         source.task,
@@ -109,17 +116,15 @@ def random_like(vector: Vector, seed: int) -> Vector:
     return drawn.astype(np.float32)
 
 
-def calibrated(setup: Setup, vector: Vector) -> Injection:
-    """The injection that the run would have ended with, had this been its vector.
+def calibrated(setup: Setup, vector: Vector) -> State:
+    """What the run would have ended with, had this been its vector; its guard, which decides nothing here, left out.
 
     Args:
         setup: the run's parts.
         vector: float32 ``[layers, 2, width]``.
     """
     method = _method(setup)
-    # The guard's scores decide nothing here.
-    state, _ = play(replace(setup, method=method.standing_in(vector)), until=method.guard_round)
-    return method.artifact(state)
+    return play(replace(setup, method=method.standing_in(vector)), until=method.guard_round)[0]
 
 
 def own_vector(setup: Setup) -> Vector:

@@ -215,8 +215,9 @@ def _controls(setup: Setup, state: State, made_from: Mapping[str, controls.Sourc
     """One piece for each control; they cost no client anything, since no federation plays them."""
 
     def job(control: str) -> dict[str, Any]:
-        vector = controls.stand_in(control, setup, made_from, state.arrays["vector"])
-        answers = baselines.global_injection(setup, controls.calibrated(setup, vector))
+        vector = controls.stand_in(control, setup, made_from, lambda: state.arrays["vector"])
+        other = controls.calibrated(setup, vector)
+        answers = baselines.global_injection(setup, setup.method.artifact(other))
         return _piece(answers, None, note=controls.note(control, made_from))
 
     return [(control, control, partial(job, control)) for control in control_plan.evaluable(setup.config)]

@@ -79,6 +79,14 @@ EXPLANATIONS = {
     "other_task": "a control: the vector of another task, the strengths learned as usual on this one",
 }
 
+CONTROLS = {
+    "zero_vector": "no vector",
+    "random_vector": "random",
+    "public_mean": "public mean",
+    "other_task": "other task",
+}
+"""Controls in few words, for columns and lines that are said to be theirs."""
+
 
 def metric_name(key: str) -> str:
     """A metric's name for readers."""
