@@ -19,7 +19,7 @@ from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.task import Example, Task
 from ifedpriv.experiment import control_plan
-from ifedpriv.experiment.play import play
+from ifedpriv.experiment.play import Report, play
 from ifedpriv.experiment.prepare import Setup, data_root
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.prompts import Position, tokenize_all
@@ -116,15 +116,16 @@ def random_like(vector: Vector, seed: int) -> Vector:
     return drawn.astype(np.float32)
 
 
-def calibrated(setup: Setup, vector: Vector) -> State:
+def calibrated(setup: Setup, vector: Vector, report: Report = lambda *_: None) -> State:
     """What the run would have ended with, had this been its vector; its guard, which decides nothing here, left out.
 
     Args:
         setup: the run's parts.
         vector: float32 ``[layers, 2, width]``.
+        report: told of progress.
     """
     method = _method(setup)
-    return play(replace(setup, method=method.standing_in(vector)), until=method.guard_round)[0]
+    return play(replace(setup, method=method.standing_in(vector)), report, until=method.guard_round)[0]
 
 
 def own_vector(setup: Setup) -> Vector:

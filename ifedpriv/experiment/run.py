@@ -142,7 +142,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     }
     injection = setup.method.artifact(state, said)
     injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
-    rows = _compare(run, [*_jobs(setup, injection), *_controls(setup, state, made_from)], report)
+    rows = _compare(run, [*_jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
 
@@ -211,12 +211,15 @@ def _piece(answers: Answers, seconds: float | None, **more: str) -> dict[str, An
     return {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": seconds, **more}
 
 
-def _controls(setup: Setup, state: State, made_from: Mapping[str, controls.Source]) -> list[Job]:
+def _controls(
+    setup: Setup, state: State, made_from: Mapping[str, controls.Source], report: Report
+) -> list[Job]:
     """One piece for each control; they cost no client anything, since no federation plays them."""
 
     def job(control: str) -> dict[str, Any]:
         vector = controls.stand_in(control, setup, made_from, lambda: state.arrays["vector"])
-        other = controls.calibrated(setup, vector)
+        stage = f"control {control.replace('_', ' ')}"
+        other = controls.calibrated(setup, vector, lambda _, done, total: report(stage, done, total))
         answers = baselines.global_injection(setup, setup.method.artifact(other))
         return _piece(answers, None, note=controls.note(control, made_from))
 

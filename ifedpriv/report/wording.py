@@ -280,7 +280,11 @@ def share(found: VectorShare) -> str:
     """A vector's share with its interval: ``0.93 [0.86, 1.02]``; a dash where it is not defined."""
     if found.value is None:
         return NOTHING
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    # Rounded and then added to 0, so that no -0.00 is told.
+    value, low, high = (
+        round(number, 2) + 0.0 for number in (found.value, found.low or 0.0, found.high or 0.0)
+    )
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def controls_line(report: Report) -> str:

@@ -162,6 +162,8 @@ class CurveConfig(BaseModel):
         if isinstance(self.run.method, IfedIclSpec) and key.kind != ZERO_SHOT:
             data["method"]["aggregation"] = "count" if unit == "example" else "uniform"
         privacy = dict(data["defense"]["privacy"])
+        # Those of the template, also for the runs without privacy.
+        data["controls"]["public"] = data["controls"]["public"] or privacy["public"]
         data["defense"]["privacy"] = None
         if key.kind == PRIVATE:
             privacy |= {"unit": unit, "trust": key.trust, "epsilon": key.epsilon}
