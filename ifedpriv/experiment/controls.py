@@ -125,21 +125,27 @@ def calibrated(setup: Setup, vector: Vector, report: Report = lambda *_: None) -
         report: told of progress.
     """
     method = _method(setup)
-    return play(replace(setup, method=method.standing_in(vector)), report, until=method.guard_round)[0]
+    state, _ = play(replace(setup, method=method.standing_in(vector)), report, until=method.guard_round)
+    return state if method.guard_round is None else _as_clients_know_it(setup, state)
 
 
 def own_vector(setup: Setup) -> Vector:
     """The vector of the run itself, as its clients decode it: round 0 played again, and nothing else."""
-    method = _method(setup)
     state, _ = play(setup, until=1)
-    if method.rounds > 1:
-        for upload in method.broadcasts(state):
-            frame = setup.defense.broadcast(upload)
-            heard = setup.defense.read_broadcast(
-                frame, upload.layout, kind=upload.kind, round_number=upload.round
-            )
-            state = method.heard(state, heard)
-    return state.arrays["vector"]
+    known = state if setup.method.rounds == 1 else _as_clients_know_it(setup, state)
+    return known.arrays["vector"]
+
+
+def _as_clients_know_it(setup: Setup, state: State) -> State:
+    """The state after the broadcast that opens the next round: what the wire rounds off is gone, as in the run."""
+    method = _method(setup)
+    for upload in method.broadcasts(state):
+        frame = setup.defense.broadcast(upload)
+        heard = setup.defense.read_broadcast(
+            frame, upload.layout, kind=upload.kind, round_number=upload.round
+        )
+        state = method.heard(state, heard)
+    return state
 
 
 def _method(setup: Setup) -> IfedIcl:
