@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from defenses.privacy_specs import PublicSpec
 from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
@@ -27,7 +28,13 @@ SCHEMA: Literal[1] = 1
 Tags = Mapping[str, "str | Tags"]
 """Which field of a section says its kind; for a section of sections, the same of each."""
 
-TAGS: Tags = {"data": "source", "partition": "kind", "method": "kind", "defense": "kind"}
+TAGS: Tags = {
+    "data": "source",
+    "partition": "kind",
+    "method": "kind",
+    "defense": "kind",
+    "controls": {"other": "source"},
+}
 """The field of each section of a run that says which kind of section it is."""
 
 
@@ -69,6 +76,22 @@ class EvaluationSection(_Section):
     batch_size: int = Field(64, ge=1)
 
 
+class ControlsSection(_Section):
+    """What stands beside IFed-ICL to tell what its vector adds: the same calibration with other vectors in its place.
+
+    Attributes:
+        enabled: measure them; ``--no-controls`` is the same as false. Methods without a vector have none.
+        public: the texts of the public mean; left out, those of ``defense.privacy.public``, else its defaults. Only the
+            shipped tasks have public texts without a path.
+        other: the task whose vector stands in for the run's; left out, a shipped task that sorts by something else
+            where the run's own task is shipped, and none otherwise.
+    """
+
+    enabled: bool = True
+    public: PublicSpec | None = None
+    other: DataSpec | None = None
+
+
 class RunConfig(_Section):
     """One experiment, whole. The defaults are the quickstart.
 
@@ -89,6 +112,7 @@ class RunConfig(_Section):
         cohort: who takes part and who fails.
         defense: what stands between client and server; ``kind`` says which of four.
         evaluation: what is measured beside the method.
+        controls: what is measured to tell what the vector adds.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -105,6 +129,7 @@ class RunConfig(_Section):
     cohort: CohortSpec = CohortSpec()
     defense: DefenseSpec = ClearSpec()
     evaluation: EvaluationSection = EvaluationSection()
+    controls: ControlsSection = ControlsSection()
 
     @model_validator(mode="after")
     def _guard_needs_held_out_examples(self) -> RunConfig:
@@ -158,6 +183,15 @@ class RunConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _other_task_is_another(self) -> RunConfig:
+        other = self.controls.other
+        if other is not None and _texts_of(other) == _texts_of(self.data):
+            raise ValueError(
+                "controls.other reads the texts of data, so that its vector would be no control; name another task"
+            )
+        return self
+
     def to_yaml(self) -> str:
         """The configuration as YAML; reading it back gives an equal one."""
         stream = io.StringIO()
@@ -165,6 +199,12 @@ class RunConfig(_Section):
         yaml.default_flow_style = False
         yaml.dump(self.model_dump(mode="json"), stream)
         return stream.getvalue()
+
+
+def _texts_of(spec: DataSpec) -> tuple[object, ...]:
+    """What tells one task's texts from another's: where they come from, whatever is taken of them."""
+    where = ("path", "train") if spec.source == "files" else ("name", "config")
+    return (spec.source, *(getattr(spec, field, None) for field in where))
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -189,7 +229,7 @@ def parse_config(data: Mapping[str, Any], source: str) -> RunConfig:
     whole = dict(data)
     for section, tag in TAGS.items():
         given = data.get(section)
-        if isinstance(given, Mapping) and tag not in given:
+        if isinstance(tag, str) and isinstance(given, Mapping) and tag not in given:
             whole[section] = {**_merge(defaults[section], given, {}), tag: defaults[section][tag]}
     try:
         return RunConfig.model_validate(whole)
@@ -255,8 +295,8 @@ def _changes_kind(
 ) -> bool:
     if not isinstance(tag, str) or tag not in new:
         return False
-    before = old.get(tag, RunConfig().model_dump(mode="json")[section][tag])
-    return bool(before != new[tag])
+    default = RunConfig().model_dump(mode="json").get(section) or {}
+    return bool(old.get(tag, default.get(tag)) != new[tag])
 
 
 def change(data: dict[str, Any], override: str) -> None:
@@ -268,18 +308,20 @@ def change(data: dict[str, Any], override: str) -> None:
         value = YAML(typ="safe", pure=True).load(text) if text else ""
     except YAMLError as error:
         raise UserError(f"--set {name} is {text!r}, which is not YAML", "quote the value") from error
-    section = data
+    section, tags = data, TAGS
     *parents, last = name.split(".")
-    first = name.partition(".")[0]
-    old = data.get(first)
-    if name == f"{first}.{TAGS.get(first)}" and isinstance(old, dict):
-        data[first] = {} if _changes_kind(old, {last: value}, first, last) else old
     for parent in parents:
-        section = section.setdefault(parent, {})
+        outer, tag = section, tags.get(parent)
+        # A section that was left out may stand there as null.
+        section = {} if outer.get(parent) is None else outer[parent]
         if not isinstance(section, dict):
             raise UserError(
                 f"--set {name} goes through {parent}, which is a value", "name a field that exists"
             )
+        if last == tag and _changes_kind(section, {last: value}, parent, tag):
+            section = {}
+        outer[parent] = section
+        tags = tag if isinstance(tag, Mapping) else {}
     section[last] = value
 
 

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, by its path"
     )
+    parser.add_argument(
+        "--no-controls", action="store_true", help="the same as --set controls.enabled=false: a quicker run"
+    )
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
     parser.add_argument("--json", action="store_true", help="print report.json instead of a table")
@@ -35,13 +38,15 @@ def run(options: argparse.Namespace) -> int:
     from ifedpriv.report import table
 
     if options.resume is not None:
-        if options.config or options.set or options.out:
+        if options.config or options.set or options.out or options.no_controls:
             raise UserError(
-                "--resume is given with a configuration, --set or --out", "a run goes on as it was begun"
+                "--resume is given with a configuration, --set, --no-controls or --out",
+                "a run goes on as it was begun",
             )
         report, folder = resume_run(options.resume)
     else:
-        report, folder = start_run(load_config(options.config, options.set), options.out)
+        changes = [*options.set, *(["controls.enabled=false"] if options.no_controls else [])]
+        report, folder = start_run(load_config(options.config, changes), options.out)
     if options.json:
         print_json(json.loads(report.dumps()))
         return 0
@@ -55,12 +60,14 @@ def start_run(config: RunConfig, out: Path | None = None) -> tuple[Report, RunDi
 
     Nothing is written before the configuration, the model and the data have been found good.
     """
+    from ifedpriv.experiment import controls
     from ifedpriv.experiment.prepare import prepare
     from ifedpriv.experiment.run import run_folder
     from ifedpriv.experiment.rundir import RunDirectory
 
     folder = run_folder(out, config.name)
     setup = prepare(config)
+    controls.sources(setup)
     return _finish(setup, RunDirectory.create(folder, config))
 
 

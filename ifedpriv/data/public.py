@@ -20,7 +20,12 @@ _STREAM = 0x5055_424C
 
 
 def public_examples(
-    task: Task, spec: PublicSpec, root: Path | None, *, embedded: bool
+    task: Task,
+    spec: PublicSpec,
+    root: Path | None,
+    *,
+    embedded: bool,
+    field: str = "defense.privacy.public",
 ) -> tuple[Example, ...]:
     """Public texts with labels of the task.
 
@@ -29,6 +34,7 @@ def public_examples(
         spec: where the texts come from, and how many there are to be.
         root: where a relative path starts.
         embedded: whether the task is a shipped one, whose generator can write public texts.
+        field: where the configuration says so, for errors.
 
     Raises:
         InputError: there are none, or fewer than asked for.
@@ -38,14 +44,14 @@ def public_examples(
         found = _texts((root or Path()) / spec.path)
         if len(found) < spec.texts:
             raise InputError(
-                f"defense.privacy.public.texts is {spec.texts}, and {spec.path} has {len(found)}",
+                f"{field}.texts is {spec.texts}, and {spec.path} has {len(found)}",
                 "give more texts or ask for fewer",
             )
         chosen = rng.choice(len(found), size=spec.texts, replace=False)
         return tuple(_with_random_answer(task, found[i], found[i].split()[:2], rng) for i in chosen)
     if not embedded:
         raise InputError(
-            "defense.privacy.public.path is not set, and only the shipped tasks come with public texts",
+            f"{field}.path is not set, and only the shipped tasks come with public texts",
             "name a JSON Lines file of texts that no client holds",
         )
     written = [write_text(rng) for _ in range(spec.texts)]

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from ifedpriv.data.task import TaskKind
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.measure import intervals, metrics
-from ifedpriv.report.schema import Figure
+from ifedpriv.measure.share import Share
+from ifedpriv.report.schema import Figure, VectorShare
 
 ACCURACY, MACRO_F1 = "accuracy", "macro_f1"
 EXACT_MATCH, ROUGE_L = "exact_match", "rouge_l"
+LEVEL = 0.95
 
 
 def primary_metric(kind: TaskKind) -> str:
@@ -26,6 +28,24 @@ def score(kind: TaskKind, answers: Answers) -> float:
     if kind is TaskKind.GENERATION:
         return float(np.mean(_texts(metrics.exact_match, answers)))
     return metrics.accuracy(answers.truth, answers.predicted)
+
+
+def right(kind: TaskKind, answers: Answers) -> NDArray[np.float64]:
+    """The primary metric of each answer, float64 ``[queries]``: 1 where it is right, 0 where it is not."""
+    if kind is TaskKind.GENERATION:
+        return _texts(metrics.exact_match, answers)
+    found: NDArray[np.float64] = (np.asarray(answers.truth) == np.asarray(answers.predicted)).astype(
+        np.float64
+    )
+    return found
+
+
+def vector_share(found: Share) -> VectorShare:
+    """The vector's share as it stands in a report."""
+    if found.value is None or found.interval is None:
+        return VectorShare(None, None, None, LEVEL, "", found.why)
+    within = found.interval
+    return VectorShare(found.value, within.low, within.high, within.level, within.method, "")
 
 
 def figures(kind: TaskKind, lists: Sequence[Answers]) -> dict[str, Figure]:

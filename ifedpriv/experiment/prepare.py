@@ -63,6 +63,11 @@ class Setup:
     entropy: Entropy
     declarations: tuple[PublicDeclaration, ...] = ()
 
+    @property
+    def public(self) -> PublicStart | None:
+        """Public coefficients, where the run has them."""
+        return self.method.public if isinstance(self.method, IfedIcl) else None
+
     def queries(self, group: str) -> list[Example]:
         """Test examples as a group of clients would label them."""
         return test_for_group(self.data.test, group, self.partition)

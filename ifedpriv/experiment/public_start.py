@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from defenses.ledger import PublicDeclaration
-from defenses.privacy_specs import PublicSpec
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.embedded import COEFFICIENTS_PATH
 from ifedpriv.errors import InputError
+from ifedpriv.experiment.control_plan import public_field
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.methods.public_start import PublicStart
@@ -22,12 +22,6 @@ from ifedpriv.methods.specs import IfedIclSpec
 
 _TEXTS = 128
 """Public texts that a choice between sets of coefficients looks at, at most."""
-
-
-def public_texts(config: RunConfig) -> PublicSpec:
-    """Where a run's public texts come from."""
-    privacy = config.defense.privacy
-    return PublicSpec() if privacy is None else privacy.public
 
 
 def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path | None) -> PublicStart | None:
@@ -50,7 +44,9 @@ def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path |
     several = len({member.kind for member in public.members if member.task_kind is task.kind}) > 1
     if task.kind is TaskKind.GENERATION or not several:
         return PublicStart(public, backbone, task, ())
-    examples = public_examples(task, public_texts(config), root, embedded=config.data.source == "embedded")
+    field, texts = public_field(config)
+    embedded = config.data.source == "embedded"
+    examples = public_examples(task, texts, root, embedded=embedded, field=field)
     return PublicStart(public, backbone, task, tuple(example.text for example in examples[:_TEXTS]))
 
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifedpriv.data.partition import holdings
+from ifedpriv.experiment import control_plan
 from ifedpriv.experiment.baselines import demonstrations
-from ifedpriv.experiment.figures import figures, primary_metric
+from ifedpriv.experiment.figures import figures, primary_metric, right, vector_share
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
+from ifedpriv.measure.share import share_over_queries
 from ifedpriv.methods.specs import IfedIclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
@@ -26,9 +28,14 @@ from ifedpriv.report.schema import (
     LOCAL_ICL,
     LOCAL_INJECTION,
     LOCAL_LORA,
+    OTHER_TASK,
+    PUBLIC_MEAN,
+    RANDOM_VECTOR,
     ZERO_SHOT,
+    ZERO_VECTOR,
     BackboneFacts,
     CoefficientRecord,
+    ControlsRecord,
     Figure,
     GuardVerdict,
     Holdings,
@@ -42,6 +49,12 @@ from ifedpriv.report.schema import (
     Traffic,
 )
 
+CONTROL_NAMES = {
+    ZERO_VECTOR: "control: no vector",
+    RANDOM_VECTOR: "control: random vector",
+    PUBLIC_MEAN: "control: public mean",
+    OTHER_TASK: "control: another task's vector",
+}
 PACKAGES = ("ifedpriv", "torch", "transformers", "tokenizers", "numpy", "safetensors")
 
 
@@ -91,6 +104,7 @@ def build_report(outcome: Outcome) -> Report:
             client_seconds,
             outcome.seconds,
         ),
+        controls=_controls(outcome),
     )
 
 
@@ -128,7 +142,28 @@ def _rows(outcome: Outcome) -> list[Row]:
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
         result.append(Row(key, name, figures(kind, comparison.lists), up, down, spent, tokens, notes))
+    for key, name in CONTROL_NAMES.items():
+        if key in outcome.rows:
+            comparison = outcome.rows[key]
+            # No client plays a control, so it costs none anything.
+            scores = figures(kind, comparison.lists)
+            result.append(Row(key, name, scores, None, None, None, None, comparison.note))
     return result
+
+
+def _controls(outcome: Outcome) -> ControlsRecord | None:
+    """What is known of where the injection's accuracy comes from; None for a method without a vector."""
+    if GLOBAL_INJECTION not in outcome.rows:
+        return None
+    if not control_plan.wanted(outcome.setup.config):
+        return ControlsRecord(enabled=False, share=None)
+    if PUBLIC_MEAN not in outcome.rows:
+        return ControlsRecord(enabled=True, share=None)
+    kind = outcome.setup.data.task.kind
+    ours, public, bare = (
+        right(kind, outcome.rows[key].lists[0]) for key in (GLOBAL_INJECTION, PUBLIC_MEAN, ZERO_SHOT)
+    )
+    return ControlsRecord(enabled=True, share=vector_share(share_over_queries(ours, public, bare)))
 
 
 def _mean_length(setup: Setup, context: str) -> float:
@@ -178,6 +213,7 @@ def _warnings(outcome: Outcome) -> list[str]:
     verdict = outcome.setup.method.verdict(outcome.state)
     if verdict is not None and not verdict.improves:
         result.append(verdict.sentence())
+    result += control_plan.lacking(outcome.setup.config).values()
     return result
 
 

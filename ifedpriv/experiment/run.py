@@ -7,9 +7,8 @@ differs in nothing but the clock.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from defenses.ledger import Ledger, PublicDeclaration
+from defenses.ledger import Ledger
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
-from ifedpriv.experiment import baselines
+from ifedpriv.experiment import baselines, control_plan, controls
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import single
+from ifedpriv.experiment.play import Report, agreed, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
 from ifedpriv.federation.cohort import Cohort
@@ -39,9 +39,6 @@ from ifedpriv.report.schema import (
     LOCAL_LORA,
     ZERO_SHOT,
 )
-
-Report = Callable[[str, int, int], None]
-"""Progress: what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +71,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Answers of one line of the table: one list, or one for each client."""
+    """Answers of one line of the table: one list, or one for each client.
+
+    Attributes:
+        lists: the answers.
+        client_seconds: what a client spends on getting ready, mean over clients; None where no client does.
+        note: what a reader has to know about the line, where it follows from how it was made.
+    """
 
     lists: tuple[Answers, ...]
     client_seconds: float | None
+    note: str = ""
 
 
 def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -> Outcome:
@@ -89,6 +93,8 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
         report: told of progress.
     """
     started = time.perf_counter()
+    # Before the first round: what cannot be had is refused while nothing has been spent.
+    made_from = controls.sources(setup)
     saved = run.load_checkpoint()
     if saved is None:
         state, facts = setup.method.initial_state(), _first_facts(setup)
@@ -108,7 +114,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             ledger=ledger,
             seed=setup.config.seed,
             view=view,
-            agreed=_agreed(setup),
+            agreed=agreed(setup),
         )
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
@@ -137,43 +143,19 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     }
     injection = setup.method.artifact(state, said)
     injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
-    rows = _compare(setup, run, injection, report)
+    rows = _compare(run, [*_jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
-
-
-def play(setup: Setup, report: Report = lambda *_: None) -> tuple[State, Ledger]:
-    """Play all rounds in memory, with nothing recorded, tested or written.
-
-    Args:
-        setup: the experiment's parts.
-        report: told of progress.
-
-    Returns:
-        The last state, and what was released on the way.
-    """
-    ledger = _first_ledger(setup)
-    federation = Federation(
-        setup.method,
-        setup.defense,
-        setup.clients,
-        Cohort(setup.config.cohort, setup.config.seed),
-        entropy=setup.entropy,
-        ledger=ledger,
-        seed=setup.config.seed,
-        agreed=_agreed(setup),
-    )
-    state = setup.method.initial_state()
-    while state.round < setup.method.rounds:
-        report("rounds", state.round, setup.method.rounds)
-        state, _ = federation.play_round(state)
-    return state, ledger
 
 
 def train(setup: Setup) -> tuple[State, Artifact]:
     """What all rounds come to, as `play` plays them; what sweeps and benchmarks need."""
     state, _ = play(setup)
     return state, setup.method.artifact(state, task_facts(setup.data.task))
+
+
+def _frozen(setup: Setup) -> bool:
+    return not isinstance(setup.method, FedLora) and setup.method.frozen
 
 
 def _chosen(setup: Setup, state: State) -> dict[str, str]:
@@ -209,46 +191,74 @@ def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> di
     }
 
 
-def _compare(setup: Setup, run: RunDirectory, injection: Artifact, report: Report) -> dict[str, Comparison]:
+Job = tuple[str, str, Callable[[], dict[str, Any]]]
+"""Row, name of the piece, and how to make it."""
+
+
+def _compare(run: RunDirectory, jobs: Sequence[Job], report: Report) -> dict[str, Comparison]:
     """Every line of the table; each finished piece is kept, so that a resumed run does not repeat it."""
-    jobs = _jobs(setup, injection)
-    found: dict[str, list[Answers]] = {}
-    seconds: dict[str, list[float]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for done, (row, part, job) in enumerate(jobs):
         report("comparisons", done, len(jobs))
         kept = run.load_part(part)
         if kept is None:
-            answers, spent = job()
-            kept = {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": spent}
+            kept = job()
             run.save_part(part, kept)
-        found.setdefault(row, []).append(Answers(tuple(kept["truth"]), tuple(kept["predicted"])))
-        seconds.setdefault(row, []).append(kept["client_seconds"])
+        found.setdefault(row, []).append(kept)
     report("comparisons", len(jobs), len(jobs))
-    return {
-        row: Comparison(tuple(lists), sum(seconds[row]) / len(seconds[row])) for row, lists in found.items()
-    }
+    return {row: _comparison(pieces) for row, pieces in found.items()}
 
 
-def _jobs(setup: Setup, injection: Artifact) -> list[tuple[str, str, Callable[[], tuple[Answers, float]]]]:
-    """Row, name of the piece, and how to make it: answers, and the seconds a client spends on getting ready."""
+def _comparison(pieces: Sequence[dict[str, Any]]) -> Comparison:
+    spent = [piece["client_seconds"] for piece in pieces if piece["client_seconds"] is not None]
+    return Comparison(
+        tuple(Answers(tuple(piece["truth"]), tuple(piece["predicted"])) for piece in pieces),
+        sum(spent) / len(spent) if spent else None,
+        pieces[0].get("note", ""),
+    )
+
+
+def _piece(answers: Answers, seconds: float | None, **more: str) -> dict[str, Any]:
+    return {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": seconds, **more}
+
+
+def _controls(
+    setup: Setup, state: State, made_from: Mapping[str, controls.Source], report: Report
+) -> list[Job]:
+    """One piece for each control; they cost no client anything, since no federation plays them."""
+
+    def job(control: str) -> dict[str, Any]:
+        vector = controls.stand_in(control, setup, made_from, lambda: state.arrays["vector"])
+        stage = f"control {control.replace('_', ' ')}"
+        other = controls.calibrated(setup, vector, lambda _, done, total: report(stage, done, total))
+        answers = baselines.global_injection(setup, setup.method.artifact(other))
+        return _piece(answers, None, note=controls.note(control, made_from, frozen=_frozen(setup)))
+
+    return [(control, control, partial(job, control)) for control in control_plan.evaluable(setup.config)]
+
+
+def _jobs(setup: Setup, injection: Artifact) -> list[Job]:
+    """The method and what it is compared with; seconds are those that a client spends on getting ready."""
     wanted = setup.config.evaluation
     lora = isinstance(setup.method, FedLora)
     together, own_row = (GLOBAL_LORA, LOCAL_LORA) if lora else (GLOBAL_INJECTION, LOCAL_INJECTION)
 
-    def alone(client: Client) -> tuple[Answers, float]:
+    def alone(client: Client) -> dict[str, Any]:
         before = time.process_time()
         own = baselines.train_alone(setup, client)
         spent = time.process_time() - before
-        return baselines.local_injection(setup, own, client), spent
+        return _piece(baselines.local_injection(setup, own, client), spent)
 
-    jobs: list[tuple[str, str, Callable[[], tuple[Answers, float]]]] = [
-        (ZERO_SHOT, ZERO_SHOT, lambda: (baselines.zero_shot(setup), 0.0)),
-        (together, together, lambda: (baselines.global_injection(setup, injection), 0.0)),
+    def shown(client: Client) -> dict[str, Any]:
+        return _piece(baselines.local_icl(setup, client), 0.0)
+
+    jobs: list[Job] = [
+        (ZERO_SHOT, ZERO_SHOT, lambda: _piece(baselines.zero_shot(setup), 0.0)),
+        (together, together, lambda: _piece(baselines.global_injection(setup, injection), 0.0)),
     ]
     for client in (setup.clients[number] for number in setup.clients.numbers(0)):
         if wanted.local_icl:
-            shown = partial(baselines.local_icl, setup, client)
-            jobs.append((LOCAL_ICL, f"{LOCAL_ICL}-{client.number}", lambda shown=shown: (shown(), 0.0)))  # type: ignore[misc]
+            jobs.append((LOCAL_ICL, f"{LOCAL_ICL}-{client.number}", partial(shown, client)))
         if wanted.local_injection:
             jobs.append((own_row, f"{own_row}-{client.number}", partial(alone, client)))
     return jobs
@@ -257,30 +267,8 @@ def _jobs(setup: Setup, injection: Artifact) -> list[tuple[str, str, Callable[[]
 def _first_facts(setup: Setup) -> dict[str, Any]:
     empty = Traffic().to_dict()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    ledger = _first_ledger(setup).to_json()
+    ledger = first_ledger(setup).to_json()
     return {"ledger": ledger, "up": empty, "down": empty, "seconds": 0.0, "started": now}
-
-
-def _first_ledger(setup: Setup) -> Ledger:
-    """What is public before the first round."""
-    ledger = Ledger(simulation=setup.config.simulation)
-    for what, why in (
-        ("the backbone, the template and the label words", "agreed before any private text was read"),
-        ("how many rounds, steps and examples a step there are", "fixed in the configuration"),
-    ):
-        ledger.add(PublicDeclaration(what, why))
-    for declaration in setup.declarations:
-        ledger.add(declaration)
-    return ledger
-
-
-def _agreed(setup: Setup) -> bytes:
-    """What every end of the run has from its configuration: model, template, method and rounds."""
-    facts = [setup.backbone.fingerprint, task_hash(setup.data.task), setup.config.method.model_dump_json()]
-    public = None if isinstance(setup.method, FedLora) else setup.method.public
-    if public is not None:
-        facts.append(public.public.digest)
-    return hashlib.sha256("\n".join(facts).encode()).digest()
 
 
 def _add(total: Traffic, more: Traffic) -> None:

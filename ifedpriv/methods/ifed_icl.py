@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,13 @@ class IfedIcl:
         self.noised = noised
         self.entropy = SecureEntropy() if entropy is None else entropy
         self.work = ClientWork(backbone, task) if work is None else work
+        self.stand_in: ContextVector | None = None
+
+    def standing_in(self, vector: NDArray[np.float32]) -> IfedIcl:
+        """The same method from round 1 on, with another vector, float32 ``[layers, 2, width]``, for the clients'."""
+        other = copy(self)
+        other.stand_in = ContextVector(vector, 0)
+        return other
 
     @property
     def rounds(self) -> int:
@@ -106,8 +114,9 @@ class IfedIcl:
         return self.rounds - 1 if self.spec.guard and not self.frozen else None
 
     def initial_state(self) -> State:
-        """No vector yet; coefficients at their start."""
-        return State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})
+        """No vector yet, unless one stands in; coefficients at their start."""
+        start = State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})
+        return start if self.stand_in is None else self._with_coefficients(start, self.stand_in.values, 0.0)
 
     def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
         """Vector, coefficients, or held-out scores."""
@@ -193,13 +202,18 @@ class IfedIcl:
         return state.next(coefficients=_joined(aggregate.means))
 
     def _with_vector(self, state: State, vector: NDArray[np.float32], noise: float) -> State:
-        """The state after round 0; public coefficients are chosen here, by the vector as it was released."""
+        """The state after round 0; with public coefficients, the public centre is taken off the vector."""
+        return self._with_coefficients(
+            state, vector if self.public is None else self.public.centred(vector), noise
+        )
+
+    def _with_coefficients(self, state: State, vector: NDArray[np.float32], noise: float) -> State:
+        """The state after round 0, with the vector that is injected and, where they are public, its coefficients."""
         if self.public is None:
             return state.next(vector=vector)
-        centred = self.public.centred(vector)
-        coefficients = self.public.choice(centred, noise).member.coefficients
+        coefficients = self.public.choice(vector, noise).member.coefficients
         return state.next(
-            vector=centred,
+            vector=vector,
             coefficients=coefficients.values,
             **{_NOISE: np.asarray([noise], dtype=np.float32)},
         )

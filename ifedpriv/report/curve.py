@@ -16,10 +16,12 @@ from typing import ClassVar
 
 from ifedpriv.errors import InputError
 from ifedpriv.report import wording
+from ifedpriv.report.parts import VectorShare
 from ifedpriv.report.records import FieldError, Record, text_to_json
 
 SCHEMA_VERSION = 1
 _WIDTH = 80
+_SHARE = 22
 _TRUSTS = {
     "central": "noise added by a trusted server",
     "distributed": "noise added by the clients together",
@@ -44,7 +46,10 @@ class CurvePoint(Record):
         task, task_hash, queries_hash, backbone: what was asked, in which wording, of which texts and model.
         versions: of everything that may change a number.
         processor_seconds: spent on this point alone; what a process had from earlier points is not in it.
+        control: whose vector took the place of the run's own; None for the run itself.
     """
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("control",)
 
     kind: str
     seed: int
@@ -64,6 +69,7 @@ class CurvePoint(Record):
     backbone: str
     versions: Mapping[str, str]
     processor_seconds: float
+    control: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,11 @@ class Level(Record):
         seeds: how many points there are.
         spent_epsilon: the largest that was accounted for.
         accepted: how many the guard found better than the bare model; None without a guard.
+        control: as that of the points.
+        share: the vector's; None for the bare model, for controls, and where there is no public mean beside the runs.
     """
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("control", "share")
 
     kind: str
     unit: str | None
@@ -107,6 +117,8 @@ class Level(Record):
     seeds: int
     spent_epsilon: float | None
     accepted: int | None
+    control: str | None = None
+    share: VectorShare | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +135,10 @@ class Curve(Record):
         points: in the order of the results.
         summary: over seeds, in the same order.
         schema_version: of this format.
+        remarks: what a reader should be told, one sentence each.
     """
 
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("remarks",)
     LEVELS: ClassVar[tuple[str, ...]] = ("private", "no privacy", "zero-shot")
 
     name: str
@@ -136,6 +150,7 @@ class Curve(Record):
     points: tuple[CurvePoint, ...]
     summary: tuple[Level, ...]
     schema_version: int = SCHEMA_VERSION
+    remarks: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Every point is of one task and model, and every level has the metric that is drawn."""
@@ -165,9 +180,16 @@ class Curve(Record):
         except FieldError as error:
             raise InputError(f"curve.json: {error.message}", error.hint) from error
 
-    def levels(self, kind: str, unit: str | None = None, trust: str | None = None) -> tuple[Level, ...]:
+    def levels(
+        self, kind: str, unit: str | None = None, trust: str | None = None, control: str | None = None
+    ) -> tuple[Level, ...]:
         """The levels of one line of the figure."""
-        return tuple(s for s in self.summary if (s.kind, s.unit, s.trust) == (kind, unit, trust))
+        wanted = (kind, unit, trust, control)
+        return tuple(s for s in self.summary if (s.kind, s.unit, s.trust, s.control) == wanted)
+
+    def controls(self) -> tuple[str, ...]:
+        """The controls that stand beside the runs, in their order."""
+        return tuple(dict.fromkeys(level.control for level in self.summary if level.control))
 
     def lines(self) -> list[tuple[str, str]]:
         """Unit and trust of each private line."""
@@ -202,6 +224,11 @@ def caption(curve: Curve) -> list[str]:
         intervals,
         "Simulated: noise is drawn from seeds, which protects nobody.",
     ]
+    if curve.controls():
+        said.append(
+            "Controls: calibrated as the runs are, with the same budget and noise, on another vector than the clients'."
+        )
+    said += [wording.sentence(wording.capital(wording.printable(remark))) for remark in curve.remarks]
     versions = {tuple(sorted(point.versions.items())) for point in curve.points}
     if len(versions) > 1:
         said.append("Warning: points were measured with different versions of the software.")
@@ -214,14 +241,20 @@ def to_csv(curve: Curve) -> str:
     kinds = sorted({name for point in curve.points for name in point.noise})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["kind", "unit", "trust", "epsilon", "seed", *metrics, "queries", "spent_epsilon", "spent_delta"]
-    writer.writerow([*head, *(f"noise_{kind}" for kind in kinds), "rounds", "guard", "task"])
+    head = ["kind", "unit", "trust", "epsilon", "seed", "control", *metrics, "queries"]
+    head += ["spent_epsilon", "spent_delta", *(f"noise_{kind}" for kind in kinds), "rounds", "guard", "task"]
+    writer.writerow([*head, "share", "share_low", "share_high"])
+    # The share is of all seeds of a level together, and stands in the row of each.
+    shares = {(s.kind, s.unit, s.trust, s.epsilon, s.control): s.share for s in curve.summary}
     for p in curve.points:
         epsilon = "inf" if p.kind == "no privacy" else p.epsilon
-        row = [p.kind, p.unit, p.trust, epsilon, p.seed, *(p.metrics.get(name) for name in metrics)]
+        row = [p.kind, p.unit, p.trust, epsilon, p.seed, p.control]
+        row += [p.metrics.get(name) for name in metrics]
         row += [p.queries, p.spent_epsilon, p.spent_delta, *(p.noise.get(kind) for kind in kinds)]
         guard = None if p.guard is None else str(p.guard).lower()
-        writer.writerow(["" if cell is None else cell for cell in [*row, p.rounds, guard, p.task]])
+        share = shares[p.kind, p.unit, p.trust, p.epsilon, p.control]
+        row += [p.rounds, guard, p.task, *((share.value, share.low, share.high) if share else [None] * 3)]
+        writer.writerow(["" if cell is None else cell for cell in row])
     return out.getvalue()
 
 
@@ -246,9 +279,11 @@ def table(curve: Curve) -> str:
             *curve.levels("no privacy", unit),
         )
         lines += [_row(_cells(level, metrics)) for level in shown]
+        if curve.controls():
+            lines += ["", *_controls(curve, shown)]
     lines.append("")
     explained = "Spent: the largest accounted epsilon. Guard: seeds whose injection beat the bare model."
-    for sentence in [*caption(curve), explained]:
+    for sentence in [*caption(curve), explained, *_share_explained(curve)]:
         lines += textwrap.wrap(sentence, _WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -258,6 +293,46 @@ def _cells(level: Level, metrics: Sequence[str]) -> list[str]:
     spent = wording.NOTHING if level.spent_epsilon is None else f"{level.spent_epsilon:.3g}"
     guard = wording.NOTHING if level.accepted is None else f"{level.accepted}/{level.seeds}"
     return [name, *(_mean(level.means[metric]) for metric in metrics), spent, guard]
+
+
+def _controls(curve: Curve, shown: Sequence[Level]) -> list[str]:
+    """The controls beside the levels that have them, each a mean, and the vector's share there."""
+    columns = [(control, wording.CONTROLS[control]) for control in curve.controls()]
+    metric = curve.primary_metric
+    lines = [f"Controls there, mean {wording.metric_name(metric)}, and the vector's share of the gain"]
+    widths = [len(name) for _, name in columns]
+    heads = ["epsilon".ljust(10), *(name for _, name in columns)]
+    has_share = any(level.share for level in shown)
+    heads += [f"share [{wording.percent(curve.interval_level)}]".rjust(_SHARE)] if has_share else []
+    lines += ["  ".join(heads), "  ".join("-" * len(head) for head in heads)]
+    for level in shown:
+        beside = {
+            s.control: s.means[metric].value
+            for s in curve.summary
+            if (s.kind, s.unit, s.trust, s.epsilon) == (level.kind, level.unit, level.trust, level.epsilon)
+        }
+        if level.kind == "zero-shot":
+            continue
+        cells = [_cells(level, [metric])[0].ljust(10)]
+        cells += [f"{beside[control]:.3f}".rjust(w) for (control, _), w in zip(columns, widths, strict=True)]
+        cells += [wording.share(level.share).rjust(_SHARE)] if level.share else []
+        lines.append("  ".join(cells))
+    return lines
+
+
+def _share_explained(curve: Curve) -> list[str]:
+    """What a share means, and why it is missing where it is."""
+    found = [level.share for level in curve.summary if level.share is not None]
+    if not found:
+        return []
+    why = dict.fromkeys(wording.printable(share.why) for share in found if share.value is None)
+    made = dict.fromkeys(wording.printable(share.method) for share in found if share.value is not None)
+    ways = f" (intervals: {', '.join(made)})" if made else ""
+    return [
+        "Share: what is lost of the gain over zero-shot with the public mean in the vector's place; 0: nothing, 1: "
+        f"all of it{ways}.",
+        *(f"A dash in its place: {each}." for each in why),
+    ]
 
 
 def _mean(mean: Mean) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ifedpriv.report import wording
 from ifedpriv.report.curve import Curve, Level, caption, line_name
+from ifedpriv.report.parts import PUBLIC_MEAN
 from ifedpriv.report.plots import own_settings
 
 KINDS = ("svg", "pdf", "png")
@@ -30,6 +31,15 @@ _STYLES = (
 )
 # Without privacy for one unit and for another, and the bare model.
 _LEVELS = (("#000000", (0, (6, 2))), ("#444444", (0, (3, 1, 1, 1))), ("#777777", (0, (1, 2))))
+# Controls: greys, each with a marker and a dash of its own.
+_CONTROLS = {
+    "zero_vector": ("#8c8c8c", "x", (0, (1, 1.5))),
+    "random_vector": ("#707070", "v", (0, (4, 2, 1, 2))),
+    "public_mean": ("#303030", "D", (0, (5, 2))),
+    "other_task": ("#585858", "s", (0, (2, 1))),
+}
+# How far beyond the largest budget, as a factor.
+_STEP = 2
 _WIDTH, _AXES_HEIGHT = 5.0, 2.7
 _LINE = 0.14
 _LETTERS = 108
@@ -98,14 +108,18 @@ def _fill(figure: Any, curve: Curve) -> None:
             markersize=5,
             label=line_name(unit, trust),
         )
+    _controls(axes, curve)
     _levels(axes, curve)
-    _ticks(axes, epsilons)
+    _ticks(axes, epsilons, beyond=_beyond(curve, epsilons))
     axes.set_xlabel(f"privacy budget ε of the whole run (δ = {curve.delta:g}), log scale")
     axes.set_ylabel(f"test {wording.metric_name(curve.primary_metric)} (0 to 1)")
     axes.grid(axis="y")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=_SMALL, columnspacing=1.2)
-    said = " ".join([*caption(curve), "Bands: those intervals."] if len(curve.seeds) > 1 else caption(curve))
+    parts = [*caption(curve), *(["Bands: those intervals."] if len(curve.seeds) > 1 else [])]
+    if len(curve.lines()) > 1 and set(curve.controls()) - {PUBLIC_MEAN}:
+        parts.append("The other controls are in curve.csv.")
+    said = " ".join(parts)
     lines = textwrap.wrap(said.replace("epsilon", "ε").replace("delta", "δ"), _LETTERS)
     # Legend and caption take room of their own, so that the axes keep theirs.
     under = _LINE * len(lines) + 0.08
@@ -113,6 +127,35 @@ def _fill(figure: Any, curve: Curve) -> None:
     figure.set_size_inches(_WIDTH, height)
     figure.get_layout_engine().set(rect=(0, under / height, 1, 1 - under / height))
     figure.text(0.015, 0.02, "\n".join(lines), fontsize=_SMALL - 1, va="bottom", linespacing=1.25)
+
+
+def _controls(axes: Any, curve: Curve) -> None:
+    """Means of the controls, thin and hollow; of several lines only the public mean, in the line's own colour."""
+    lines = curve.lines()
+    single = len(lines) == 1
+    epsilons = [s.epsilon for s in curve.summary if s.epsilon is not None]
+    for (unit, trust), (own, _, _) in zip(lines, _STYLES, strict=False):
+        for control in curve.controls():
+            if not single and control != PUBLIC_MEAN:
+                continue
+            colour, marker, dash = _CONTROLS[control]
+            name = f"control: {wording.CONTROLS[control]}" + ("" if single else f" ({unit}, {trust})")
+            style = {"color": colour if single else own, "linewidth": 0.8, "zorder": 1.8}
+            style |= {"marker": marker, "markersize": 4, "markerfacecolor": "white", "markeredgewidth": 0.8}
+            levels = curve.levels("private", unit, trust, control)
+            at = [level.epsilon for level in levels]
+            axes.plot(at, _ends(curve, levels)[0], linestyle=dash, label=name, **style)
+            # Without privacy they have no place on the axis, and stand where the run's own line ends.
+            beyond = curve.levels("no privacy", unit, None, control)
+            where = [_beyond(curve, epsilons)] * len(beyond)
+            axes.plot(where, _ends(curve, beyond)[0], linestyle="", clip_on=False, **style)
+
+
+def _beyond(curve: Curve, epsilons: Sequence[float]) -> float | None:
+    """Where controls of runs without privacy stand on the axis; None where there are none."""
+    if not any(level.control and level.kind == "no privacy" for level in curve.summary):
+        return None
+    return max(epsilons) * _STEP
 
 
 def _levels(axes: Any, curve: Curve) -> None:
@@ -139,11 +182,12 @@ def _ends(curve: Curve, levels: Sequence[Level]) -> tuple[list[float], list[floa
     return values, low, high
 
 
-def _ticks(axes: Any, epsilons: Sequence[float]) -> None:
-    """A tick at each budget that was measured, as far as they can be read."""
+def _ticks(axes: Any, epsilons: Sequence[float], *, beyond: float | None) -> None:
+    """A tick at each budget that was measured, as far as they can be read, and where controls without one stand."""
     from matplotlib.ticker import NullLocator
 
     step = -(-len(epsilons) // _MOST_TICKS)
-    axes.set_xticks(epsilons[::step], [f"{epsilon:g}" for epsilon in epsilons[::step]])
+    at, names = epsilons[::step], [f"{epsilon:g}" for epsilon in epsilons[::step]]
+    axes.set_xticks([*at, *([beyond] if beyond else [])], [*names, *(["∞"] if beyond else [])])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(epsilons[0] / 1.25, epsilons[-1] * 1.25)
+    axes.set_xlim(epsilons[0] / 1.25, (beyond or epsilons[-1]) * 1.25)

@@ -12,6 +12,7 @@ from ifedpriv.report import markup, plots, wording
 from ifedpriv.report.page_style import STYLE
 from ifedpriv.report.schema import (
     CLASSIFICATION,
+    CONTROL_ROWS,
     GLOBAL_INJECTION,
     GLOBAL_LORA,
     ZERO_SHOT,
@@ -185,10 +186,25 @@ def _results(report: Report) -> str:
     return (
         markup.table("Results by method", heads, body, caption, main=main)
         + "".join(markup.paragraph(f"({mark}) {note}", "soft note") for note, mark in notes.items())
+        + _controls(report)
         + markup.figure(plots.methods(report), shown)
         + markup.terms(explained)
         + markup.paragraph(wording.intervals_line(report), "soft")
         + markup.paragraph(wording.COSTS_REMARK, "soft")
+    )
+
+
+def _controls(report: Report) -> str:
+    """What the vector adds, or that it is not known; nothing for a method without a vector."""
+    line = wording.controls_line(report)
+    if report.controls is None or report.controls.share is None:
+        return markup.paragraph(line)
+    return markup.paragraph(line) + markup.paragraph(
+        "Controls are calibrated as the run was, with the same data, steps and noise; only the vector is another one. "
+        "The vector's share is what is lost of the gain over zero-shot when the public mean takes the private vector's "
+        "place. Where it is near 0, the strengths alone carry the task: noise on the vector then costs nothing, and "
+        "the strengths are what has to be protected. Values below 0 and above 1 are possible.",
+        "soft",
     )
 
 
@@ -340,6 +356,7 @@ def _traffic(report: Report) -> str:
             wording.wire(row.down_bytes_per_client),
         ]
         for row in report.rows
+        if row.up_bytes_per_client or row.key not in CONTROL_ROWS
     ]
     totals = report.totals
     body_total = (

@@ -19,7 +19,7 @@ from html import escape
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.schema import ZERO_SHOT, Figure, Grid, Holdings, Report
+from ifedpriv.report.schema import CONTROL_ROWS, ZERO_SHOT, Figure, Grid, Holdings, Report
 
 # Two of Okabe and Ito's colours, which the colour-blind can tell apart. Where a page sets --first and --second,
 # the figures take these; alone, they stand out from white.
@@ -276,10 +276,18 @@ def methods(report: Report) -> str:
             level = zero_shot.figures[report.primary_metric].value
             axes.axvline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot")
         places = range(len(figures))
-        for place, found in zip(places, figures, strict=True):
-            label = "" if place else f"score, {_level(figures)}"
-            axes.plot(_ends(found), [place, place], color=FIRST, linewidth=2)
-            axes.plot(found.value, place, "o", color=FIRST, markersize=6, label=label)
+        told: set[str] = set()
+        for place, found, row in zip(places, figures, report.rows, strict=True):
+            # Controls are no methods: hollow, thinner, and in the colour of the text.
+            control = row.key in CONTROL_ROWS
+            name = "control" if control else f"score, {_level(figures)}"
+            colour = _INK if control else FIRST
+            axes.plot(_ends(found), [place, place], color=colour, linewidth=1 if control else 2)
+            hollow = {"markerfacecolor": "none", "marker": "D"} if control else {"marker": "o"}
+            size = 5 if control else 6
+            label = "" if name in told else name
+            axes.plot(found.value, place, color=colour, markersize=size, linestyle="", label=label, **hollow)
+            told.add(name)
         axes.set_yticks(places, [_lines(row.name) for row in report.rows])
         axes.set_ylim(len(figures) - 0.5, -0.5)
         axes.set_xlabel(f"test {metric} (0 to 1)")

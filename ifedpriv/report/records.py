@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Self, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
 
 from ifedpriv.errors import InputError
 
@@ -56,6 +56,9 @@ class Record:
     fulfil together.
     """
 
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    """Fields with a default that a file may lack: it was written before there were any."""
+
     def __post_init__(self) -> None:
         hints = _hints(type(self))
         for spec in fields(self):
@@ -87,7 +90,7 @@ class Record:
             if key not in names:
                 raise FieldError(str(key)[:60], "is not a known key", f"known are {', '.join(names)}")
         for name in names:
-            if name not in data:
+            if name not in data and name not in cls.OPTIONAL:
                 raise FieldError(name, "is missing", "every key has to be there; null stands for nothing")
         # Values are converted by the constructor, which sees the annotations.
         return cls(**data)

@@ -11,11 +11,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from ifedpriv.errors import InputError
 from ifedpriv.report.parts import (
     CLASSIFICATION,
+    CONTROL_ROWS,
     GENERATION,
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -23,11 +24,16 @@ from ifedpriv.report.parts import (
     LOCAL_ICL,
     LOCAL_INJECTION,
     LOCAL_LORA,
+    OTHER_TASK,
     PEAK_REMARK,
+    PUBLIC_MEAN,
+    RANDOM_VECTOR,
     STANDARD_ROWS,
     ZERO_SHOT,
+    ZERO_VECTOR,
     BackboneFacts,
     CoefficientRecord,
+    ControlsRecord,
     Figure,
     Grid,
     GuardVerdict,
@@ -39,12 +45,14 @@ from ifedpriv.report.parts import (
     TaskFacts,
     Totals,
     Traffic,
+    VectorShare,
     require,
 )
 from ifedpriv.report.records import Record, text_to_json
 
 __all__ = [
     "CLASSIFICATION",
+    "CONTROL_ROWS",
     "GENERATION",
     "GLOBAL_INJECTION",
     "GLOBAL_LORA",
@@ -52,12 +60,17 @@ __all__ = [
     "LOCAL_ICL",
     "LOCAL_INJECTION",
     "LOCAL_LORA",
+    "OTHER_TASK",
     "PEAK_REMARK",
+    "PUBLIC_MEAN",
+    "RANDOM_VECTOR",
     "SCHEMA_VERSION",
     "STANDARD_ROWS",
     "ZERO_SHOT",
+    "ZERO_VECTOR",
     "BackboneFacts",
     "CoefficientRecord",
+    "ControlsRecord",
     "Figure",
     "Grid",
     "GuardVerdict",
@@ -70,6 +83,7 @@ __all__ = [
     "TaskFacts",
     "Totals",
     "Traffic",
+    "VectorShare",
 ]
 
 SCHEMA_VERSION = 1
@@ -98,7 +112,11 @@ class Report(Record):
         guard: the verdict; None where there was nothing to judge.
         warnings: what a reader should be told, one sentence each.
         totals: sums over the run.
+        controls: what the vector adds, or that it was not asked; None for a method without a vector, and in reports
+            that were written before there were controls.
     """
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("controls",)
 
     schema_version: int = SCHEMA_VERSION
     run: str
@@ -118,6 +136,7 @@ class Report(Record):
     guard: GuardVerdict | None
     warnings: tuple[str, ...]
     totals: Totals
+    controls: ControlsRecord | None = None
 
     def check(self) -> None:
         """Whether the parts belong together."""

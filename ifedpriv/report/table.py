@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from ifedpriv.report import wording
-from ifedpriv.report.schema import Report, Row
+from ifedpriv.report.schema import CONTROL_ROWS, Report, Row
 
 # What a terminal has unless somebody made it wider; a wrapped table cannot be read.
 WIDTH = 80
@@ -48,9 +48,12 @@ def render(report: Report) -> str:
         [_FIGURE_WIDTH] * len(metrics),
     )
     lines.append("")
+    told = _wrapped(wording.controls_line(report))
+    lines += [*told, ""] if told else []
     lines += _block(
         (["Cost of one client", "sent", "received", "seconds", "prompt"], ["", "", "", "", "tokens"]),
-        [(wording.printable(row.name), _costs(row)) for row in report.rows],
+        # Controls cost no client anything, and four lines of dashes would say no more than none.
+        [(wording.printable(row.name), _costs(row)) for row in report.rows if not _free_control(row)],
         _COST_WIDTHS,
     )
     if notes:
@@ -71,6 +74,10 @@ def render(report: Report) -> str:
         lines += ["", *told] if told else []
     lines += [f"  {line}" for part in parts for line in _wrapped(part)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _free_control(row: Row) -> bool:
+    return row.key in CONTROL_ROWS and set(_costs(row)) == {wording.NOTHING}
 
 
 def _costs(row: Row) -> list[str]:

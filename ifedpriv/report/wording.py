@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from string import ascii_lowercase
 
-from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic
+from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic, VectorShare
 
 NOTHING = "-"
 COSTS_REMARK = (
@@ -69,10 +69,23 @@ EXPLANATIONS = {
         "would give"
     ),
     "zero_vector": "a control: no vector at all, the strengths learned as usual, to see what they do alone",
-    "random_vector": "a control: a random vector of the same norm, the strengths learned as usual",
-    "public_mean": "a control: the mean vector of public tasks, which knows nothing of this one",
-    "other_task": "a control: the vector of another task",
+    "random_vector": (
+        "a control: a random vector with the same norm in each layer and branch, the strengths learned as usual"
+    ),
+    "public_mean": (
+        "a control: the mean of public texts in the task's own wording, with labels drawn at random: a vector that "
+        "knows the template and the label words, and not which label belongs to which text"
+    ),
+    "other_task": "a control: the vector of another task, the strengths learned as usual on this one",
 }
+
+CONTROLS = {
+    "zero_vector": "no vector",
+    "random_vector": "random",
+    "public_mean": "public mean",
+    "other_task": "other task",
+}
+"""Controls in few words, for columns and lines that are said to be theirs."""
 
 
 def metric_name(key: str) -> str:
@@ -223,6 +236,9 @@ def intervals_line(report: Report) -> str:
         sizes.update(f.n for f in figures)
     answers = " or ".join(str(size) for size in sorted(sizes))
     several = " (a mean over clients counts the answers of each)" if len(sizes) > 1 else ""
+    shared = report.controls.share if report.controls else None
+    if shared is not None and shared.value is not None:
+        made.append(f"vector's share {percent(shared.level)} {printable(shared.method)}")
     seeds = ", ".join(f"{printable(name)} {seed}" for name, seed in report.seeds.items()) or "none"
     return f"Intervals: {'; '.join(made)}. n = {answers} answers{several}. Seeds: {seeds}."
 
@@ -258,6 +274,34 @@ def guard_line(report: Report) -> str:
         )
     )
     return f"Guard: {verdict}.{numbers} {text}".rstrip()
+
+
+def share(found: VectorShare) -> str:
+    """A vector's share with its interval: ``0.93 [0.86, 1.02]``; a dash where it is not defined."""
+    if found.value is None:
+        return NOTHING
+    # Rounded and then added to 0, so that no -0.00 is told.
+    value, low, high = (
+        round(number, 2) + 0.0 for number in (found.value, found.low or 0.0, found.high or 0.0)
+    )
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def controls_line(report: Report) -> str:
+    """The vector's share, or why it is not known; empty for a method without a vector."""
+    found = report.controls
+    if found is None:
+        return ""
+    if not found.enabled:
+        return "Controls: switched off, so nothing is known of what the vector adds."
+    if found.share is None:
+        return "The vector's share of the gain is not known, since there is no public mean to set beside it."
+    if found.share.value is None:
+        return f"The vector's share of the gain is not defined: {printable(found.share.why)}."
+    return (
+        f"The vector's share of the gain: {share(found.share)} ({percent(found.share.level)} interval). "
+        "0: the public mean does as well; 1: without the private vector nothing is gained."
+    )
 
 
 def privacy_headline(report: Report) -> str:

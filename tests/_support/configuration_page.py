@@ -117,6 +117,11 @@ SECTIONS = (
     ),
     ("`defense.grid`", "", (("", defenses.GridSpec), ("clip.", defenses.ClipsSpec))),
     ("`evaluation`", "", (("", config.EvaluationSection),)),
+    (
+        "`controls`",
+        "How to read them: [controls.md](controls.md).",
+        (("", config.ControlsSection),),
+    ),
 )
 
 

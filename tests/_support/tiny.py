@@ -124,6 +124,8 @@ def tiny_config(folder: Path) -> dict[str, Any]:
             "calibration": {"rounds": 3, "steps": 2, "batch_size": 4},
         },
         "evaluation": {"shots": 2, "batch_size": 32},
+        # They are most of a run's work; tests of theirs switch them on.
+        "controls": {"enabled": False},
     }
 
 

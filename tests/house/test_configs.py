@@ -30,6 +30,7 @@ SMALL = (
     "method.calibration.rounds=1",
     "method.calibration.steps=1",
     "evaluation.shots=2",
+    "controls.enabled=false",
 )
 
 

@@ -1,8 +1,9 @@
 """Measures one point of a curve after the other, and keeps what they share.
 
 The invariant: a point's numbers are those of its own run, whatever was measured before it. What is kept (model, texts,
-tokens, activations, public coordinates) does not depend on epsilon, and is looked up by the configuration it was made
-from. No choice is made on test texts: the last round counts.
+tokens, activations, public coordinates, and the vectors of controls that are means of public texts or another task's)
+does not depend on epsilon, and is looked up by the configuration it was made from. No choice is made on test texts: the
+last round counts.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from defenses.dp.release import Beforehand, Bounded
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.task import Example, TaskKind
-from ifedpriv.experiment import baselines
+from ifedpriv.experiment import baselines, controls
 from ifedpriv.experiment.curve.config import CurveConfig
-from ifedpriv.experiment.curve.keys import PRIVATE, ZERO_SHOT, Key
+from ifedpriv.experiment.curve.keys import ZERO_SHOT, Key
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, MACRO_F1, score
+from ifedpriv.experiment.play import play
 from ifedpriv.experiment.prepare import Material, Setup, gather, ground, load_backbone, protect
 from ifedpriv.experiment.reporting import versions
-from ifedpriv.experiment.run import play
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.measure import metrics
+from ifedpriv.report.parts import RANDOM_VECTOR, ZERO_VECTOR
 
 # A seed's private runs share one gathering, and its other runs another.
 _KEPT = 2
+# The public mean's and another task's, for each of these.
+_MEANS = 4
 _ROOM = 256 * 2**20
 
 
@@ -46,6 +50,7 @@ class Bench:
         self._digest = config.digest()
         self._backbone: Backbone | None = None
         self._gathered: OrderedDict[str, Material] = OrderedDict()
+        self._means: OrderedDict[tuple[str, str], controls.Vector] = OrderedDict()
 
     def check(self) -> None:
         """Build the runs at both ends of every curve, so that what cannot run is refused before anything is written.
@@ -58,7 +63,7 @@ class Bench:
         for unit, trust in dict.fromkeys((key.unit, key.trust) for key in keys):
             line = [key for key in keys if (key.unit, key.trust) == (unit, trust)]
             for key in dict.fromkeys((line[0], line[-1])):
-                self._setup(key)
+                controls.sources(self._setup(key))
 
     def measure(self, key: Key) -> dict[str, Any]:
         """A point's line: its key, what was measured, what was spent, and what it takes to repeat it."""
@@ -68,6 +73,12 @@ class Bench:
         if key.kind == ZERO_SHOT:
             answers = baselines.zero_shot(setup)
             line |= {"spent_epsilon": None, "spent_delta": None, "noise": {}, "rounds": 0, "guard": None}
+        elif key.control is not None:
+            state = controls.calibrated(setup, self._stand_in(key.control, setup))
+            answers = baselines.global_injection(setup, setup.method.artifact(state))
+            # It has the run's noise, and releases nothing.
+            line |= {"spent_epsilon": None, "spent_delta": None, "noise": _noise(setup)}
+            line |= {"rounds": state.round, "guard": None}
         else:
             state, ledger = play(setup)
             answers = baselines.global_injection(setup, setup.method.artifact(state))
@@ -76,7 +87,7 @@ class Bench:
             line |= {
                 "spent_epsilon": statement.epsilon,
                 "spent_delta": statement.delta,
-                "noise": _noise(setup) if key.kind == PRIVATE else {},
+                "noise": _noise(setup),
                 "rounds": state.round,
                 "guard": None if verdict is None else verdict.improves,
             }
@@ -91,6 +102,17 @@ class Bench:
             "versions": versions(),
             "processor_seconds": round(time.process_time() - started, 3),
         }
+
+    def _stand_in(self, control: str, setup: Setup) -> controls.Vector:
+        """A control's vector; one that does not depend on the run's own is made once for all that share material."""
+        if control in (ZERO_VECTOR, RANDOM_VECTOR):
+            return controls.stand_in(control, setup, {}, lambda: controls.own_vector(setup))
+        wanted = (ground(setup.config), control)
+        if wanted not in self._means:
+            while len(self._means) >= _MEANS:
+                self._means.popitem(last=False)
+            self._means[wanted] = controls.mean_of(controls.sources(setup)[control], setup)
+        return self._means[wanted]
 
     def _setup(self, key: Key) -> Setup:
         config = self._config.run_of(key)

@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 from ifedpriv.config import TAGS, RunConfig, change, mistake, parse_config, read_yaml
 from ifedpriv.data.specs import Seed
 from ifedpriv.errors import UserError
+from ifedpriv.experiment import control_plan
 from ifedpriv.experiment.curve.keys import NO_PRIVACY, PRIVATE, ZERO_SHOT, Key
 from ifedpriv.methods.specs import IfedIclSpec
 
@@ -35,6 +36,7 @@ SCHEMA: Literal[1] = 1
 
 UnitName = Literal["example", "client"]
 TrustName = Literal["central", "distributed", "local"]
+ControlName = Literal["zero_vector", "random_vector", "public_mean", "other_task"]
 _RUN = "run."
 
 
@@ -52,6 +54,8 @@ class CurveConfig(BaseModel):
         trusts: who adds the noise; each gives curves of its own. ``distributed`` needs a defense that hides single
             uploads.
         repeats: how often each point is measured, with seeds 0, 1, 2 and so on.
+        controls: what is measured beside each point: another vector, calibrated in the same way; ``[]`` for nothing, as
+            with ``run.controls.enabled: false``. The vector's share needs ``public_mean``.
         seeds: the seeds themselves, in place of ``repeats``. A seed fixes the texts, who holds them, batches, failures
             and noise.
         workers: processes that measure points, each with one thread; left out, one for each of the machine's cores.
@@ -65,17 +69,23 @@ class CurveConfig(BaseModel):
     epsilons: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 0.25, 0.5, 1, 2, 4, 8, math.inf)
     units: tuple[UnitName, ...] = ("example",)
     trusts: tuple[TrustName, ...] = ("central",)
+    controls: tuple[ControlName, ...] = ("zero_vector", "random_vector", "public_mean", "other_task")
     repeats: int = Field(5, ge=1, strict=True)
     seeds: tuple[Seed, ...] | None = None
     workers: int | None = Field(None, ge=1, le=256, strict=True)
 
     @field_validator("epsilons", "units", "trusts", "seeds")
     @classmethod
-    def _some_and_each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    def _some(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if values == ():
+            raise ValueError("the list is empty; give at least one")
+        return values
+
+    @field_validator("epsilons", "units", "trusts", "seeds", "controls")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         if values is None:
             return None
-        if not values:
-            raise ValueError("the list is empty; give at least one")
         if len(set(values)) < len(values):
             raise ValueError("a value stands twice in the list; give each once")
         return values
@@ -113,21 +123,33 @@ class CurveConfig(BaseModel):
         """The seeds, ascending."""
         return tuple(range(self.repeats)) if self.seeds is None else tuple(sorted(self.seeds))
 
+    @property
+    def all_controls(self) -> tuple[str, ...]:
+        """The controls that are asked for and can be had."""
+        return tuple(control for control in control_plan.evaluable(self.run) if control in self.controls)
+
+    def lacking(self) -> tuple[str, ...]:
+        """Why some that are asked for cannot be had, a sentence each."""
+        return tuple(why for key, why in control_plan.lacking(self.run).items() if key in self.controls)
+
     def all_keys(self) -> list[Key]:
-        """All points, in the order of the results."""
+        """All points, in the order of the results: each level's runs, then its controls."""
         found = []
         for seed in self.all_seeds:
             found.append(Key(ZERO_SHOT, seed))
+        beside = (None, *self.all_controls)
         for unit in self.units:
             if math.inf in self.epsilons:
-                found += [Key(NO_PRIVACY, seed, unit) for seed in self.all_seeds]
+                found += [Key(NO_PRIVACY, s, unit, control=c) for c in beside for s in self.all_seeds]
             for trust in self.trusts:
                 for epsilon in filter(math.isfinite, self.epsilons):
-                    found += [Key(PRIVATE, seed, unit, trust, epsilon) for seed in self.all_seeds]
+                    found += [
+                        Key(PRIVATE, s, unit, trust, epsilon, c) for c in beside for s in self.all_seeds
+                    ]
         return found
 
     def run_of(self, key: Key) -> RunConfig:
-        """The run behind a point.
+        """The run behind a point; for a control, the run that it stands beside.
 
         Raises:
             ValueError: no such run can be made; the message says why.
@@ -140,6 +162,8 @@ class CurveConfig(BaseModel):
         if isinstance(self.run.method, IfedIclSpec) and key.kind != ZERO_SHOT:
             data["method"]["aggregation"] = "count" if unit == "example" else "uniform"
         privacy = dict(data["defense"]["privacy"])
+        # Those of the template, also for the runs without privacy.
+        data["controls"]["public"] = data["controls"]["public"] or privacy["public"]
         data["defense"]["privacy"] = None
         if key.kind == PRIVATE:
             privacy |= {"unit": unit, "trust": key.trust, "epsilon": key.epsilon}

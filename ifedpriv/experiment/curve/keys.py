@@ -25,6 +25,8 @@ class Key:
         unit: whose presence is hidden; without privacy, the unit whose run this would be; None for the bare model.
         trust: who adds the noise; None without privacy.
         epsilon: the budget; None without privacy.
+        control: whose vector takes the place of the run's own (a row's key, such as ``public_mean``); None for the run
+            itself.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Key:
     unit: str | None = None
     trust: str | None = None
     epsilon: float | None = None
+    control: str | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Key:

@@ -116,6 +116,7 @@ def test_a_loss_among_labels_that_cannot_be_is_told(tmp_path):
     """Labels of several tokens compete with the vocabulary, whatever the configuration asks for."""
     small = ["data.train=48", "data.validation=20", "data.test=20", "partition.clients=2"]
     quick = ["method.calibration={rounds: 1, steps: 1, loss: labels}", "evaluation.local_icl=false"]
+    quick.append("controls.enabled=false")
     sets = [part for value in [*small, *quick] for part in ("--set", value)]
     for task, told in (("intake", True), ("tone", False)):
         done = called("run", "--set", f"data.name={task}", *sets, "--out", tmp_path / task)
@@ -131,6 +132,7 @@ def test_the_shipped_model_and_tasks_run_with_contradicting_groups(tmp_path):
         "partition={kind: contradictory, clients: 2}",
     ]
     flags += ["method.calibration={rounds: 1, steps: 1}", "evaluation.local_injection=false", "threads=1"]
+    flags.append("controls.enabled=false")
     given = [argument for value in flags for argument in ("--set", value)]
     done = called("run", "--out", tmp_path / "run", "--json", *given)
     assert done.code == 0, done
@@ -140,6 +142,7 @@ def test_the_shipped_model_and_tasks_run_with_contradicting_groups(tmp_path):
 def test_a_generation_task_runs_and_predicts(tmp_path):
     flags = ["data.name=contact", "data.train=30", "data.test=4", "partition={kind: iid, clients: 2}"]
     flags += ["method.calibration={rounds: 1, steps: 1}", "evaluation.local_injection=false", "threads=1"]
+    flags.append("controls.enabled=false")
     given = [argument for value in flags for argument in ("--set", value)]
     done = called("run", "--out", tmp_path / "run", "--json", *given)
     assert done.code == 0, done
