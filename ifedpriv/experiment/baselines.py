@@ -19,6 +19,7 @@ from ifedpriv.icl.extract import extract
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.vectors import ContextVector
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
 from ifedpriv.methods.lora_adapter import LoraAdapter
@@ -64,7 +65,7 @@ def local_injection(setup: Setup, injection: Adaptation, client: Client) -> Answ
 
 
 def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
-    """What a client makes alone, with as many steps as it takes in the federation."""
+    """What a client makes alone, with as many steps as it takes in the federation, or with public coefficients."""
     if isinstance(setup.method, FedLora):
         return _adapter_alone(setup, setup.method, client)
     spec = setup.method.spec
@@ -76,6 +77,11 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
         batch_size=spec.batch_size,
     )
     coefficients = starting_coefficients(spec, setup.backbone.n_layers)
+    if setup.public is not None:
+        vector = ContextVector(setup.public.centred(vector.values), vector.count)
+        coefficients = setup.public.choice(vector.values, 0.0).member.coefficients
+        if setup.method.frozen:
+            return Injection(vector, coefficients)
     calibrator = Calibrator(setup.backbone, setup.data.task, client.train)
     for round_number in range(1, spec.calibration.rounds + 1):
         rng = np.random.default_rng([setup.config.seed, _LOCAL, client.number, round_number])

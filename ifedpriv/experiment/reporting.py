@@ -21,6 +21,7 @@ from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.measure.share import share_over_queries
+from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.specs import IfedIclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
@@ -124,7 +125,7 @@ def _rows(outcome: Outcome) -> list[Row]:
         LOCAL_INJECTION: ("local injection", f"each client's own vector and coefficients; {asked}"),
         GLOBAL_INJECTION: (
             "global injection (IFed-ICL)",
-            "the federation's vector and coefficients, last round",
+            _made_of(outcome),
         ),
         LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
         GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
@@ -164,6 +165,17 @@ def _controls(outcome: Outcome) -> ControlsRecord | None:
         right(kind, outcome.rows[key].lists[0]) for key in (GLOBAL_INJECTION, PUBLIC_MEAN, ZERO_SHOT)
     )
     return ControlsRecord(enabled=True, share=vector_share(share_over_queries(ours, public, bare)))
+
+
+def _made_of(outcome: Outcome) -> str:
+    """What the federation's injection is made of."""
+    method = outcome.setup.method
+    choice = None if isinstance(method, FedLora) else method.choice(outcome.state)
+    if choice is None or isinstance(method, FedLora):
+        return "the federation's vector and coefficients, last round"
+    if method.frozen:
+        return f"the federation's vector; {choice.sentence()}"
+    return f"the federation's vector and coefficients, last round; begun with {choice.sentence()}"
 
 
 def _mean_length(setup: Setup, context: str) -> float:
@@ -241,7 +253,12 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
 def _coefficients(outcome: Outcome) -> CoefficientRecord | None:
     if "coefficients" not in outcome.state.arrays:
         return None
-    start = outcome.setup.method.initial_state().arrays["coefficients"]
+    choice = None if isinstance(outcome.setup.method, FedLora) else outcome.setup.method.choice(outcome.state)
+    start = (
+        outcome.setup.method.initial_state().arrays["coefficients"]
+        if choice is None
+        else choice.member.coefficients.values
+    )
     return CoefficientRecord(_grid(start), _grid(outcome.state.arrays["coefficients"]))
 
 

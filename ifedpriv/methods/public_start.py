@@ -5,8 +5,9 @@ The invariant: it sees the vector as the server has it, after noise and shrinkag
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class PublicStart:
     backbone: Backbone
     task: Task
     texts: Sequence[str]
+    _kept: dict[tuple[bytes, float], Choice] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"PublicStart({self.public!r}, {len(self.texts)} texts)"
@@ -43,7 +45,10 @@ class PublicStart:
 
     def choice(self, vector: NDArray[np.float32], noise: float) -> Choice:
         """The set for a centred vector with this noise in it, in units of a block's public size."""
-        return choose(self.public, self.backbone, self.task, vector, noise, self.texts)
+        key = (hashlib.sha256(vector.tobytes()).digest(), noise)
+        if key not in self._kept:
+            self._kept[key] = choose(self.public, self.backbone, self.task, vector, noise, self.texts)
+        return self._kept[key]
 
     def verdict(self, noise: float) -> GuardVerdict | None:
         """What such coefficients did on public tasks that were kept apart; None where none were."""

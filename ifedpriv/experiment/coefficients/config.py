@@ -68,7 +68,7 @@ class CoefficientsConfig(_Section):
     tasks: Literal["embedded"] | tuple[PublicTaskSpec, ...] = "embedded"
     data_root: str | None = None
     seed: Seed = 0
-    threads: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
     position: Literal["last", "label", "prompt_end"] = "label"
     examples: int = Field(192, ge=4)
     blanks: int = Field(64, ge=1)
