@@ -16,11 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _one_shot_tables
 import _secagg_tables
 from _sweep import RESULTS, mean_text
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = tuple(DOCS / f"{name}.md" for name in ("findings", "costs", "secure_aggregation", "sums_measured"))
+PAGES = tuple(
+    DOCS / f"{name}.md" for name in ("findings", "costs", "one_shot", "secure_aggregation", "sums_measured")
+)
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
 
@@ -179,6 +182,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale,
     **_secagg_tables.TABLES,
+    **_one_shot_tables.TABLES,
 }
 
 

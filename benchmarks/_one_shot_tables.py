@@ -1,0 +1,127 @@
+"""Tables of one-shot runs for `findings.py`: what is recovered, what budgets buy, and what a whole task costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from _sweep import RESULTS, mean_text
+
+Found = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+SHOTS, PLAIN = "8-shot prompt", "zero-shot"
+AGREEING = ("tone", "urgency", "mood", "channel", "topic", "intake")
+
+
+def _load(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    found.pop("backbone", None)
+    return found
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def _values(by_seed: Mapping[str, Mapping[str, float]], key: str) -> list[float]:
+    return [by_seed[seed][key] for seed in sorted(by_seed, key=int)]
+
+
+def gain() -> str:
+    """One row a figure, one column a task; the last column is the mean over the tasks whose clients agree."""
+    found: Found = _load("one_shot_gain")
+    keys = list(next(iter(next(iter(found.values())).values())))
+    order = [PLAIN, SHOTS, *(key for key in keys if key not in (PLAIN, SHOTS))]
+    rows = []
+    for key in order:
+        means = _over_tasks(found, key)
+        cells = [f"{np.mean(_values(by_seed, key)):.3f}" for by_seed in found.values()]
+        rows.append([key, *cells, mean_text(means)])
+    return _markdown(["", *found, "mean of the first six"], rows)
+
+
+def _over_tasks(found: Found, key: str) -> list[float]:
+    """Mean over tasks, seed by seed."""
+    each = np.asarray([_values(found[task], key) for task in AGREEING])
+    return [float(x) for x in each.mean(axis=0)]
+
+
+def recovered() -> str:
+    """Shares of the gain of 8-shot prompts over zero-shot; ratios of means over tasks, seed by seed."""
+    found: Found = _load("one_shot_gain")
+    plain, shots = (np.asarray(_over_tasks(found, key)) for key in (PLAIN, SHOTS))
+    rows = []
+    for key in next(iter(next(iter(found.values())).values())):
+        if key in (PLAIN, SHOTS):
+            continue
+        share = (np.asarray(_over_tasks(found, key)) - plain) / (shots - plain)
+        rows.append([key, mean_text([float(x) for x in share])])
+    return _markdown(["", "share of the gain of 8-shot prompts"], rows)
+
+
+def curve(*names: str) -> Callable[[], str]:
+    """One row a mode and number of examples, one column a budget."""
+
+    def table() -> str:
+        cells: dict[str, Mapping[str, Mapping[str, float]]] = {}
+        for name in names:
+            cells.update(_load(name))
+        budgets = sorted({key for by in cells.values() for key in next(iter(by.values()))}, key=float)
+        rows = []
+        for cell, by_seed in sorted(cells.items(), key=lambda item: _place(item[0])):
+            has = next(iter(by_seed.values()))
+            values = [_short(_values(by_seed, key)) if key in has else "" for key in budgets]
+            rows.append([cell.partition(", ")[2], str(len(by_seed)), *values])
+        return _markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
+
+    return table
+
+
+def _place(cell: str) -> tuple[str, int, str]:
+    task, mode, examples = cell.split(", ")
+    return task, int(examples.split()[0]), mode
+
+
+def _short(values: Sequence[float]) -> str:
+    """Mean and, where there is more than one seed, half the range: intervals of two seeds would say nothing."""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
+
+
+def plain(name: str, head: str) -> Callable[[], str]:
+    """One row a cell, one column a budget."""
+
+    def table() -> str:
+        found: Found = _load(name)
+        keys = list(next(iter(next(iter(found.values())).values())))
+        rows = [
+            [cell.partition(", ")[2], str(len(by)), *(_short(_values(by, key)) for key in keys)]
+            for cell, by in found.items()
+        ]
+        columns = [f"ε = {key}" if key != "inf" else "no privacy" for key in keys]
+        return _markdown([head, "seeds", *columns], rows)
+
+    return table
+
+
+def cost() -> str:
+    """Messages, bytes and seconds of one client over a whole task."""
+    rows = [
+        [name, str(row["rounds"]), f"{row['up']:,.0f}", f"{row['down']:,.0f}", f"{row['seconds']:.2f}"]
+        for name, row in _load("one_shot_cost")["rows"].items()
+    ]
+    return _markdown(["", "messages", "up B", "down B", "client CPU s"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "one_shot_gain": gain,
+    "one_shot_recovered": recovered,
+    "one_shot_curve": curve("one_shot_curve_public", "one_shot_curve_rounds"),
+    "one_shot_clients": plain("one_shot_clients", "clients of 32 examples"),
+    "one_shot_options": plain("one_shot_options", "500 examples"),
+    "one_shot_cost": cost,
+}
