@@ -152,8 +152,7 @@ def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
     }
     found = {}
     for name, vector in vectors.items():
-        member = public.choice(vector, 0.0).member
-        injection = Injection(ContextVector(vector, 0), member.coefficients)
+        injection = Injection(ContextVector(vector, 0), public.choice(vector, 0.0).coefficients)
         found[name] = right(setup, baselines.global_injection(setup, injection))
     return found
 

@@ -79,7 +79,7 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     coefficients = starting_coefficients(spec, setup.backbone.n_layers)
     if setup.public is not None:
         vector = ContextVector(setup.public.centred(vector.values), vector.count)
-        coefficients = setup.public.choice(vector.values, 0.0).member.coefficients
+        coefficients = setup.public.choice(vector.values, 0.0).coefficients
         if setup.method.frozen:
             return Injection(vector, coefficients)
     calibrator = Calibrator(setup.backbone, setup.data.task, client.train)

@@ -20,7 +20,7 @@ from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import IfedIclSpec
 
-_TEXTS = 128
+_TEXTS = 384
 """Public texts that a choice between sets of coefficients looks at, at most."""
 
 
@@ -42,12 +42,14 @@ def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path |
     public = PublicCoefficients.load(_file(config, spec, root))
     public.check(backbone, task, Position(spec.position))
     several = len({member.kind for member in public.members if member.task_kind is task.kind}) > 1
-    if task.kind is TaskKind.GENERATION or not several:
+    if task.kind is TaskKind.GENERATION or not (several or spec.public_steps):
         return PublicStart(public, backbone, task, ())
     field, texts = public_field(config)
     embedded = config.data.source == "embedded"
     examples = public_examples(task, texts, root, embedded=embedded, field=field)
-    return PublicStart(public, backbone, task, tuple(example.text for example in examples[:_TEXTS]))
+    return PublicStart(
+        public, backbone, task, tuple(example.text for example in examples[:_TEXTS]), spec.public_steps
+    )
 
 
 def declared(start: PublicStart | None) -> tuple[PublicDeclaration, ...]:

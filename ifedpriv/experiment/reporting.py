@@ -257,7 +257,7 @@ def _coefficients(outcome: Outcome) -> CoefficientRecord | None:
     start = (
         outcome.setup.method.initial_state().arrays["coefficients"]
         if choice is None
-        else choice.member.coefficients.values
+        else choice.coefficients.values
     )
     return CoefficientRecord(_grid(start), _grid(outcome.state.arrays["coefficients"]))
 

@@ -211,7 +211,7 @@ class IfedIcl:
         """The state after round 0, with the vector that is injected and, where they are public, its coefficients."""
         if self.public is None:
             return state.next(vector=vector)
-        coefficients = self.public.choice(vector, noise).member.coefficients
+        coefficients = self.public.choice(vector, noise).coefficients
         return state.next(
             vector=vector,
             coefficients=coefficients.values,

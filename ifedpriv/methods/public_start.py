@@ -28,12 +28,14 @@ class PublicStart:
         backbone: the frozen model.
         task: the private task's wording.
         texts: public texts of its sort, without labels.
+        steps: how far coefficients are fitted to the vector on these texts.
     """
 
     public: PublicCoefficients
     backbone: Backbone
     task: Task
     texts: Sequence[str]
+    steps: int = 0
     _kept: dict[tuple[bytes, float], Choice] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -47,7 +49,9 @@ class PublicStart:
         """The set for a centred vector with this noise in it, in units of a block's public size."""
         key = (hashlib.sha256(vector.tobytes()).digest(), noise)
         if key not in self._kept:
-            self._kept[key] = choose(self.public, self.backbone, self.task, vector, noise, self.texts)
+            self._kept[key] = choose(
+                self.public, self.backbone, self.task, vector, noise, self.texts, steps=self.steps
+            )
         return self._kept[key]
 
     def verdict(self, noise: float) -> GuardVerdict | None:

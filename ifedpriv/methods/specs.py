@@ -58,6 +58,8 @@ class IfedIclSpec(BaseModel):
             public tasks beforehand and frozen, so that the vector is all that is released. ``public+rounds``: private
             rounds that start from those.
         coefficients_file: what `ifedpriv coefficients` wrote; left out, the file that ships with the embedded model.
+        public_steps: with public coefficients, steps in which they are fitted to the released vector on public texts,
+            without labels; 0 for none. Nothing private is used, so it costs no privacy.
         calibration: how the coefficients are calibrated.
     """
 
@@ -73,6 +75,7 @@ class IfedIclSpec(BaseModel):
     guard: bool = True
     coefficients: Literal["federated", "public", "public+rounds"] = "federated"
     coefficients_file: str | None = None
+    public_steps: int = Field(30, ge=0, le=10_000)
     calibration: CalibrationSpec = CalibrationSpec()
 
     @model_validator(mode="after")

@@ -61,6 +61,7 @@ class CoefficientsConfig(_Section):
         fewest: examples behind a vector, at least.
         most: and at most.
         trial_examples: examples behind a vector of a task that was kept apart.
+        trial_steps: in which coefficients are fitted to such a vector, without labels, as a run's ``public_steps``.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -81,6 +82,7 @@ class CoefficientsConfig(_Section):
     fewest: int = Field(8, ge=1)
     most: int = Field(192, ge=1)
     trial_examples: int = Field(64, ge=1)
+    trial_steps: int = Field(30, ge=0)
 
     @field_validator("noise")
     @classmethod

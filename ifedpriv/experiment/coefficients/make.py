@@ -248,9 +248,9 @@ def _trials(
                 chosen = rng.choice(len(each.public.rows), size=count, replace=False)
                 vector = vector_of(each.public, chosen, sizes, noise, rng) - made.centre
                 task, test = each.data.task, each.data.test
-                texts = [example.text for example in test]
-                member = choose(made, backbone, task, vector, noise, texts).member
-                injection = Injection(ContextVector(vector, count), member.coefficients)
+                texts = [example.text for example in each.data.train]
+                chosen_set = choose(made, backbone, task, vector, noise, texts, steps=config.trial_steps)
+                injection = Injection(ContextVector(vector, count), chosen_set.coefficients)
                 right += answer(backbone, task, test, injection=injection).right.sum()
                 plain += answer(backbone, task, test).right.sum()
                 queries += len(test)
