@@ -119,7 +119,7 @@ def gain_cell(task: str) -> Cell:
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         bench = Bench(backbone)
         found: dict[str, float] = {}
-        for examples in (16, 64, 256):
+        for examples in (64, 256):
             config = configuration(task, seed, examples, {"coefficients": "public"})
             found[f"{examples} examples"], setup, vector = bench.accuracy(task, config)
         found |= {"zero-shot": right(setup, baselines.zero_shot(setup)), "8-shot prompt": prompted(setup)}
