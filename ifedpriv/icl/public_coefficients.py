@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +28,7 @@ from ifedpriv.icl.vectors import Coefficients
 
 FORMAT = "ifedpriv-coefficients-1"
 _WHAT = "coefficients"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,11 @@ class Member:
     noise: float
     coefficients: Coefficients
 
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.kind):
+            raise ValueError("a kind is not a short name")
+        _check_noise(self.noise)
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -53,7 +61,7 @@ class Trial:
     Attributes:
         task_kind: of these tasks.
         noise: on their vectors.
-        examples: behind each vector.
+        examples: behind each vector, at most.
         tasks: how many.
         queries: how many, over all tasks.
         injected: share of right answers with injection.
@@ -67,6 +75,13 @@ class Trial:
     queries: int
     injected: float
     plain: float
+
+    def __post_init__(self) -> None:
+        _check_noise(self.noise)
+        if min(self.examples, self.tasks, self.queries) < 1:
+            raise ValueError("a trial without tasks, queries or examples")
+        if not (0 <= self.injected <= 1 and 0 <= self.plain <= 1):
+            raise ValueError("a share that is not from 0 to 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +119,10 @@ class PublicCoefficients:
         layers = {member.coefficients.values.shape[0] for member in self.members} | {len(centre)}
         if len(layers) > 1 or centre.ndim != 3 or centre.shape[1] != 2 or not np.isfinite(centre).all():
             raise ValueError("members and centre are not of one model")
+        if len({(m.kind, m.task_kind, m.noise) for m in self.members}) < len(self.members):
+            raise ValueError("two sets for one kind and one level of noise")
+        if not all(isinstance(word, str) for word in (*self.templates, *self.tasks)):
+            raise ValueError("a template or a task that is not text")
 
     def __repr__(self) -> str:
         return f"PublicCoefficients({len(self.members)} members, {len(self.tasks)} tasks)"
@@ -120,6 +139,12 @@ class PublicCoefficients:
                 f"the public coefficients were made for the model with fingerprint {self.backbone[:12]}, and this one "
                 f"has {backbone.fingerprint[:12]}",
                 again,
+            )
+        if self.centre.shape != (backbone.n_layers, 2, backbone.width):
+            raise InputError(
+                f"the public coefficients are for {len(self.centre)} layers of width {self.centre.shape[2]}, and this "
+                f"model has {backbone.n_layers} of width {backbone.width}",
+                f"the file was altered; {again}",
             )
         if self.position is not position:
             raise InputError(
@@ -161,9 +186,10 @@ class PublicCoefficients:
     @cached_property
     def digest(self) -> str:
         """Hexadecimal digest of every number and word in it."""
-        found = hashlib.sha256(json.dumps(self._metadata(), sort_keys=True).encode())
+        words = {**self._metadata(), "facts": json.dumps(dict(self.facts), sort_keys=True)}
+        found = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
         for array in self._tensors().values():
-            found.update(array.astype("<f4").tobytes())
+            found.update(f"|{array.shape}|".encode() + array.astype("<f4").tobytes())
         return found.hexdigest()
 
     def _tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -205,14 +231,14 @@ class PublicCoefficients:
                 raise ValueError("members and coefficients do not agree")
             return cls(
                 tuple(
-                    Member(str(kind), TaskKind(task_kind), float(noise), Coefficients(array))
+                    Member(kind, TaskKind(task_kind), float(noise), Coefficients(array))
                     for (kind, task_kind, noise), array in zip(named, values, strict=True)
                 ),
                 tensors["centre"],
                 metadata["backbone"],
                 Position(metadata["position"]),
-                tuple(json.loads(metadata["templates"])),
-                tuple(json.loads(metadata["tasks"])),
+                _words(metadata["templates"]),
+                _words(metadata["tasks"]),
                 int(metadata["seed"]),
                 tuple(
                     Trial(TaskKind(kind), float(noise), int(n), int(tasks), int(q), float(i), float(p))
@@ -228,3 +254,15 @@ def nearest(levels: list[float], noise: float) -> float:
     if 0.0 in levels and (not above or noise < above[0] / 2):
         return 0.0
     return min(above, key=lambda level: abs(np.log(max(noise, 1e-12) / level)))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError("not a list")
+    return tuple(found)
+
+
+def _check_noise(noise: float) -> None:
+    if not (math.isfinite(noise) and noise >= 0):
+        raise ValueError("a level of noise that is none")

@@ -74,7 +74,16 @@ def reading(
         if not strings or any(tensor.dtype != np.float32 for tensor in tensors.values()):
             raise ValueError("not what `write_tensors` writes")
         yield tensors, metadata, facts
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    # Numbers too large for their type, and lists in lists without end, are damage like any other.
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"{what} {path} cannot be read ({type(error).__name__})", "the file is damaged; make it again"
         ) from error
