@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ifedpriv.data.shipped import make_task_data, recipes
 from ifedpriv.data.task import TaskData
-from ifedpriv.embedded.conventions import Convention, all_conventions, contradicting
+from ifedpriv.embedded.conventions import Convention, all_conventions
 
 KEPT_APART: Mapping[str, int] = {"verdict": 3, "request": 9}
 """Attribute to number of a convention's map that no task ships and results are shown on as well: its label words are
@@ -58,16 +58,8 @@ def _like(convention: Convention, shown: Convention) -> bool:
     if convention.attribute != shown.attribute:
         return False
     map_of, shown_map = _map(convention), _map(shown)
-    if all(map_of.get(value) == word for value, word in shown_map.items()):
-        return True
-    whole = next(
-        c for c in all_conventions() if c.attribute == shown.attribute and _holds(_map(c), shown_map)
-    )
-    return any(map_of == _map(other) for other in contradicting(whole))
-
-
-def _holds(whole: Mapping[str, str], part: Mapping[str, str]) -> bool:
-    return all(whole.get(value) == word for value, word in part.items())
+    # The same words on the same values, in the same order or in another one: it agrees or contradicts.
+    return {map_of[value] for value in shown_map} == set(shown_map.values())
 
 
 def _map(convention: Convention) -> dict[str, str]:

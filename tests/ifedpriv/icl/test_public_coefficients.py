@@ -259,7 +259,7 @@ def test_what_they_were_not_made_for_is_refused(changes, wanted, position, said)
 def test_members_that_cannot_be_of_one_model_are_refused():
     odd = dataclasses.replace(member(), coefficients=Coefficients.identity(LAYERS + 1))
     for changes in ({"members": ()}, {"members": (member(), odd)}, {"members": (odd,)}):
-        with pytest.raises(ValueError, match="no set of coefficients|not of one model"):
+        with pytest.raises(ValueError, match=r"no set of coefficients|not of one model"):
             public(**changes)
 
 
