@@ -136,6 +136,8 @@ class RunConfig(_Section):
         if (
             isinstance(self.method, IfedIclSpec)
             and self.method.guard
+            # With frozen public coefficients no round asks about held-out examples.
+            and self.method.coefficients != "public"
             and self.evaluation.validation_fraction == 0
         ):
             raise ValueError(

@@ -133,7 +133,8 @@ def plan_privacy(
         else:
             releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
             steps = PrivateSteps(c.rate, c.clip, multiplier)
-    return Privacy(releases, steps, bound.epsilon, _declarations(spec))
+    declarations = _declarations(spec, held_out=method.guard_round is not None)
+    return Privacy(releases, steps, bound.epsilon, declarations)
 
 
 def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
@@ -185,7 +186,7 @@ def _bounded(
     )
 
 
-def _declarations(spec: PrivacySpec) -> tuple[PublicDeclaration, ...]:
+def _declarations(spec: PrivacySpec, *, held_out: bool) -> tuple[PublicDeclaration, ...]:
     fixed = "fixed in the configuration"
     found = [
         PublicDeclaration("every clip, noise, rate of sampling and share of the budget", fixed),
@@ -197,7 +198,8 @@ def _declarations(spec: PrivacySpec) -> tuple[PublicDeclaration, ...]:
     if spec.unit == "example":
         found.append(
             PublicDeclaration(
-                "that each client holds examples, and that some are held out", "agreed on beforehand"
+                "that each client holds examples" + (", and that some are held out" if held_out else ""),
+                "agreed on beforehand",
             )
         )
     return tuple(found)

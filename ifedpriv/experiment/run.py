@@ -19,11 +19,13 @@ from typing import Any
 from defenses.ledger import Ledger
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
+from ifedpriv.errors import UserError
 from ifedpriv.experiment import baselines, control_plan, controls
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import single
 from ifedpriv.experiment.play import Report, agreed, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
+from ifedpriv.experiment.public_start import declared
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.federation import Federation, RoundRecord
@@ -102,6 +104,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
         state, facts = saved
     rounds = run.cut_rounds(state.round)
     ledger = Ledger.from_json(facts["ledger"])
+    _check_begun_with(setup, ledger)
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
     with _recording(setup, run, state.round) as view:
@@ -152,6 +155,15 @@ def train(setup: Setup) -> tuple[State, Artifact]:
     """What all rounds come to, as `play` plays them; what sweeps and benchmarks need."""
     state, _ = play(setup)
     return state, setup.method.artifact(state, task_facts(setup.data.task))
+
+
+def _check_begun_with(setup: Setup, ledger: Ledger) -> None:
+    """Refuse to go on with other public coefficients than those that the ledger names."""
+    if any(each not in ledger.declarations for each in declared(setup.public)):
+        raise UserError(
+            "the file of public coefficients is not the one that this run began with",
+            "put that one back, or start the run again",
+        )
 
 
 def _frozen(setup: Setup) -> bool:

@@ -45,6 +45,7 @@ from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import IfedIclSpec
 
 _MOMENT, _SQUARE, _NOISE = f"{SERVERS}moment", f"{SERVERS}square", f"{SERVERS}noise"
+_RELEASED = f"{SERVERS}released"
 
 
 class IfedIcl:
@@ -211,18 +212,21 @@ class IfedIcl:
         """The state after round 0, with the vector that is injected and, where they are public, its coefficients."""
         if self.public is None:
             return state.next(vector=vector)
+        # As the state keeps it, so that `choice` asks the same again.
+        noise = float(np.float32(noise))
         coefficients = self.public.choice(vector, noise).coefficients
         return state.next(
             vector=vector,
             coefficients=coefficients.values,
-            **{_NOISE: np.asarray([noise], dtype=np.float32)},
+            **{_NOISE: np.asarray([noise], dtype=np.float32), _RELEASED: vector},
         )
 
     def choice(self, state: State) -> Choice | None:
         """Which public coefficients a run began with, and why; None where they are none."""
-        if self.public is None or "vector" not in state.arrays:
+        if self.public is None or _RELEASED not in state.arrays:
             return None
-        return self.public.choice(state.arrays["vector"], float(state.arrays[_NOISE][0]))
+        # Later rounds know the vector as the wire has rounded it, which may fit another set.
+        return self.public.choice(state.arrays[_RELEASED], float(state.arrays[_NOISE][0]))
 
     def _stepped(self, state: State, gradient: NDArray[np.float32]) -> State:
         """One step of Adam on everybody's gradient; its moments stay with the server."""

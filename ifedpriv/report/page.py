@@ -213,8 +213,9 @@ def _guard(report: Report) -> str:
     if not verdict:
         return ""
     return markup.paragraph(verdict) + markup.paragraph(
-        "The guard compares the injection with the backbone left alone, on examples that the clients kept out "
-        "of training. It refuses an injection that is not better. Test texts play no part in it.",
+        "The guard compares the injection with the backbone left alone, on examples that were kept out of "
+        "training: the clients' own or, where coefficients are public and frozen, those of public tasks. It refuses "
+        "an injection that is not better. Test texts play no part in it.",
         "soft",
     )
 

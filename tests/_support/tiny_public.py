@@ -1,4 +1,4 @@
-"""Public coefficients in miniature: sets for the tiny backbone, and files of public tasks that more are made from."""
+"""Public coefficients in miniature: sets for the tiny backbone, public tasks to make more from, and runs with them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiny import LAYERS, TEMPLATE, WIDTH, examples, save_checkpoint, tiny_backbone
+from tiny import (
+    LAYERS,
+    TEMPLATE,
+    WIDTH,
+    examples,
+    save_checkpoint,
+    tiny_backbone,
+    tiny_config,
+    write_config,
+)
 
+from ifedpriv.config import load_config
 from ifedpriv.data.task import TaskKind
+from ifedpriv.experiment.prepare import Setup, prepare
+from ifedpriv.experiment.reporting import build_report
+from ifedpriv.experiment.run import Outcome, execute
+from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public_coefficients import Member, PublicCoefficients, Trial
 from ifedpriv.icl.vectors import Coefficients
+from ifedpriv.report.schema import Report
 
 LEVELS = (0.0, 0.05)
 KINDS = ("first", "second")
@@ -107,3 +122,53 @@ def save_tasks(folder: Path, **changes: Any) -> Path:
     path = folder / "tasks.yaml"
     path.write_text(json.dumps({**SETTINGS, "tasks": tasks, **changes}), encoding="utf-8")
     return path
+
+
+def public_world(folder: Path, **changes: Any) -> Path:
+    """A tiny run's files in ``folder``: configuration, public texts, and coefficients of two kinds and of one."""
+    config = {**tiny_config(folder), "partition": {"kind": "iid", "clients": 5}, "seed": 3, **changes}
+    lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
+    (folder / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    public().save(folder / "two.safetensors")
+    public(members=all_members(("only",))).save(folder / "one.safetensors")
+    return write_config(folder / "config.yaml", config)
+
+
+def sets(folder: Path, coefficients: str, privacy: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    """The command line's changes for a run with public coefficients, private or not.
+
+    Args:
+        folder: of `public_world`.
+        coefficients: ``public``, ``public+rounds`` or ``federated``.
+        privacy: what differs in the section; None for no privacy.
+        more: further settings by their paths.
+    """
+    # A defense that changes its kind begins anew, so that comes first.
+    changes: dict[str, Any] = {name: more[name] for name in more if name == "defense.kind"}
+    changes["method.coefficients"] = coefficients
+    if coefficients != "federated":
+        changes["method.coefficients_file"] = (
+            str(folder / ("one" if privacy is None else "two")) + ".safetensors"
+        )
+    if privacy is not None:
+        changes["method.aggregation"] = "uniform" if privacy.get("unit") == "client" else "count"
+        changes["defense.privacy"] = {
+            "epsilon": 4.0,
+            "delta": 1e-3,
+            "max_examples": 16,
+            "public": {"path": str(folder / "public.jsonl"), "texts": 32},
+            **privacy,
+        }
+    changes |= more
+    return [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+
+
+def ready(folder: Path, coefficients: str, privacy: dict[str, Any] | None = None, **more: Any) -> Setup:
+    """The parts of a run over `public_world`, with the changes that `sets` makes."""
+    return prepare(load_config(folder / "config.yaml", sets(folder, coefficients, privacy, **more)[1::2]))
+
+
+def finished(setup: Setup, out: Path) -> tuple[Outcome, Report]:
+    """A run to its end in a folder, without its page."""
+    outcome = execute(setup, RunDirectory.create(out, setup.config))
+    return outcome, build_report(outcome)
