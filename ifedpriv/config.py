@@ -8,7 +8,7 @@ that does not say its kind changes the default one; a section that changes its k
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -327,11 +327,17 @@ def change(data: dict[str, Any], override: str) -> None:
     section[last] = value
 
 
-def mistake(error: ValidationError, source: str) -> str:
-    """The first mistake that validation found, as one sentence with its field's path."""
+def mistake(error: ValidationError, source: str, more: Collection[str] = ()) -> str:
+    """The first mistake that validation found, as one sentence with its field's path.
+
+    Args:
+        error: what validation raised.
+        source: names the whole where no field is to blame.
+        more: further tags that stand in the path and are no fields.
+    """
     first = error.errors()[0]
     tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
-    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv"}
+    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", *more}
     parts = [str(part) for part in first["loc"] if str(part) not in tags]
     field = ".".join(parts) or source
     message = first["msg"].removeprefix("Value error, ")

@@ -30,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from ifedpriv.experiment.coefficients.config import load_coefficients_config
-    from ifedpriv.experiment.coefficients.make import make_coefficients
 
     config = load_coefficients_config(options.backbone, options.tasks, options.set)
+    # Loads the model libraries, which a mistake in the settings need not wait for.
+    from ifedpriv.experiment.coefficients.make import make_coefficients
+
     with Stages() as stages:
         made = make_coefficients(config, options.out, stages.show)
     if options.json:

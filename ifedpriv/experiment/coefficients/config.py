@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ifedpriv.config import BackboneSection, change, mistake, read_yaml
 from ifedpriv.data.specs import DataSpec, Seed
@@ -34,6 +43,17 @@ class PublicTaskSpec(_Section):
 
     kind: str = Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")
     data: DataSpec
+
+
+def _sort_of_tasks(value: Any) -> str:
+    """So that a mistake in a list of tasks is told as one, and not as a word that is not 'embedded'."""
+    return "named" if isinstance(value, str) else "listed"
+
+
+_Tasks = Annotated[
+    Annotated[Literal["embedded"], Tag("named")] | Annotated[tuple[PublicTaskSpec, ...], Tag("listed")],
+    Discriminator(_sort_of_tasks),
+]
 
 
 class CoefficientsConfig(_Section):
@@ -66,7 +86,7 @@ class CoefficientsConfig(_Section):
 
     schema_version: Literal[1] = SCHEMA
     backbone: BackboneSection = BackboneSection()
-    tasks: Literal["embedded"] | tuple[PublicTaskSpec, ...] = "embedded"
+    tasks: _Tasks = "embedded"
     data_root: str | None = None
     seed: Seed = 0
     threads: int = Field(1, ge=1)
@@ -97,6 +117,10 @@ class CoefficientsConfig(_Section):
             raise ValueError("tasks is empty; give at least one, or 'embedded'")
         if self.fewest > self.most:
             raise ValueError(f"fewest is {self.fewest} and most is {self.most}; fewest may not be above most")
+        if self.fewest > self.examples:
+            raise ValueError(
+                f"fewest is {self.fewest} and examples is {self.examples}; a vector cannot take more than there are"
+            )
         return self
 
     def digest(self) -> str:
@@ -133,4 +157,4 @@ def parse_coefficients_config(data: Mapping[str, Any], source: str) -> Coefficie
     try:
         return CoefficientsConfig.model_validate(data)
     except ValidationError as error:
-        raise UserError(mistake(error, source)) from error
+        raise UserError(mistake(error, source, {"named", "listed"})) from error

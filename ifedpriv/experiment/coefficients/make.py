@@ -6,6 +6,8 @@ folder is the one that would be done again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +30,8 @@ from ifedpriv.icl.choice import choose
 from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import activations
 from ifedpriv.icl.injection import Injection
-from ifedpriv.icl.mixed_loss import queries_of
-from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.mixed_loss import Query, queries_of
+from ifedpriv.icl.prompts import Position, tokenize_all
 from ifedpriv.icl.public_calibrate import (
     PublicPlan,
     PublicTask,
@@ -71,11 +73,17 @@ def make_coefficients(
     if out.exists():
         raise UserError(f"{out} exists already", "give --out another file, or remove it")
     torch.set_num_threads(config.threads)
+    tasks = list(_loaded(config))
+    _check_kinds(tasks)
     named = config.backbone
     path = str(MODEL_PATH) if named.path == "embedded" else named.path
     backbone = Backbone.load(path, dtype=named.dtype, device=named.device)
-    work = Workplace(out, config, backbone.fingerprint)
-    ready = _ready(config, backbone, work, report)
+    # Whatever the model cannot take is refused before a folder is made.
+    queries = [queries_of(backbone, data.task, data.test) for _, data in tasks]
+    for _, data in tasks:
+        tokenize_all(backbone, data.task, data.train)
+    work = Workplace(out, config, backbone.fingerprint, _digest(tasks))
+    ready = _ready(config, backbone, tasks, queries, work, report)
     used = [each.public for each in ready if not each.apart]
     centre, sizes = public_centre(used), public_sizes(used)
     members = _members(config, backbone, work, used, centre, sizes, report)
@@ -129,9 +137,24 @@ def _cut(spec: PublicTaskSpec, data: TaskData, config: CoefficientsConfig) -> Ta
     return TaskData(data.task, data.train[: config.examples], (), data.test[: config.queries])
 
 
-def _ready(config: CoefficientsConfig, backbone: Backbone, work: Workplace, report: Report) -> list[_Ready]:
-    tasks = list(_loaded(config))
-    _check_kinds(tasks)
+def _digest(tasks: Sequence[tuple[str, TaskData]]) -> str:
+    """Names the wording and the texts of all tasks."""
+    text = [[kind, repr(data.task), *map(_plain, (*data.train, *data.test))] for kind, data in tasks]
+    return hashlib.sha256(json.dumps(text).encode()).hexdigest()
+
+
+def _plain(example: Example) -> tuple[str, int, str]:
+    return example.text, example.label, example.answer
+
+
+def _ready(
+    config: CoefficientsConfig,
+    backbone: Backbone,
+    tasks: Sequence[tuple[str, TaskData]],
+    queries: Sequence[Sequence[Query]],
+    work: Workplace,
+    report: Report,
+) -> list[_Ready]:
     apart = _apart([kind for kind, _ in tasks], config.kept_apart)
     found = []
     for number, (kind, data) in enumerate(tasks):
@@ -144,8 +167,7 @@ def _ready(config: CoefficientsConfig, backbone: Backbone, work: Workplace, repo
             work.keep_rows(number, _rows(config, backbone, data.task, data.train), blank.astype(np.float32))
             rows = work.rows(number)
             assert rows is not None
-        queries = queries_of(backbone, data.task, data.test)
-        public = PublicTask(kind, data.task, rows, work.blank(number), queries)
+        public = PublicTask(kind, data.task, rows, work.blank(number), queries[number])
         found.append(_Ready(public, data, number in apart))
     report("activations of public tasks", len(tasks), len(tasks))
     return found

@@ -1,7 +1,7 @@
 """The folder in which coefficients are made: what has been extracted and calibrated already.
 
-The invariant: a piece is there whole or not at all, and belongs to the configuration that the folder is named by; so
-work goes on wherever it was cut off.
+The invariant: a piece is there whole or not at all, and belongs to the configuration, the texts and the model that the
+folder is named by; so work goes on wherever it was cut off.
 """
 
 from __future__ import annotations
@@ -26,23 +26,30 @@ class Workplace:
         out: the file that is to be made.
         config: how.
         backbone: fingerprint of the model.
+        tasks: digest of the public tasks' texts, which may change under the names that the configuration has for them.
 
     Raises:
-        UserError: the folder belongs to other settings.
+        UserError: the folder belongs to other settings, texts or models, or may not be made.
     """
 
-    def __init__(self, out: Path, config: CoefficientsConfig, backbone: str) -> None:
+    def __init__(self, out: Path, config: CoefficientsConfig, backbone: str, tasks: str) -> None:
         self.path = out.with_name(out.name + ".work")
-        named = {"config": config.digest(), "backbone": backbone}
+        named = json.dumps({"config": config.digest(), "backbone": backbone, "tasks": tasks})
         note = self.path / "made_from.json"
-        if note.is_file():
-            if json.loads(note.read_text(encoding="utf-8")) != named:
-                raise UserError(
-                    f"{self.path} holds work with other settings", "remove it, or give --out another file"
-                )
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(note, json.dumps(named))
+        try:
+            if note.is_file():
+                if note.read_bytes() != named.encode():
+                    raise UserError(
+                        f"{self.path} holds work with other settings, texts or another model",
+                        "remove it, or give --out another file",
+                    )
+                return
+            write_whole(note, named)
+        except OSError as error:
+            raise UserError(
+                f"--out {out} cannot be written ({error.strerror or type(error).__name__})",
+                "give a file in a folder that you may write to",
+            ) from error
 
     def rows(self, number: int) -> NDArray[np.float32] | None:
         """Activations of a task's demonstrations, read from disk as they are needed; None if there are none yet."""

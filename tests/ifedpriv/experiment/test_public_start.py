@@ -1,4 +1,4 @@
-"""What a run makes of its public coefficients' file: refusals, going on after a crash, and rounds that start from it."""
+"""What a run makes of its coefficients' file: refusals, going on after a crash, and rounds that start from it."""
 
 import dataclasses
 import json
