@@ -13,7 +13,8 @@ from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.data.task import TaskKind
 from ifedpriv.experiment import baselines
-from ifedpriv.experiment.run import _agreed, execute
+from ifedpriv.experiment.play import agreed, play
+from ifedpriv.experiment.run import execute
 from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.methods.ifed_icl import IfedIcl
@@ -76,8 +77,6 @@ def test_the_choice_is_made_once_and_kept(world, monkeypatch):
     real, calls = PublicStart.choice, []
     monkeypatch.setattr(PublicStart, "choice", lambda self, v, noise: calls.append(v) or real(self, v, noise))
     setup = ready(world, "public+rounds", {"trust": "central"}, **COARSE)
-    from ifedpriv.experiment.run import play
-
     state, _ = play(setup)
     told = setup.method.choice(state)
     assert len(calls) == 1
@@ -135,10 +134,10 @@ def test_the_files_digest_is_among_what_all_ends_agree_on(world, tmp_path):
     copy = tmp_path / "copy.safetensors"
     made = file_of(world)
     made.save(copy)
-    first = _agreed(ready(world, "public", **{"method.coefficients_file": str(copy)}))
+    first = agreed(ready(world, "public", **{"method.coefficients_file": str(copy)}))
     dataclasses.replace(made, seed=made.seed + 1).save(copy)
-    assert _agreed(ready(world, "public", **{"method.coefficients_file": str(copy)})) != first
-    assert _agreed(one) != _agreed(ready(world, "federated"))
+    assert agreed(ready(world, "public", **{"method.coefficients_file": str(copy)})) != first
+    assert agreed(one) != agreed(ready(world, "federated"))
 
 
 # ---- going on after a crash
@@ -202,7 +201,10 @@ REFUSED = {
     "misspelt": ({"method.coefficients": "publik"}, "method.coefficients is 'publik'"),
     "position": ({"method.position": "last"}, "made with position 'label', and method.position is 'last'"),
     "template": ({"data.template": "Say {text}:"}, "the template is 'Say {text}:'"),
-    "several kinds, no texts": ({"method.coefficients_file": "two"}, "which fits is decided on public texts"),
+    "several kinds, no texts": (
+        {"method.coefficients_file": "two"},
+        "controls.public.path is not set, and only the shipped tasks come with public texts",
+    ),
     "another model": (
         {"method.coefficients_file": "stranger"},
         "were made for the model with fingerprint fffff",
