@@ -136,7 +136,7 @@ def test_tasks_that_are_not_usable_are_refused_and_leave_no_folder(tasks):
     long = tasks.parent / "long"
     long.mkdir()
     for split in ("train", "test"):
-        rows = [{"text": "a day " * 200 + str(i), "label": i % 2} for i in range(12)]
+        rows = [{"text": f"{split} day " * 200 + str(i), "label": i % 2} for i in range(12)]
         (long / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "tokens" in refusal(tasks, with_data(tasks, "long", path=str(long)))
 

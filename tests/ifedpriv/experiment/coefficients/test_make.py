@@ -12,7 +12,7 @@ from tiny_public import finished, public_world, ready, save_tasks
 from ifedpriv.data.task import TaskKind
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.coefficients.config import load_coefficients_config
-from ifedpriv.experiment.coefficients.make import make_coefficients
+from ifedpriv.experiment.coefficients.make import _apart, make_coefficients
 from ifedpriv.icl.public_coefficients import PublicCoefficients
 
 
@@ -52,14 +52,24 @@ def test_what_is_made_is_what_is_written(whole, tasks):
 
 
 def test_tasks_kept_apart_are_not_calibrated_on(whole):
-    """Half of three and of two, rounded down: the last of each kind."""
+    """Half of three and of two, rounded down: one of each kind."""
     made, _, _ = whole
     assert [said.partition(" (")[0] for said in made.tasks] == [
         "first: plain-0",
-        "first: plain-1",
+        "first: plain-2",
         "second: turned-0",
     ]
-    assert made.facts["kept_apart"] == "first: plain-2 (A, B); second: turned-1 (A, B)"
+    assert made.facts["kept_apart"] == "first: plain-1 (A, B); second: turned-1 (A, B)"
+
+
+def test_those_kept_apart_are_spaced_evenly_in_each_kind():
+    assert _apart(["a"] * 8, 0.25) == {2, 6}
+    assert _apart(["a", "b"] * 4, 0.5) == {2, 6, 3, 7}
+    assert _apart(["a"] * 7, 0.125) == _apart(["a"], 0.99) == set()
+    for share in (0.1, 0.4, 0.9):
+        kept = _apart(["a"] * 10 + ["b"] * 3, share)
+        assert len([n for n in kept if n < 10]) == int(share * 10)
+        assert len([n for n in kept if n >= 10]) == int(share * 3)
 
 
 def test_a_task_that_is_kept_apart_changes_no_number(tasks, whole, tmp_path):
@@ -70,7 +80,7 @@ def test_a_task_that_is_kept_apart_changes_no_number(tasks, whole, tmp_path):
     for split in ("train", "test"):
         rows = [{"text": f"{split} of another sort {i}", "label": i % 2} for i in range(14)]
         (other / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config["tasks"][2]["data"]["path"] = str(other)
+    config["tasks"][1]["data"]["path"] = str(other)
     path = tmp_path / "tasks.yaml"
     path.write_text(json.dumps(config))
     changed = load_coefficients_config(str(tasks.parent / "model"), str(path))
@@ -96,7 +106,7 @@ def test_the_bare_models_share_is_the_bare_models(whole, tasks):
     from ifedpriv.icl.predict import predict_labels
 
     right = []
-    for name in ("plain-2", "turned-1"):
+    for name in ("plain-1", "turned-1"):
         lines = (tasks.parent / name / "test.jsonl").read_text().splitlines()[:6]
         rows = [json.loads(line) for line in lines]
         answers = predict_labels(tiny_backbone(), task(), [row["text"] for row in rows])
