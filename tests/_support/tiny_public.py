@@ -146,6 +146,8 @@ def sets(folder: Path, coefficients: str, privacy: dict[str, Any] | None = None,
     # A defense that changes its kind begins anew, so that comes first.
     changes: dict[str, Any] = {name: more[name] for name in more if name == "defense.kind"}
     changes["method.coefficients"] = coefficients
+    # Sets as they stand in the file; fitting them to the vector is asked for where it is tried.
+    changes["method.public_steps"] = 0
     if coefficients != "federated":
         changes["method.coefficients_file"] = (
             str(folder / ("one" if privacy is None else "two")) + ".safetensors"

@@ -115,10 +115,11 @@ def test_one_kind_of_generation_serves_and_of_two_none_can_be_told_apart():
 
 
 def test_the_choice_in_words():
-    alone = Choice(member("mood", 0.0), ())
+    none, some = member("mood", 0.0), member("mood", 0.03)
+    alone = Choice(none, none.coefficients)
     assert alone.sentence() == "public coefficients for tasks of kind 'mood', calibrated with no noise"
-    among = Choice(member("mood", 0.03), (("mood", 1.234), ("topic", 0.5)))
+    among = Choice(some, some.coefficients, (("mood", 1.234), ("topic", 0.5)))
     assert among.sentence() == (
-        "public coefficients for tasks of kind 'mood', calibrated with noise 0.03, chosen by what their answers tell "
+        "public coefficients for tasks of kind 'mood', calibrated with noise 0.03, chosen by what answers tell "
         "about public texts (nats: mood 1.23, topic 0.50)"
     )
