@@ -276,18 +276,18 @@ def methods(report: Report) -> str:
             level = zero_shot.figures[report.primary_metric].value
             axes.axvline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot")
         places = range(len(figures))
-        told: set[str] = set()
+        labels = {False: f"score, {_level(figures)}", True: "control"}
         for place, found, row in zip(places, figures, report.rows, strict=True):
-            # Controls are no methods: hollow, thinner, and in the colour of the text.
+            # Controls are no methods: hollow, and in the colour of the text.
             control = row.key in CONTROL_ROWS
-            name = "control" if control else f"score, {_level(figures)}"
-            colour = _INK if control else FIRST
+            colour, mark = (_INK, "D") if control else (FIRST, "o")
             axes.plot(_ends(found), [place, place], color=colour, linewidth=1 if control else 2)
-            hollow = {"markerfacecolor": "none", "marker": "D"} if control else {"marker": "o"}
-            size = 5 if control else 6
-            label = "" if name in told else name
-            axes.plot(found.value, place, color=colour, markersize=size, linestyle="", label=label, **hollow)
-            told.add(name)
+            style = {
+                "color": colour,
+                "fillstyle": "none" if control else "full",
+                "label": labels.pop(control, ""),
+            }
+            axes.plot(found.value, place, mark, markersize=6, **style)
         axes.set_yticks(places, [_lines(row.name) for row in report.rows])
         axes.set_ylim(len(figures) - 0.5, -0.5)
         axes.set_xlabel(f"test {metric} (0 to 1)")
