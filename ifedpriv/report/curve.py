@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from ifedpriv.errors import InputError
 from ifedpriv.report import wording
-from ifedpriv.report.parts import VectorShare
+from ifedpriv.report.control_records import VectorShare
 from ifedpriv.report.records import FieldError, Record, text_to_json
 
 SCHEMA_VERSION = 1

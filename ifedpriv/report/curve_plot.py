@@ -117,6 +117,8 @@ def _fill(figure: Any, curve: Curve) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=_SMALL, columnspacing=1.2)
     parts = [*caption(curve), *(["Bands: those intervals."] if len(curve.seeds) > 1 else [])]
+    if _beyond(curve, epsilons) is not None:
+        parts.append("At ∞: controls of the runs without privacy.")
     if len(curve.lines()) > 1 and set(curve.controls()) - {PUBLIC_MEAN}:
         parts.append("The other controls are in curve.csv.")
     said = " ".join(parts)

@@ -265,7 +265,7 @@ def coefficients(report: Report) -> str:
 
 
 def methods(report: Report) -> str:
-    """Each method's primary metric as a dot with its interval; zero-shot goes through as a line."""
+    """Each method's primary metric as a dot (a control's is hollow) with its interval; zero-shot goes through."""
     figures = [row.figures[report.primary_metric] for row in report.rows]
     metric = wording.metric_name(report.primary_metric)
     zero_shot = report.row(ZERO_SHOT)
@@ -276,18 +276,11 @@ def methods(report: Report) -> str:
             level = zero_shot.figures[report.primary_metric].value
             axes.axvline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot")
         places = range(len(figures))
-        told: set[str] = set()
         for place, found, row in zip(places, figures, report.rows, strict=True):
-            # Controls are no methods: hollow, thinner, and in the colour of the text.
-            control = row.key in CONTROL_ROWS
-            name = "control" if control else f"score, {_level(figures)}"
-            colour = _INK if control else FIRST
-            axes.plot(_ends(found), [place, place], color=colour, linewidth=1 if control else 2)
-            hollow = {"markerfacecolor": "none", "marker": "D"} if control else {"marker": "o"}
-            size = 5 if control else 6
-            label = "" if name in told else name
-            axes.plot(found.value, place, color=colour, markersize=size, linestyle="", label=label, **hollow)
-            told.add(name)
+            label = "" if place else f"score, {_level(figures)}"
+            wide, filled = (1, "none") if row.key in CONTROL_ROWS else (2, "full")
+            axes.plot(_ends(found), [place, place], color=FIRST, linewidth=wide)
+            axes.plot(found.value, place, "o", color=FIRST, markersize=6, label=label, fillstyle=filled)
         axes.set_yticks(places, [_lines(row.name) for row in report.rows])
         axes.set_ylim(len(figures) - 0.5, -0.5)
         axes.set_xlabel(f"test {metric} (0 to 1)")

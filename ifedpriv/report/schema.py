@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ifedpriv.errors import InputError
+from ifedpriv.report.control_records import ControlsRecord, VectorShare
 from ifedpriv.report.parts import (
     CLASSIFICATION,
     CONTROL_ROWS,
@@ -33,7 +34,6 @@ from ifedpriv.report.parts import (
     ZERO_VECTOR,
     BackboneFacts,
     CoefficientRecord,
-    ControlsRecord,
     Figure,
     Grid,
     GuardVerdict,
@@ -45,7 +45,6 @@ from ifedpriv.report.parts import (
     TaskFacts,
     Totals,
     Traffic,
-    VectorShare,
     require,
 )
 from ifedpriv.report.records import Record, text_to_json

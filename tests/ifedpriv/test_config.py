@@ -306,3 +306,43 @@ def test_a_defense_of_another_kind_starts_anew_and_comes_back(tmp_path):
     assert parse_config(config.model_dump(mode="json"), "again") == config
     other = load_config(base, ["defense.kind=ckks"])
     assert (other.defense.min_clients, other.defense.wire.vector) == (3, "fp16")
+
+
+# ---- controls
+
+
+def test_controls_are_on_and_their_parts_can_be_set():
+    assert load_config(None).controls.enabled
+    config = load_config(None, ["controls.other.source=embedded", "controls.other.name=mood"])
+    assert (config.controls.other.source, config.controls.other.name) == ("embedded", "mood")
+    assert load_config(None, ["controls.public.texts=40"]).controls.public.texts == 40
+    assert not load_config(None, ["controls.enabled=false"]).controls.enabled
+    assert parse_config(config.model_dump(mode="json"), "again") == config
+
+
+def test_another_source_starts_the_other_task_anew(tmp_path):
+    written(tmp_path, "controls:\n  other: {source: embedded, name: mood, train: 60}\n", "a.yaml")
+    same = load_config(written(tmp_path, "extends: a.yaml\ncontrols:\n  other: {name: tone}\n"))
+    assert (same.controls.other.name, same.controls.other.train) == ("tone", 60)
+    preset = "extends: a.yaml\ncontrols:\n  enabled: true\n  other: {source: preset, name: subj}\n"
+    assert load_config(written(tmp_path, preset)).controls.other.source == "preset"
+    base = tmp_path / "a.yaml"
+    changed = load_config(base, ["controls.other.source=preset", "controls.other.name=subj"])
+    assert changed.controls.other.source == "preset"
+    assert load_config(base, ["controls.other=null"]).controls.other is None
+
+
+@pytest.mark.parametrize(
+    ("data", "other"),
+    [
+        ({"source": "embedded", "name": "topic"}, {"source": "embedded", "name": "topic", "seed": 3}),
+        ({"source": "preset", "name": "subj"}, {"source": "preset", "name": "subj", "max_train": 9}),
+        (
+            {"source": "files", "path": "a", "template": "{text}:", "label_words": ["x", "y"]},
+            {"source": "files", "path": "a", "template": "{text}?", "label_words": ["u", "v"]},
+        ),
+    ],
+)
+def test_the_runs_own_task_is_no_other_task(data, other):
+    config = {"data": data, "controls": {"other": other}}
+    assert "controls.other reads the texts of data" in said(parse_config, config, "test")

@@ -13,8 +13,9 @@ from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, LEVEL, vector_sha
 from ifedpriv.measure.intervals import t_interval
 from ifedpriv.measure.share import share_over_seeds
 from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.report.control_records import VectorShare
 from ifedpriv.report.curve import Curve, CurvePoint, Level, Mean
-from ifedpriv.report.parts import PUBLIC_MEAN, VectorShare
+from ifedpriv.report.parts import PUBLIC_MEAN
 
 Place = tuple[str, str | None, str | None, float | None, str | None]
 """Kind, unit, trust, epsilon and control: what the points of a level have in common."""

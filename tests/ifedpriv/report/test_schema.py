@@ -25,6 +25,7 @@ from ifedpriv.report.schema import (
     Traffic,
 )
 
+SHARE = {"value": 0.5, "low": 0.4, "high": 0.6, "level": 0.95, "method": "bootstrap", "why": ""}
 SAMPLES = [classification_report, generation_report]
 
 
@@ -133,6 +134,19 @@ def test_the_version_is_judged_before_anything_else():
         ("privacy.statement.simulation", "no", r"privacy\.statement\.simulation is not true or false"),
         ("warnings", "one", "warnings is text, not a list"),
         ("totals.seconds", 10**400, r"totals\.seconds is too large"),
+        ("controls", {"enabled": True}, r"controls\.share is missing"),
+        (
+            "controls",
+            {"enabled": True, "share": {**SHARE, "low": None}},
+            r"controls\.share\.value and interval",
+        ),
+        (
+            "controls",
+            {"enabled": True, "share": {**SHARE, "value": 9}},
+            r"controls\.share\.value is 9.0, outside",
+        ),
+        ("controls", {"enabled": True, "share": {**SHARE, "why": "x"}}, r"controls\.share\.why says why"),
+        ("controls", {"enabled": True, "share": {**SHARE, "level": 95}}, r"controls\.share\.level is 95"),
         ("run", "half \ud800", "run holds half of a surrogate pair"),
     ],
 )
@@ -305,3 +319,10 @@ def test_records_built_by_hand_are_checked_too():
         CoefficientRecord((((0, 1), (0, 1)),) * 2, (((0, 1), (0, 1)),))
     with pytest.raises(InputError, match=r"statement\.delta is neither null nor a number"):
         PrivacyRecord("text", {"epsilon": 1, "delta": True, "simulation": False})
+
+
+def test_a_report_that_was_written_before_there_were_controls_is_read():
+    assert Report.loads(changed("controls", ...)).controls is None
+    with_share = Report.loads(changed("controls", {"enabled": True, "share": SHARE}))
+    assert with_share.controls.share.value == 0.5
+    assert Report.loads(with_share.dumps()) == with_share

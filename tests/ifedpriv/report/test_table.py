@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sample_report import classification_report, classification_rows, generation_report, privacy, score
 
 from ifedpriv.report import table, wording
-from ifedpriv.report.schema import Figure, Row, Traffic
+from ifedpriv.report.schema import CONTROL_ROWS, ControlsRecord, Figure, Row, Traffic, VectorShare
 
 GOLDEN = """\
 ifedpriv run fixture-places: 8 clients, 8 rounds, task places (4 classes),
@@ -228,3 +228,44 @@ def test_seconds_have_about_three_digits(value, text):
 
 def test_an_interval_stays_where_a_score_can_be():
     assert wording.figure(Figure(0.9, 0.5, 1.7, 0.95, "t, 2 seeds", 5)) == "0.900 [0.500, 1.000]"
+
+
+def with_controls(controls):
+    costless = {"up_bytes_per_client": None, "down_bytes_per_client": None, "client_seconds": None}
+    *methods, control = classification_rows()
+    control = replace(control, **costless, inference_tokens_per_query=None)
+    return classification_report(rows=(*methods, control), controls=controls)
+
+
+def told(controls):
+    return " ".join(table.render(with_controls(controls)).split())
+
+
+def test_a_control_without_costs_is_not_among_the_costs():
+    text = table.render(with_controls(None))
+    assert text.count("Control: no vector") == 1
+    assert "share" not in text and "Controls:" not in text
+
+
+def test_the_share_is_told_with_its_interval_or_why_there_is_none():
+    share = VectorShare(0.004, -0.004, 1.2345, 0.95, "paired bootstrap", "")
+    said = told(ControlsRecord(True, share))
+    assert (
+        "The vector's share of the gain: 0.00 [0.00, 1.23] (95% interval). 0: the public mean does as well"
+        in said
+    )
+    assert "vector's share 95% paired bootstrap" in said
+    missing = VectorShare(None, None, None, 0.95, "", "the run does not beat zero-shot")
+    assert "The vector's share of the gain is not defined: the run does not beat zero-shot." in told(
+        ControlsRecord(True, missing)
+    )
+    assert "is not known, since there is no public mean" in told(ControlsRecord(True, None))
+    assert "Controls: switched off, so nothing is known of what the vector adds." in told(
+        ControlsRecord(False, None)
+    )
+
+
+def test_every_control_is_explained():
+    assert set(CONTROL_ROWS) <= set(wording.EXPLANATIONS)
+    assert set(CONTROL_ROWS) == set(wording.CONTROLS)
+    assert "labels drawn at random" in wording.EXPLANATIONS["public_mean"]
