@@ -24,7 +24,11 @@ def vector(seed=0):
 def long_labels():
     """Labels of several tokens, two of which begin alike."""
     wording = task()
-    words = (f"{wording.label_words[0]} {wording.label_words[1]}", f"{wording.label_words[0]} of", "none of it")
+    words = (
+        f"{wording.label_words[0]} {wording.label_words[1]}",
+        f"{wording.label_words[0]} of",
+        "none of it",
+    )
     return Task("long", wording.template, words, separator=wording.separator)
 
 
