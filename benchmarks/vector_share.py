@@ -4,7 +4,7 @@
 
 Task mood, 8 clients, calibration as by default; each cell changes one thing: examples of a client (4 to 1,000, IID),
 rounds of calibration (0 to 30, 32 examples a client, IID), skew of 32 examples a client. Beside the run: the same
-calibration with the public mean in the vector's place, and with none. Accuracy on 500 test queries after the last round.
+calibration with the public mean in the vector's place, and with none. Accuracy on 500 test queries, last round.
 Results: ``benchmarks/results/vector_share.json``, cell by cell.
 """
 

@@ -1,0 +1,106 @@
+"""Draw the figures of the pages of docs from ``benchmarks/results``: the same results, the same bytes.
+
+    python benchmarks/figures.py
+
+Lines are told apart by marker and dash as well as by colour. Points are means over seeds, bars the range of the seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from _sweep import RESULTS
+
+mpl.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402 (the drawing surface comes first)
+
+DOCS = Path(__file__).parent.parent / "docs" / "figures"
+STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))))
+COLOURS = ("#0b6fa4", "#c4501b", "#3d8b37", "#7a4fa3", "#555555")
+
+Found = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def _load(name: str) -> Found:
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found.pop("backbone", None)
+    return found
+
+
+def _line(axes: Any, place: int, name: str, xs: list[float], values: list[list[float]]) -> None:
+    means = [float(np.mean(v)) for v in values]
+    reach = [[m - min(v) for m, v in zip(means, values, strict=True)]]
+    reach.append([max(v) - m for m, v in zip(means, values, strict=True)])
+    marker, dash = STYLES[place % len(STYLES)]
+    axes.errorbar(
+        xs,
+        means,
+        yerr=reach,
+        label=name,
+        marker=marker,
+        linestyle=dash,
+        color=COLOURS[place % len(COLOURS)],
+        markersize=4,
+        linewidth=1.2,
+        capsize=2,
+    )
+
+
+def budgets() -> None:
+    """Accuracy against epsilon, one panel for each number of examples."""
+    cells = {**_load("one_shot_curve_public"), **_load("one_shot_curve_rounds")}
+    sizes = sorted({int(name.split(", ")[2].split()[0]) for name in cells})
+    figure, panels = plt.subplots(1, len(sizes), figsize=(3.1 * len(sizes), 3.0), sharey=True, squeeze=False)
+    for axes, size in zip(panels[0], sizes, strict=True):
+        for place, mode in enumerate(("public", "public+rounds", "federated")):
+            by_seed = cells.get(f"mood, {mode}, {size} examples")
+            if by_seed is None:
+                continue
+            keys = sorted((k for k in next(iter(by_seed.values())) if math.isfinite(float(k))), key=float)
+            values = [[by_seed[seed][key] for seed in by_seed] for key in keys]
+            _line(axes, place, mode, [float(key) for key in keys], values)
+        axes.set_xscale("log")
+        axes.set_title(f"{size} examples", fontsize=9)
+        axes.set_xlabel("ε of the whole run")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("accuracy, task mood")
+    panels[0][-1].legend(fontsize=7, loc="lower right")
+    _save(figure, "one_shot_budgets")
+
+
+def shares() -> None:
+    """The run, the public mean and no vector, by examples and by rounds."""
+    found = _load("vector_share")
+    figure, panels = plt.subplots(1, 2, figsize=(6.6, 3.0), sharey=True)
+    for axes, what in zip(panels, ("examples a client", "rounds"), strict=True):
+        cells = {float(name.split()[0]): by for name, by in found.items() if name.endswith(what)}
+        for place, key in enumerate(("IFed-ICL", "public mean", "no vector", "zero-shot")):
+            xs = sorted(cells)
+            _line(axes, place, key, xs, [[by[key] for by in cells[x].values()] for x in xs])
+        if what != "rounds":
+            axes.set_xscale("log")
+        axes.set_xlabel(what)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("accuracy, task mood")
+    panels[1].legend(fontsize=7, loc="lower right")
+    _save(figure, "vector_share")
+
+
+def _save(figure: Any, name: str) -> None:
+    DOCS.mkdir(exist_ok=True)
+    figure.tight_layout()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    budgets()
+    shares()
