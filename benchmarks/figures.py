@@ -18,7 +18,7 @@ import numpy as np
 from _sweep import RESULTS
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402 (the drawing surface comes first)
+import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).parent.parent / "docs" / "figures"
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))))
