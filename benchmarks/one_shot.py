@@ -1,8 +1,9 @@
 """One-shot IFed-ICL: one private vector with public coefficients, on tasks that these were not calibrated on.
 
-    python benchmarks/one_shot.py gain|curve|clients|options [--seeds 5] [--tasks ...] [--modes ...] [...]
+    python benchmarks/one_shot.py gain|unfitted|curve|clients|options [--seeds 5] [--tasks ...] [--modes ...] [...]
 
-``gain``: what it recovers of the gain of 8-shot prompts, and what the controls do. ``curve``: accuracy against epsilon
+``gain``: what it recovers of the gain of 8-shot prompts, and what the controls do; ``unfitted``: the same without the
+fitting on public texts. ``curve``: accuracy against epsilon
 and the number of examples, for public, federated and public+rounds coefficients under one budget. ``clients``: the
 same for clients as units. ``options``: what each way of spending less on noise is worth. Every number is the last
 round's, on 500 test queries that no choice was made on. Results are added to
@@ -128,6 +129,17 @@ def gain_cell(task: str) -> Cell:
     return cell
 
 
+def unfitted_cell(task: str) -> Cell:
+    """Vectors of 64 examples with public coefficients as they are in the file, only chosen."""
+
+    def cell(backbone: Backbone, seed: int) -> dict[str, float]:
+        method = {"coefficients": "public", "public_steps": 0}
+        found, *_ = Bench(backbone).accuracy(task, configuration(task, seed, 64, method))
+        return {"64 examples, not fitted": found}
+
+    return cell
+
+
 def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
     """The same coefficients with other vectors; which set of them is chosen anew for each, by the same rule.
 
@@ -249,6 +261,8 @@ def cells_of(options: argparse.Namespace) -> dict[str, Cell]:
     tasks: Sequence[str] = options.tasks
     if options.part == "gain":
         return {task: gain_cell(task) for task in tasks or (*AGREEING, *KEPT_APART)}
+    if options.part == "unfitted":
+        return {task: unfitted_cell(task) for task in tasks or (*AGREEING, *KEPT_APART)}
     if options.part == "curve":
         return {
             f"{task}, {mode}, {examples} examples": curve_cell(task, mode, examples, options.epsilons)
@@ -272,7 +286,7 @@ def cells_of(options: argparse.Namespace) -> dict[str, Cell]:
 def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("part", choices=("gain", "curve", "clients", "options"))
+    parser.add_argument("part", choices=("gain", "unfitted", "curve", "clients", "options"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tasks", nargs="*", default=())
     parser.add_argument("--modes", nargs="*", default=("public", "federated", "public+rounds"))
