@@ -62,6 +62,8 @@ class Ring:
 
     def centred(self, elements: UIntArray) -> npt.NDArray[np.int64]:
         """Elements as the signed numbers they stand for, -2^(bits-1) to 2^(bits-1) - 1."""
+        if self.bits == 8 * self.dtype.itemsize == 8 * elements.itemsize:
+            return elements.view(f"i{elements.itemsize}").astype(np.int64)
         spare = np.uint64(_WORD - self.bits)
         return np.asarray((elements.astype(np.uint64) << spare).view(np.int64) >> np.int64(spare))
 

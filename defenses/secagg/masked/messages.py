@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from defenses.errors import FrameError
 from defenses.secagg.masked.channel import TAG_BYTES
@@ -78,6 +79,67 @@ class Direction(StrEnum):
     DOWN = "server to client"
 
 
+class Listed(tuple[int, ...]):
+    """Places in a roster, ascending, with their bitmap, which is made once for all frames that carry the list.
+
+    Attributes:
+        bitmap: as it travels.
+    """
+
+    bitmap: bytes
+
+    @classmethod
+    def of(cls, marks: npt.NDArray[np.bool_]) -> Listed:
+        """The places that are marked, of all places."""
+        listed = cls(np.flatnonzero(marks).tolist())
+        listed.bitmap = np.packbits(marks, bitorder="little").tobytes()
+        return listed
+
+
+class Items(Sequence[bytes]):
+    """Equal pieces of bytes as they lie in a frame, one after another; cut when asked for, and equal to a tuple.
+
+    Args:
+        block: all of them; of a frame, a part of it, which is kept alive.
+        size: bytes of each.
+    """
+
+    __slots__ = ("block", "size")
+
+    def __init__(self, block: bytes | memoryview, size: int) -> None:
+        self.block, self.size = block, size
+
+    def __len__(self) -> int:
+        return len(self.block) // self.size
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[bytes, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | tuple[bytes, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        at = range(len(self))[index] * self.size
+        return bytes(self.block[at : at + self.size])
+
+    def __iter__(self) -> Iterator[bytes]:
+        whole, size = bytes(self.block), self.size
+        return iter([whole[at : at + size] for at in range(0, len(whole), size)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Items | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    @property
+    def rows(self) -> npt.NDArray[np.uint8]:
+        """[items, size] the bytes, not copied."""
+        return np.frombuffer(self.block, dtype=np.uint8).reshape(-1, self.size)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """What all messages have: a code, a direction and parts, in the order in which they travel."""
@@ -117,7 +179,7 @@ class Roster(Message):
         Part("adverts", Form.ITEMS, ADVERT_BYTES, "neighbour that is present: its `Advertise`, ascending"),
     )
     present: tuple[int, ...]
-    adverts: tuple[bytes, ...]
+    adverts: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -143,7 +205,7 @@ class Shares(Message):
     )
     seed_commitment: bytes
     own_commitments: bytes
-    deals: tuple[bytes, ...]
+    deals: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,7 +221,7 @@ class Inbox(Message):
         ),
     )
     shared: tuple[int, ...]
-    deals: tuple[bytes, ...]
+    deals: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -207,7 +269,7 @@ class Signatures(Message):
         ),
     )
     signed: tuple[int, ...]
-    signatures: tuple[bytes, ...]
+    signatures: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -221,7 +283,7 @@ class Unmask(Message):
         Part("shares", Form.ITEMS, SHARE_BYTES, "client in `of`: the share, ascending"),
     )
     of: tuple[int, ...]
-    shares: tuple[bytes, ...]
+    shares: Sequence[bytes]
 
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -258,16 +320,15 @@ def encode(message: Message, *, clients: int, round_number: int, sender: int, bi
         sender: number of the client, or `SERVER`.
         binding: the round's, of which 8 bytes travel.
     """
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
     for name, form, _, _ in message.PARTS:
         value: Any = getattr(message, name)
-        match form:
-            case Form.BITMAP:
-                pieces.append(bitmap(value, clients))
-            case Form.ITEMS:
-                pieces.extend(value)
-            case Form.FIXED | Form.REST:
-                pieces.append(value)
+        if form is Form.BITMAP:
+            pieces.append(value.bitmap if isinstance(value, Listed) else bitmap(value, clients))
+        elif form is Form.ITEMS and not isinstance(value, Items):
+            pieces.extend(value)
+        else:
+            pieces.append(value.block if form is Form.ITEMS else value)
     body = b"".join(pieces)
     fields = (MAGIC, VERSION, message.CODE, len(body), round_number, sender, binding[:8])
     head = _HEADER.pack(*fields, 0)[:_CRC_AT]
@@ -339,27 +400,27 @@ def read(header: Header, data: bytes, clients: int) -> Message:
         FrameError: the body is not what the message's type has.
     """
     body, at = memoryview(data)[HEADER_SIZE:], 0
-    values: dict[str, Any] = {}
-    for name, form, size, _ in header.kind.PARTS:
-        rest = len(body) - at
-        taken = {Form.FIXED: size, Form.BITMAP: (clients + 7) // 8}.get(form, rest)
-        if taken > rest or (form is Form.ITEMS and taken % size):
+    values: list[Any] = []
+    for _, form, size, _ in header.kind.PARTS:
+        end = len(body)
+        if form is Form.FIXED:
+            end = at + size
+        elif form is Form.BITMAP:
+            end = at + (clients + 7) // 8
+        elif form is Form.ITEMS and (end - at) % size:
             raise _misfit(header)
-        piece = body[at : at + taken]
-        at += taken
-        match form:
-            case Form.BITMAP:
-                values[name] = places(bytes(piece), clients)
-            case Form.ITEMS:
-                whole = bytes(piece)
-                values[name] = tuple([whole[i : i + size] for i in range(0, taken, size)])
-            case Form.FIXED:
-                values[name] = bytes(piece)
-            case Form.REST:
-                values[name] = piece
+        if end > len(body):
+            raise _misfit(header)
+        piece, at = body[at:end], end
+        if form is Form.BITMAP:
+            values.append(places(bytes(piece), clients))
+        elif form is Form.FIXED:
+            values.append(bytes(piece))
+        else:
+            values.append(Items(piece, size) if form is Form.ITEMS else piece)
     if at != len(body):
         raise _misfit(header)
-    return header.kind(**values)
+    return header.kind(*values)
 
 
 def _misfit(header: Header) -> FrameError:

@@ -18,6 +18,7 @@ from defenses import FrameError, InsecureSeeded, ProtocolError, SecureEntropy, U
 from defenses.secagg.masked import graph, masks, shamir
 from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.directory import Directory, Member, enrol
+from defenses.secagg.masked.edges import Edges
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
 
@@ -246,7 +247,7 @@ def test_the_graph_is_regular_symmetric_and_points_are_distinct(n, rates, seed):
 
 def test_the_order_on_the_ring_follows_the_seed():
     shape = Shape(10, 8)
-    orders = {Graph(50, shape, seed)._order for seed in (b"a", b"b", b"a")}
+    orders = {Graph(50, shape, seed).order for seed in (b"a", b"b", b"a")}
     assert len(orders) == 2
     assert all(sorted(order) == list(range(50)) for order in orders)
 
@@ -307,12 +308,20 @@ def test_an_hmac_key_of_another_length_is_refused():
         hmac_sha256(bytes(31), b"")
 
 
-@pytest.mark.parametrize("shape", [Shape(6, 4), Shape(20, 12)])
-def test_holders_by_point_are_the_holders_in_the_order_of_their_points(shape):
-    graph_of = Graph(7 if shape.neighbours == 6 else 50, shape, b"seed")
-    for dealer in range(graph_of.clients):
-        points = sorted((graph_of.point(dealer, holder), holder) for holder in graph_of.holders(dealer))
-        assert graph_of.by_point(dealer) == points
+@pytest.mark.parametrize(
+    ("clients", "shape"), [(2, Shape(1, 2)), (7, Shape(6, 4)), (50, Shape(20, 12)), (9, Shape(6, 4))]
+)
+def test_the_arrays_of_a_graph_say_what_the_graph_says(clients, shape):
+    graph_of = Graph(clients, shape, b"seed")
+    edges, around = Edges.of(graph_of), shape.neighbours + 1
+    for place in range(clients):
+        assert edges.holders[place].tolist() == list(graph_of.holders(place))
+        assert edges.holders[place, edges.own[place]] == place
+        for dealer, where in zip(edges.holders[place].tolist(), edges.back[place].tolist(), strict=True):
+            # Whoever follows the way back comes to the dealer, and there to the holder.
+            assert where // around == dealer and edges.holders[dealer, where % around] == place
+        by_point = edges.holders[place, edges.by_point[place]].tolist()
+        assert [graph_of.point(place, holder) for holder in by_point] == list(range(1, around + 1))
 
 
 def test_enrolling_without_chains_changes_nothing_else_and_agrees_with_nobody():
