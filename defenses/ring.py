@@ -62,10 +62,14 @@ class Ring:
 
     def centred(self, elements: UIntArray) -> npt.NDArray[np.int64]:
         """Elements as the signed numbers they stand for, -2^(bits-1) to 2^(bits-1) - 1."""
-        if self.bits == 8 * self.dtype.itemsize == 8 * elements.itemsize:
-            return elements.view(f"i{elements.itemsize}").astype(np.int64)
         spare = np.uint64(_WORD - self.bits)
         return np.asarray((elements.astype(np.uint64) << spare).view(np.int64) >> np.int64(spare))
+
+    def signed(self, elements: UIntArray) -> npt.NDArray[np.signedinteger[Any]]:
+        """As `centred`, in a type as wide as the elements, and not copied, where their bits fill it."""
+        if self.bits == 8 * elements.itemsize and elements.dtype.isnative:
+            return elements.view(np.dtype(f"i{elements.itemsize}"))
+        return self.centred(elements)
 
     def packed_size(self, count: int) -> int:
         """Bytes of so many packed elements."""

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from defenses import FrameError, InsecureSeeded, ProtocolError, SecureEntropy, UserError
-from defenses.secagg.masked import graph, masks, shamir
+from defenses.secagg.masked import derived, graph, masks, shamir
 from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.edges import Edges
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
+from defenses.secagg.masked.messages import Items, Listed, bitmap
 
 SECRETS = st.binary(min_size=32, max_size=32)
 
@@ -337,3 +339,38 @@ def test_long_draws_are_as_long_as_asked_for_never_alike_and_uniform():
     assert draws[3] != draws[4] and draws[1][:64] != draws[2][:64]
     counts = np.bincount(np.frombuffer(draws[3], dtype=np.uint8), minlength=256)
     assert stats.chisquare(counts).pvalue > 1e-6
+
+
+@given(st.integers(1, 9), st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_commitments_of_many_shares_are_those_of_each(many, seed):
+    rng = np.random.default_rng(seed)
+    terms = SimpleNamespace(binding=rng.bytes(32))
+    dealers, secrets = rng.integers(0, 2**32, many), rng.integers(0, 2, many).astype(np.uint8)
+    shares = rng.integers(0, 256, (many, shamir.SHARE_BYTES)).astype(np.uint8)
+    holder = int(rng.integers(0, 2**32))
+    made = derived.share_commitments_of(terms, dealers, holder, secrets, shares)
+    assert [row.tobytes() for row in made] == [
+        derived.share_commitment(terms, int(dealer), holder, int(which), share.tobytes())
+        for dealer, which, share in zip(dealers, secrets, shares, strict=True)
+    ]
+
+
+def test_items_are_a_tuple_that_is_cut_when_asked_for():
+    items = Items(memoryview(b"xaabbcc")[1:], 2)
+    cut = (b"aa", b"bb", b"cc")
+    assert items == cut and cut == items and items != cut[:2] and tuple(items) == cut
+    assert len(items) == 3 and hash(items) == hash(cut)
+    assert (items[0], items[-1], items[1:], items[:0]) == (b"aa", b"cc", cut[1:], ())
+    assert items.rows.tobytes() == b"aabbcc" and items.rows.shape == (3, 2)
+    with pytest.raises(IndexError):
+        items[3]
+    with pytest.raises(IndexError):
+        items[-4]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_a_list_carries_the_bitmap_that_it_has(marks):
+    listed = Listed.of(np.array(marks))
+    assert listed == tuple(i for i, mark in enumerate(marks) if mark)
+    assert listed.bitmap == bitmap(tuple(listed), len(marks))
