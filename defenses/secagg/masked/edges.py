@@ -39,23 +39,23 @@ class Edges:
     def of(cls, graph: Graph) -> Edges:
         """The arrays of a graph."""
         n, around = graph.clients, graph.shape.neighbours + 1
-        small = np.uint16 if n <= 1 << 16 else np.uint32
+        everybody, small = np.arange(n), np.uint16 if n <= 1 << 16 else np.uint32
         if graph.complete:
-            holders = by_point = np.broadcast_to(np.arange(n), (n, n))
-        else:
-            half = graph.shape.neighbours // 2
-            offsets = np.concatenate([np.arange(half + 1), np.arange(-1, -half - 1, -1)])
-            order = np.array(graph.order, dtype=small)
-            spots = np.empty(n, dtype=np.int64)
-            spots[order] = np.arange(n)
-            ring = order[(spots[:, None] + offsets) % n]
-            ascending = np.argsort(ring, axis=1, kind="stable")
-            holders = np.take_along_axis(ring, ascending, axis=1).astype(np.int64)
-            by_point = np.empty((n, around), dtype=np.int64)
-            np.put_along_axis(by_point, ascending, np.arange(around)[None, :], axis=1)
+            row = np.broadcast_to(everybody, (n, n))
+            return cls(row, everybody, everybody * n + everybody[:, None], row)
+        half = graph.shape.neighbours // 2
+        offsets = np.concatenate([np.arange(half + 1), np.arange(-1, -half - 1, -1)])
+        order = np.array(graph.order, dtype=small)
+        spots = np.empty(n, dtype=np.int64)
+        spots[order] = everybody
+        ring = order[(spots[:, None] + offsets) % n]
+        ascending = np.argsort(ring, axis=1, kind="stable")
+        holders = np.take_along_axis(ring, ascending, axis=1).astype(np.int64)
+        by_point = np.empty((n, around), dtype=np.int64)
+        np.put_along_axis(by_point, ascending, np.arange(around)[None, :], axis=1)
         # Pairs by holder and dealer, sorted by dealer: a dealer's i-th is that of its i-th holder.
         dealt = np.argsort(holders.reshape(-1).astype(small), kind="stable")
         back = np.empty(n * around, dtype=np.int64)
         back[dealt] = np.arange(n * around)
-        own = (holders < np.arange(n)[:, None]).sum(axis=1)
+        own = (holders < everybody[:, None]).sum(axis=1)
         return cls(holders, own, back.reshape(n, around), by_point)
