@@ -32,14 +32,14 @@ from defenses.upload import Layout, Upload, UploadKind
 
 COEFFICIENTS = 128
 RATCHET_BITS = 10
-REPEATS = {16: 9, 64: 5}
-"""Of each row; larger rosters are measured thrice where nobody drops out, and once where masks take seconds."""
+REPEATS = {16: 15, 64: 7}
+"""Of each row; larger rosters are measured five times where nobody drops out, and once where masks take seconds."""
 
 
 def row(n: int, values: int, bits: int, dropped: float, graph: str, sample: int) -> dict[str, Any]:
     """Every number of one kind of round."""
     clients, servers, memory = [], [], []
-    for _ in range(REPEATS.get(n, 1 if dropped else 3)):
+    for _ in range(REPEATS.get(n, 1 if dropped else 5)):
         stage = Stage(n, values, bits, dropped, complete(n) if graph == "complete" else None)
         for place in np.linspace(0, len(stage.alive) - 1, sample).astype(int).tolist():
             took, size = stage.client(place)
