@@ -15,7 +15,8 @@ from attacks._server.world import STEP, VICTIM, World, drive
 from defenses.frame import SERVER
 from defenses.secagg.masked.directory import Member
 from defenses.secagg.masked.edges import Places
-from defenses.secagg.masked.messages import Advertise, Consistency, Items, decode
+from defenses.secagg.masked.messages import Advertise, Consistency, decode
+from defenses.secagg.masked.pieces import Items
 from defenses.secagg.masked.server import MaskedServer
 from defenses.session import RoundInfo
 from defenses.upload import Upload, UploadKind

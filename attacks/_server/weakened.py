@@ -26,7 +26,8 @@ from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.directory import Diary, Directory, Member
 from defenses.secagg.masked.edges import Places
 from defenses.secagg.masked.graph import Shape
-from defenses.secagg.masked.messages import Inbox, Items, MaskedInput, Survivors, peek
+from defenses.secagg.masked.messages import Inbox, MaskedInput, Survivors, peek
+from defenses.secagg.masked.pieces import Items
 from defenses.secagg.masked.policy import Policy
 from defenses.secagg.masked.ratchet import Ratchet, RoundKeys
 from defenses.secagg.masked.server import MaskedServer

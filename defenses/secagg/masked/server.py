@@ -24,8 +24,6 @@ from defenses.secagg.masked.messages import (
     Consistency,
     Header,
     Inbox,
-    Items,
-    Listed,
     MaskedInput,
     Message,
     Roster,
@@ -38,6 +36,7 @@ from defenses.secagg.masked.messages import (
     read,
 )
 from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
+from defenses.secagg.masked.pieces import Items, Listed
 from defenses.secagg.masked.policy import Policy, Terms
 from defenses.secagg.masked.server_state import Collected, Marks, collected, pack_server, unpack_server
 from defenses.secagg.masked.unmask import Broken, take_off

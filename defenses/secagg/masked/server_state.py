@@ -16,8 +16,9 @@ from defenses.errors import FrameError
 from defenses.ring import UIntArray
 from defenses.secagg.masked.edges import Edges, Places
 from defenses.secagg.masked.keys import KEY_BYTES, SIGNATURE_BYTES
-from defenses.secagg.masked.messages import ADVERT_BYTES, COMMITMENT_BYTES, DEAL_BYTES, SEALED_BYTES, Items
+from defenses.secagg.masked.messages import ADVERT_BYTES, COMMITMENT_BYTES, DEAL_BYTES, SEALED_BYTES
 from defenses.secagg.masked.phases import ServerPhase
+from defenses.secagg.masked.pieces import Items
 from defenses.secagg.masked.shamir import SHARE_BYTES
 from defenses.session import pack_state, unpack_state
 

@@ -22,7 +22,8 @@ from defenses.secagg.masked.directory import Directory, Member, enrol
 from defenses.secagg.masked.edges import Edges
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
-from defenses.secagg.masked.messages import Items, Listed, bitmap
+from defenses.secagg.masked.messages import bitmap
+from defenses.secagg.masked.pieces import Items, Listed
 
 SECRETS = st.binary(min_size=32, max_size=32)
 
