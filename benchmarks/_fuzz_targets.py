@@ -239,37 +239,86 @@ def encrypted_messages() -> tuple[Target, list[bytes]]:
     return one, seeds
 
 
+def _changed(whole: bytes, how: bytes) -> bytes:
+    """Something too long to be found by chance, changed where and as the input says, and cut or drawn out a little."""
+    parts = bytearray(whole)
+    for at in range(1, len(how) - 3, 4):
+        where = int.from_bytes(how[at : at + 3], "little")
+        place = where % (min(96, len(parts)) if how[0] & 1 else len(parts))
+        parts[place] = how[at + 3]
+    longer = (how[0] >> 1) % 8 - 4 if how[0] >> 4 == 15 else 0
+    return bytes(parts[: len(parts) + longer] if longer < 0 else parts + bytes(longer))
+
+
 def ciphertexts() -> tuple[Target, list[bytes]]:
-    """Ciphertexts as the server takes them from clients, down into the library that reads them."""
+    """Ciphertexts as the server adds them, and as the key holder's library reads and decrypts them."""
     import numpy as np
 
+    from defenses.secagg.homomorphic.ciphertext import add, pack, unpack
     from defenses.secagg.homomorphic.engine import Engine, generate
     from defenses.secagg.homomorphic.parameters import TABLE, Scheme
 
     engines = []
     for scheme in Scheme:
-        encrypts, _ = generate(TABLE[scheme], symmetric=False)
+        encrypts, decrypts = generate(TABLE[scheme], symmetric=False)
         (whole,) = Engine(TABLE[scheme], encrypts).encrypt(np.arange(5, dtype=np.int64))
-        engines.append((Engine(TABLE[scheme]), whole))
+        engines.append((Engine(TABLE[scheme], decrypts), whole))
 
     def one(data: bytes) -> None:
         if len(data) < 2:
             return
         engine, whole = engines[data[0] & 1]
-        wire = data[1:]
+        row, wire = engine.parameters, data[1:]
         if data[0] & 2 and len(data) > 5:
-            # A ciphertext is too long to be found by chance: change a good one where the input says.
-            parts = bytearray(whole)
-            for at in range(1, len(wire) - 3, 4):
-                where = int.from_bytes(wire[at : at + 3], "little")
-                place = where % 96 if wire[0] & 1 else where % len(parts)
-                parts[place] = wire[at + 3]
-            wire = bytes(parts[: len(parts) - (wire[0] >> 1) % 8])
-        loaded = engine.load(wire)
-        engine.add(loaded, engine.load(whole))
-        engine.dump(loaded)
+            wire = _changed(whole, wire)
+        numbers = unpack(wire, row)
+        assert pack(numbers, row) == wire
+        if data[0] & 4:
+            vector = engine.load(wire)
+            if data[0] & 8:
+                assert engine.dump(vector) == wire
+                engine.decrypt([vector])
+        add(numbers, unpack(whole, row), row)
+        unpack(pack(numbers, row), row)
 
-    return one, [bytes([which, 3]) + bytes(range(20)) for which in range(4)]
+    seeds = [bytes([which]) + bytes([3 & which]) + bytes(range(20)) for which in range(16)]
+    return one, [*seeds, *(bytes([2 | which, 0, *range(40)]) for which in range(2))]
+
+
+def encrypted_ends() -> tuple[Target, list[bytes]]:
+    """Server and key holder of an encrypted round, in every phase, each with one frame from outside."""
+    from defenses.secagg.homomorphic import messages
+    from defenses.secagg.homomorphic.holder import KeyHolder
+    from defenses.secagg.homomorphic.keys import KEY_HOLDER
+    from defenses.specs import BfvSpec
+
+    defense, info, _, of_server, up, _ = world(BfvSpec())
+    of_server = list(dict.fromkeys(of_server))
+    asked = (defense.load_server(state).resend().get(KEY_HOLDER, []) for state in of_server)
+    frames = [*(frame for _, frame in up), *(request for requests in asked for request in requests)]
+    keys = defense.enrolment.holder().keys
+
+    def one(data: bytes) -> None:
+        if len(data) < 9:
+            return
+        wire = _changed(frames[data[0] % len(frames)], data[4:])
+        body = wire[messages.HEADER_SIZE :]
+        head = wire[:28] if data[1] & 2 else wire[:24] + struct.pack("<I", len(body))
+        wire = head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body if data[1] & 1 else wire
+        if data[2] & 1:
+            # Decrypting spends the round, so every input meets a key holder that has decrypted nothing.
+            KeyHolder(keys, defense.spec).session(info).receive(wire)
+        else:
+            server = defense.load_server(of_server[(data[2] >> 1) % len(of_server)])
+            server.receive(KEY_HOLDER if data[3] % 6 == 5 else data[3] % 6, wire)
+
+    return one, [
+        bytes([which, mended, phase << 1 | end, sender, 0, 40, 0, 0, 1])
+        for which in range(len(frames))
+        for mended in (1, 0)
+        for phase in range(len(of_server))
+        for end, sender in ((0, which), (1, 0))
+    ]
 
 
 def files() -> tuple[Target, list[bytes]]:
@@ -317,6 +366,7 @@ TARGETS: dict[str, tuple[Callable[[], tuple[Target, list[bytes]]], float]] = {
     "ratchet_ends": (ratchet_ends, 2),
     "encrypted_messages": (encrypted_messages, 1),
     "encrypted_states": (encrypted_states, 1),
+    "encrypted_ends": (encrypted_ends, 2),
     "ciphertexts": (ciphertexts, 2),
     "files": (files, 1),
 }

@@ -221,8 +221,8 @@ class Stage:
         assert np.abs(result.means["v"] - wanted / len(self.alive)).max() <= 1.01 * slack
         return took, floor, above
 
-    def client_floor(self) -> float:
-        """The primitives that a client cannot do without, in bare loops: milliseconds."""
+    def client_floor(self) -> dict[str, float]:
+        """The primitives that a client cannot do without, in bare loops: milliseconds of each kind."""
         k, t = self.shape.neighbours, self.shape.threshold
         one, identity = X25519PrivateKey.from_private_bytes(ENTROPY.bytes(32)), Ed25519PrivateKey.generate()
         public, verifier = one.public_key().public_bytes_raw(), identity.public_key().public_bytes_raw()
@@ -231,22 +231,28 @@ class Stage:
         points = [self.terms.graph.point(0, holder) for holder in self.terms.graph.holders(0)]
         drawn = shamir.draw(t, ENTROPY)
 
-        def work() -> None:
+        def own() -> None:
             for _ in range(2):
                 X25519PrivateKey.from_private_bytes(ENTROPY.bytes(32)).public_key().public_bytes_raw()
                 identity.sign(bytes(32))
                 shamir.split(key, t, points, drawn)
+
+        def signatures() -> None:
             for _ in range(2 * k):
                 Ed25519PublicKey.from_public_bytes(verifier).verify(mark, bytes(32))
+
+        def agreements() -> None:
             for _ in range(k):
                 one.exchange(X25519PublicKey.from_public_bytes(public))
                 one.exchange(X25519PublicKey.from_public_bytes(public))
                 sealed = AESGCM(key).encrypt(bytes(12), plain, key)
                 AESGCM(key).decrypt(bytes(12), sealed, key)
+
+        def masking() -> None:
             for _ in range(k + 1):
                 masks.apply(vector, key, 1)
 
-        return spent(work)[0]
+        return {work.__name__: spent(work)[0] for work in (own, signatures, agreements, masking)}
 
     def _floor(self, slots: Any) -> tuple[dict[str, float], Any]:
         """Milliseconds of the server's primitives in bare loops, and input plus masks as the sum will carry them."""

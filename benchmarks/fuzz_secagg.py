@@ -3,7 +3,8 @@
 Needs the extras ``fuzz`` (atheris) and ``he``. A finding is any exception that is not one of ours, a message that
 decodes to something that does not encode to the same bytes, or a library that dies. Most inputs get a fitting header
 and checksum first, so that the fuzzer looks behind them; those of saved sessions are also changed fact by fact. Each
-target runs in a child process of its own, for its part of the seconds.
+target runs in child processes of its own, one after another over one corpus, until its part of the processor seconds
+is used. What is found is added to what the stored result holds; with ``--fresh`` a target's record begins anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +56,25 @@ def fuzz(name: str, seconds: int, seed: int, corpus: str) -> None:
     atheris.Fuzz()
 
 
-def child(name: str, seconds: int, seed: int) -> dict[str, Any]:
-    """One target in a process of its own, and what it reports."""
-    with tempfile.TemporaryDirectory() as corpus:
-        command = [sys.executable, __file__, "--child", name, "--child-corpus", corpus]
-        command += ["--seconds", str(seconds), "--seed", str(seed)]
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        run = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        kept = list(Path(corpus).iterdir())
-        bad = [path for path in kept if path.name.startswith(("crash-", "timeout-", "oom-", "leak-"))]
-        findings = [{"name": path.name, "input": path.read_bytes().hex()[:20_000]} for path in bad]
+def child(name: str, seconds: int, seed: int, corpus: Path) -> dict[str, Any]:
+    """One target in a process of its own, and what it reports.
+
+    Args:
+        name: which target.
+        seconds: how long, by the clock.
+        seed: the fuzzer's.
+        corpus: a folder to go on from, and to leave inputs in.
+    """
+    command = [sys.executable, __file__, "--child", name, "--child-corpus", str(corpus)]
+    command += ["--seconds", str(seconds), "--seed", str(seed)]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    kept = list(corpus.iterdir())
+    bad = [path for path in kept if path.name.startswith(("crash-", "timeout-", "oom-", "leak-"))]
+    findings = [{"name": path.name, "input": path.read_bytes().hex()[:20_000]} for path in bad]
+    for path in bad:
+        path.unlink()
     executed = re.search(r"stat::number_of_executed_units:\s*(\d+)", run.stderr)
     coverage = re.findall(r"\bcov: (\d+) ft: (\d+)", run.stderr)
     if run.returncode:
@@ -78,18 +88,66 @@ def child(name: str, seconds: int, seed: int) -> dict[str, Any]:
         "corpus_files": len(kept) - len(bad),
         "findings": findings,
         "exit_code": run.returncode,
+        "runs": 1,
     }
 
 
+def slices(name: str, cpu_seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """A target again and again, over one corpus, until so many processor seconds are used or something is found."""
+    left, pace = cpu_seconds, 1.0
+    with tempfile.TemporaryDirectory() as corpus:
+        while left > 1:
+            # A machine with other work on it gives a share of each second.
+            seconds = round(min(_LONGEST, max(_SHORTEST, left * pace)))
+            found = child(name, seconds, seed, Path(corpus))
+            yield found
+            if found["findings"] or found["exit_code"]:
+                return
+            left -= found["cpu_seconds"]
+            pace = found["seconds"] / max(1, found["cpu_seconds"])
+            seed += 1
+
+
+_SHORTEST, _LONGEST = 10, 600
+"""Seconds of one child process."""
+
+
+def together(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+    """Two records of one target as one: what was done adds up, and what was reached is the larger."""
+    if one is None:
+        return other
+    added = {key: one[key] + other[key] for key in ("seconds", "cpu_seconds", "inputs", "findings")}
+    reached = {key: max(one[key], other[key]) for key in ("edges_covered", "features", "corpus_files")}
+    runs = {"runs": one.get("runs", 1) + other.get("runs", 1)}
+    return {**added, **reached, "exit_code": one["exit_code"] or other["exit_code"], **runs}
+
+
+def store(out: Path, targets: dict[str, Any], seeds: set[int]) -> None:
+    """Write the records of all targets, and their sums."""
+    result = {
+        "schema": 1,
+        "seeds": sorted(seeds),
+        **{key: sum(each[key] for each in targets.values()) for key in ("seconds", "cpu_seconds", "inputs")},
+        "findings": sum(len(each["findings"]) for each in targets.values()),
+        "targets": {name: targets[name] for name in TARGETS if name in targets},
+        "python": platform.python_version(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> int:
-    """Fuzz each target in turn and store what they report; 1 if there is a finding."""
+    """Fuzz each target in turn and add what they report to what is stored; 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=4000, help="how long to fuzz, all targets together")
-    parser.add_argument("--seed", type=int, default=1, help="the fuzzer's seed")
+    parser.add_argument(
+        "--seconds", type=int, default=4000, help="processor seconds to fuzz, all targets together"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="the fuzzer's first seed")
     parser.add_argument(
         "--only", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="targets to run"
     )
-    parser.add_argument("--out", type=Path, default=OUT, help="where to store the result as JSON")
+    parser.add_argument("--fresh", action="store_true", help="forget what is stored of these targets")
+    parser.add_argument("--out", type=Path, default=OUT, help="the stored result, JSON")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     parser.add_argument("--child-corpus", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -97,24 +155,20 @@ def main() -> int:
         fuzz(args.child, args.seconds, args.seed, args.child_corpus)
         return 0
     whole = sum(TARGETS[name][1] for name in args.only)
-    found: dict[str, Any] = {}
+    stored = json.loads(args.out.read_text()) if args.out.exists() else {"targets": {}, "seeds": []}
+    targets, seeds = dict(stored["targets"]), set(stored["seeds"])
+    failed = False
     for name in args.only:
-        found[name] = child(name, max(1, round(args.seconds * TARGETS[name][1] / whole)), args.seed)
-        shown = {key: value for key, value in found[name].items() if key != "findings"}
-        print(name, json.dumps(shown), f"{len(found[name]['findings'])} findings", flush=True)
-        result = {
-            "schema": 1,
-            "seed": args.seed,
-            "seconds": sum(each["seconds"] for each in found.values()),
-            "cpu_seconds": sum(each["cpu_seconds"] for each in found.values()),
-            "inputs": sum(each["inputs"] for each in found.values()),
-            "findings": sum(len(each["findings"]) for each in found.values()),
-            "targets": found,
-            "python": platform.python_version(),
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
-    return int(any(each["findings"] or each["exit_code"] for each in found.values()))
+        if args.fresh:
+            targets.pop(name, None)
+        for at, found in enumerate(slices(name, args.seconds * TARGETS[name][1] / whole, args.seed)):
+            targets[name] = together(targets.get(name), found)
+            failed |= bool(found["findings"] or found["exit_code"])
+            shown = {key: value for key, value in found.items() if key != "findings"}
+            print(name, json.dumps(shown), f"{len(found['findings'])} findings", flush=True)
+            seeds.add(args.seed + at)
+            store(args.out, targets, seeds)
+    return int(failed)
 
 
 if __name__ == "__main__":

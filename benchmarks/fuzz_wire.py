@@ -2,7 +2,8 @@
 
 Needs the extra ``fuzz`` (atheris). Any exception other than FrameError is a finding; so is a frame that
 decodes to something that does not encode again. Half of the inputs get a fitting length, layout and checksum
-first, so that the fuzzer looks behind them. It runs in a child process, because it ends the process it is in.
+first, so that the fuzzer looks behind them. It runs in a child process, because it ends the process it is in; what it
+reports is added to what is stored.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import platform
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -89,21 +91,25 @@ def main() -> int:
         crashes = [
             path.read_bytes().hex() for path in Path(corpus).glob("*") if path.name.startswith("crash-")
         ]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     executed = re.search(r"stat::number_of_executed_units:\s*(\d+)", run.stderr)
     coverage = re.findall(r"\bcov: (\d+) ft: (\d+)", run.stderr)
     if executed is None or not coverage:
         print(run.stderr[-2000:], file=sys.stderr)
         return 70
+    stored = json.loads(args.out.read_text()) if args.out.exists() else {}
     result = {
-        "schema": 1,
+        "schema": 2,
         "target": "defenses.frame.decode",
-        "seconds": args.seconds,
-        "seed": args.seed,
-        "inputs": int(executed.group(1)),
-        "edges_covered": int(coverage[-1][0]),
-        "features": int(coverage[-1][1]),
-        "corpus_files": corpus_files,
-        "findings": crashes,
+        "seeds": [*stored.get("seeds", []), args.seed],
+        "seconds": stored.get("seconds", 0) + args.seconds,
+        # Of runs before schema 2 the processor's time is not known, and counts as none.
+        "cpu_seconds": stored.get("cpu_seconds", 0) + round(used.ru_utime + used.ru_stime),
+        "inputs": stored.get("inputs", 0) + int(executed.group(1)),
+        "edges_covered": max(stored.get("edges_covered", 0), int(coverage[-1][0])),
+        "features": max(stored.get("features", 0), int(coverage[-1][1])),
+        "corpus_files": max(stored.get("corpus_files", 0), corpus_files),
+        "findings": stored.get("findings", []) + crashes,
         "exit_code": run.returncode,
         "python": platform.python_version(),
     }

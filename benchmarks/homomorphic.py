@@ -19,6 +19,7 @@ import numpy.typing as npt
 from _shared import machine, median_interval, print_machine, store
 
 from defenses import BfvSpec, CkksSpec, Defense, Layout, RoundInfo, SecureEntropy, Upload
+from defenses.secagg.homomorphic.ciphertext import Coefficients, add, pack, unpack
 from defenses.secagg.homomorphic.engine import Engine, tenseal
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, HolderKeys
 from defenses.secagg.homomorphic.parameters import TABLE, Scheme
@@ -81,12 +82,12 @@ class Ours:
         grid = {"bits": bits, "max_weight": 4, "clip": {"vector": CLIP}}
         self.spec = kind.model_validate({"kind": str(scheme), "encryption": encryption, "grid": grid})
         self.keys = HolderKeys.generate(scheme, SecureEntropy(), encryption=encryption)
-        self.client, self.server = Engine(TABLE[scheme], self.keys.encrypts), Engine(TABLE[scheme])
-        self.holder = self.keys.engine()
+        self.row = TABLE[scheme]
+        self.client, self.holder = Engine(self.row, self.keys.encrypts), self.keys.engine()
 
     def encrypt(self, numbers: Floats) -> list[Any]:
         """The numbers as integers of 20 bits, with room for weight and tags."""
-        whole = np.zeros(len(numbers) + 1 + TABLE[self.keys.scheme].check_slots, dtype=np.int64)
+        whole = np.zeros(len(numbers) + 1 + self.row.check_slots, dtype=np.int64)
         whole[: len(numbers)] = np.rint(numbers * (2**19 / CLIP))
         return self.client.encrypt_vectors(whole)
 
@@ -94,17 +95,17 @@ class Ours:
         """A ciphertext's bytes."""
         return self.client.dump(vector)
 
-    def load(self, data: bytes) -> Any:
-        """A ciphertext from its bytes, checked."""
-        return self.server.load(data)
+    def load(self, data: bytes) -> Coefficients:
+        """A ciphertext from its bytes, checked, as the server does it."""
+        return unpack(data, self.row)
 
-    def add(self, total: Any, other: Any) -> None:
+    def add(self, total: Coefficients, other: Coefficients) -> None:
         """In place."""
-        self.server.add(total, other)
+        add(total, other, self.row)
 
-    def decrypt(self, vectors: list[Any]) -> npt.NDArray[np.int64]:
-        """All whole numbers."""
-        return self.holder.decrypt([self.holder.load(self.server.dump(vector)) for vector in vectors])
+    def decrypt(self, totals: list[Coefficients]) -> npt.NDArray[np.int64]:
+        """All whole numbers, from what the server would send."""
+        return self.holder.decrypt([self.holder.load(pack(total, self.row)) for total in totals])
 
     def error(self) -> float:
         """Of a mean over 64 clients of weight 4, relative to the clip, through the sessions."""

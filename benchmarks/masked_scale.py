@@ -49,7 +49,7 @@ def main() -> None:
         samples = []
         for place in np.linspace(0, len(stage.alive) - 1, options.sample).astype(int).tolist():
             took, size = stage.client(place)
-            samples.append((sum(took.values()), took["begin"], stage.client_floor(), size))
+            samples.append((sum(took.values()), took["begin"], sum(stage.client_floor().values()), size))
         took, floor, above = stage.server()
         found = {
             "clients": n,

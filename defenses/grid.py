@@ -248,7 +248,7 @@ class Grid:
             scale = _checked_scale(scale, size)
         means = np.empty(size, dtype=np.float32)
         for at in range(0, size, _CHUNK):
-            sums = self.ring.centred(summed[at : min(at + _CHUNK, size)])
+            sums = self.ring.signed(summed[at : min(at + _CHUNK, size)])
             if max(int(sums.max()), -int(sums.min())) > total * self.levels:
                 raise ProtocolError("the sum holds a number beyond what its total weight allows")
             part = sums * (self.step / total)

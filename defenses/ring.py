@@ -65,6 +65,12 @@ class Ring:
         spare = np.uint64(_WORD - self.bits)
         return np.asarray((elements.astype(np.uint64) << spare).view(np.int64) >> np.int64(spare))
 
+    def signed(self, elements: UIntArray) -> npt.NDArray[np.signedinteger[Any]]:
+        """As `centred`, in a type as wide as the elements, and not copied, where their bits fill it."""
+        if self.bits == 8 * elements.itemsize and elements.dtype.isnative:
+            return elements.view(np.dtype(f"i{elements.itemsize}"))
+        return self.centred(elements)
+
     def packed_size(self, count: int) -> int:
         """Bytes of so many packed elements."""
         return (count * self.bits + 7) // 8

@@ -14,7 +14,9 @@ from attacks._server.lists import NOTHING, WHOLE
 from attacks._server.world import STEP, VICTIM, World, drive
 from defenses.frame import SERVER
 from defenses.secagg.masked.directory import Member
-from defenses.secagg.masked.messages import Advertise, Consistency, Unmask, decode
+from defenses.secagg.masked.edges import Places
+from defenses.secagg.masked.messages import Advertise, Consistency, decode
+from defenses.secagg.masked.pieces import Items
 from defenses.secagg.masked.server import MaskedServer
 from defenses.session import RoundInfo
 from defenses.upload import Upload, UploadKind
@@ -26,13 +28,13 @@ class Gullible(MaskedServer):
     """A server that takes whatever it is sent: what a cheating one makes of the shipped class."""
 
     def _take_advert(self, place: int, message: Advertise) -> None:
-        self._got.adverts[place] = b"".join((message.channel_key, message.mask_key, message.signature))
+        self._got.adverts.put(place, b"".join((message.channel_key, message.mask_key, message.signature)))
 
     def _take_signature(self, place: int, message: Consistency) -> None:
-        self._got.signatures[place] = message.signature
+        self._got.signatures.put(place, message.signature)
 
-    def _take_opened(self, place: int, message: Unmask) -> None:
-        self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
+    def _wrong_share(self, place: int, dealers: Places, where: Places, shares: Items) -> None:
+        return None
 
 
 def two_models(build: Build) -> Found:

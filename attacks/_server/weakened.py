@@ -24,8 +24,10 @@ from defenses.secagg.homomorphic.holder import HolderSession, KeyHolder
 from defenses.secagg.homomorphic.messages import Message
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.directory import Diary, Directory, Member
+from defenses.secagg.masked.edges import Places
 from defenses.secagg.masked.graph import Shape
-from defenses.secagg.masked.messages import Inbox, MaskedInput, Survivors, Unmask, peek
+from defenses.secagg.masked.messages import Inbox, MaskedInput, Survivors, peek
+from defenses.secagg.masked.pieces import Items
 from defenses.secagg.masked.policy import Policy
 from defenses.secagg.masked.ratchet import Ratchet, RoundKeys
 from defenses.secagg.masked.server import MaskedServer
@@ -194,8 +196,8 @@ def small_key(number: int) -> bytes:
 
 
 class _NoCommitments(MaskedServer):
-    def _take_opened(self, place: int, message: Unmask) -> None:
-        self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
+    def _wrong_share(self, place: int, dealers: Places, where: Places, shares: Items) -> None:
+        return None
 
 
 class _AnyLength(MaskedServer):

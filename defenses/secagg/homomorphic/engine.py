@@ -1,15 +1,16 @@
 """The only file that speaks to TenSEAL: whole numbers in, ciphertexts out, and back where there is a key.
 
+Clients encrypt with it and the key holder decrypts; the server adds without it (`ciphertext`).
+
 TenSEAL (and SEAL beneath it) draws its own randomness from the system; no seed reaches it, so the ciphertexts of
 a simulation differ from run to run, and the sums do not.
 
-Invariant: what `load` accepts is one ciphertext of the agreed parameters with exactly two polynomials; anything
-else is a `FrameError`, and nothing that decrypts is kept by an engine that was not given a secret key.
+Invariant: what reaches the library's reader is what the library itself could have written, with coefficients that were
+checked; and nothing that decrypts is kept by an engine that was not given a secret key.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from defenses.errors import FrameError, UserError
+from defenses.secagg.homomorphic.ciphertext import pack, unpack
 from defenses.secagg.homomorphic.envelope import unwrap, wrap
 from defenses.secagg.homomorphic.parameters import TAG_MODULUS, Parameters, Scheme
 
@@ -29,11 +31,15 @@ def tenseal() -> Any:
     Raises:
         UserError: it is not installed.
     """
+    return _library("tenseal")
+
+
+def _library(name: str) -> Any:
     try:
-        return importlib.import_module("tenseal")
+        return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            "defense.kind needs the library tenseal, which is not installed", "install ifedpriv[he]"
+            f"defense.kind needs the library {name}, which is not installed", "install ifedpriv[he]"
         ) from error
 
 
@@ -73,15 +79,14 @@ class Engine:
 
     Args:
         parameters: a row of the table.
-        keys: what `generate` gave; None for a party that only adds.
+        keys: what `generate` gave.
     """
 
-    def __init__(self, parameters: Parameters, keys: bytes | None = None) -> None:
+    def __init__(self, parameters: Parameters, keys: bytes) -> None:
         self.parameters = parameters
-        self._ts = tenseal()
-        if keys is None:
-            # Parameters are the same for everybody, so the party that only adds needs nobody's file.
-            keys = _context(parameters).data.serialize(False, False, False, False)
+        self._ts, self._zstandard = tenseal(), _library("zstandard")
+        header = importlib.import_module("tenseal.sealapi").Serialization.SEALHeader()
+        self._seal = (int(header.version_major), int(header.version_minor))
         try:
             self._context = self._ts.context_from(keys, 1)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -110,47 +115,20 @@ class Engine:
         return self._ts.bfv_vector(self._context, _row()(numbers.tolist()))
 
     def dump(self, vector: Any) -> bytes:
-        """A ciphertext's own bytes."""
-        return unwrap(vector.serialize(), self.parameters)
+        """A ciphertext's bytes."""
+        found = unwrap(vector.serialize(), self.parameters, self._seal, self._zstandard)
+        return pack(found, self.parameters)
 
-    def load(self, ciphertext: bytes | memoryview) -> Any:
+    def load(self, data: bytes | memoryview) -> Any:
         """A ciphertext from its bytes.
 
         Raises:
             FrameError: it is none of these parameters.
         """
-        whole = wrap(bytes(ciphertext), self.parameters)
-        read = (
-            self._ts.ckks_vector_from if self.parameters.scheme is Scheme.CKKS else self._ts.bfv_vector_from
-        )
-        vector = None
-        with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError, MemoryError):
-            vector = read(self._context, whole)
-        if vector is None or not self._as_agreed(vector):
-            raise FrameError(
-                f"ciphertext is none of the agreed {self.parameters.scheme} parameters",
-                "use the same configuration and keys on every end",
-            )
-        return vector
-
-    def _as_agreed(self, vector: Any) -> bool:
-        parts = vector.ciphertext()
-        if len(parts) != 1 or vector.size() != self.parameters.slots:
-            return False
-        part = parts[0]
-        agreed = (
-            part.size() == 2
-            and part.poly_modulus_degree() == self.parameters.degree
-            and part.coeff_modulus_size() == len(self.parameters.prime_bits) - 1
-            and not part.is_transparent()
-        )
+        whole = wrap(unpack(data, self.parameters), self.parameters, self._seal)
         if self.parameters.scheme is Scheme.CKKS:
-            return bool(agreed and part.scale == float(self.parameters.scale) and part.is_ntt_form())
-        return bool(agreed and not part.is_ntt_form())
-
-    def add(self, total: Any, other: Any) -> None:
-        """Add the second ciphertext to the first."""
-        total.add_(other)
+            return self._ts.ckks_vector_from(self._context, whole)
+        return self._ts.bfv_vector_from(self._context, whole)
 
     def decrypt(self, ciphertexts: Sequence[Any]) -> npt.NDArray[np.int64]:
         """The whole numbers in every slot, in order.

@@ -1,54 +1,86 @@
-"""What lies around a ciphertext: TenSEAL's envelope outside, and the frame of its compression inside.
+"""What lies around a ciphertext's coefficients: TenSEAL's envelope outside, SEAL's headers and compression inside.
 
-TenSEAL (0.3.18) hands a ciphertext over in a protocol buffer with a size and a scale beside it. A sender could write
-anything there, so only the ciphertext travels, and the envelope is made anew on arrival. Inside, SEAL compresses with
-Zstandard (RFC 8878), of which a few bytes can stand for gigabytes; so the blocks are counted before SEAL sees them.
+TenSEAL (0.3.18) hands a ciphertext over in a protocol buffer with a size and a scale beside it; in it is SEAL's own
+form, compressed with Zstandard. A sender could write anything into any of these, and readers in C++ have ended their
+process over it; so none of it travels. What our own library wrote is taken apart here, coefficients travel
+(`ciphertext`), and the rest is made anew, uncompressed, for the library of who decrypts.
 
-Invariant: `unwrap` gives nothing but the ciphertext, and what `wrap` lets pass decompresses to at most `MAX_INFLATED`.
+Invariant: what `wrap` gives differs from what the library itself would write, uncompressed, in coefficients alone.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
-from defenses.errors import FrameError
+import numpy as np
+
+from defenses.secagg.homomorphic.ciphertext import Coefficients
 from defenses.secagg.homomorphic.parameters import Parameters, Scheme
 
-MAX_CIPHERTEXT = 2 * 4096 * 8 + 1024
-"""A ciphertext's two polynomials uncompressed, and its headers: nothing longer is looked at."""
+_PARAMETERS_ID = {
+    Scheme.CKKS: "ad69ddf249d83e0bbc05c751f0f72d4f0c7811890a1a6a513bcc613f19b654d4",
+    Scheme.BFV: "cfc874002171ae909624f5c532aa0b5400b01e3a77e38c05db79b49424e2657f",
+}
+"""By which hash SEAL knows the parameters of a ciphertext: scheme, degree, prime and plain modulus."""
 
-_BLOCK = 128 * 1024
-_MOST_BLOCKS = 16
-MAX_INFLATED = _MOST_BLOCKS * _BLOCK
-"""Bytes; what this library writes is one block of 66 kB, and other versions cut finer."""
+Version = tuple[int, int]
+"""SEAL's own, major and minor; it is in every header that SEAL writes."""
 
-_SEAL_MAGIC, _SEAL_HEADER, _ZSTD = b"\x5e\xa1\x10", 16, 2
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_RLE, _RESERVED = 1, 3
+_SEAL = struct.Struct("<HBBBBHQ")
+_SEAL_MAGIC = 0xA15E
+_PLAIN, _ZSTD = 0, 2
 
 
-def wrap(ciphertext: bytes, parameters: Parameters) -> bytes:
-    """A ciphertext as TenSEAL reads it.
+def wrap(coefficients: Coefficients, parameters: Parameters, version: Version) -> bytes:
+    """A ciphertext as TenSEAL reads it, uncompressed."""
+    head, tail = _around(parameters)
+    body = _fields(parameters, version) + coefficients.astype("<u8").tobytes()
+    body = _seal_header(version, len(body), _PLAIN) + body
+    return head + _varint(len(body)) + body + tail
 
-    Raises:
-        FrameError: it is too long, not in SEAL's form, or would take more memory than any ciphertext.
+
+def unwrap(whole: bytes, parameters: Parameters, version: Version, zstandard: Any) -> Coefficients:
+    """The coefficients in what our own TenSEAL wrote; nothing from anywhere else comes here.
+
+    Args:
+        whole: as the library gave it.
+        parameters: a row of the table.
+        version: of the library that wrote it.
+        zstandard: the library of that name.
     """
-    if not 0 < len(ciphertext) <= MAX_CIPHERTEXT:
-        raise FrameError(f"ciphertext has {len(ciphertext)} bytes", f"the longest has {MAX_CIPHERTEXT}")
-    if not _inflates_within_bounds(ciphertext):
-        raise FrameError("ciphertext is not in the form of this library", "use the same version on every end")
     head, tail = _around(parameters)
-    return head + _varint(len(ciphertext)) + ciphertext + tail
-
-
-def unwrap(whole: bytes, parameters: Parameters) -> bytes:
-    """The ciphertext in what TenSEAL wrote."""
-    head, tail = _around(parameters)
+    fields = _fields(parameters, version)
     # The length's own length depends on it: three bytes from 16,384 on, which every ciphertext is above.
     body = whole[len(head) + 3 : len(whole) - len(tail)]
-    if whole != head + _varint(len(body)) + body + tail or not _inflates_within_bounds(body):
+    known = whole == head + _varint(len(body)) + body + tail
+    known &= body[: _SEAL.size] == _seal_header(version, len(body) - _SEAL.size, _ZSTD)
+    size = len(fields) + 16 * parameters.degree
+    plain = (
+        zstandard.ZstdDecompressor().decompress(body[_SEAL.size :], max_output_size=size) if known else b""
+    )
+    if len(plain) != size or not plain.startswith(fields):
         raise RuntimeError("tenseal writes ciphertexts in another form than version 0.3.18 does")
-    return body
+    return np.frombuffer(plain, dtype="<u8", offset=len(fields)).astype(np.uint64)
+
+
+def _seal_header(version: Version, length: int, compression: int) -> bytes:
+    """What stands before everything that SEAL writes: who wrote it, and how many bytes follow."""
+    return _SEAL.pack(_SEAL_MAGIC, _SEAL.size, *version, compression, 0, _SEAL.size + length)
+
+
+def _fields(parameters: Parameters, version: Version) -> bytes:
+    """What SEAL writes before a ciphertext's coefficients; not aligned, and a list with a header of its own."""
+    ckks = parameters.scheme is Scheme.CKKS
+    scale = float(parameters.scale) if ckks else 1.0
+    shape = struct.pack("<?QQQdQ", ckks, 2, parameters.degree, 1, scale, 1)
+    count = 2 * parameters.degree
+    return (
+        bytes.fromhex(_PARAMETERS_ID[parameters.scheme])
+        + shape
+        + _seal_header(version, 8 + 8 * count, _PLAIN)
+        + struct.pack("<Q", count)
+    )
 
 
 def _around(parameters: Parameters) -> tuple[bytes, bytes]:
@@ -69,24 +101,3 @@ def _varint(number: int) -> bytes:
         number >>= 7
     parts.append(number)
     return bytes(parts)
-
-
-def _inflates_within_bounds(body: bytes) -> bool:
-    """Whether bytes are SEAL's header and then one Zstandard frame of few blocks, and nothing after it."""
-    at = _SEAL_HEADER + len(_ZSTD_MAGIC)
-    if len(body) <= at or body[:3] != _SEAL_MAGIC or body[5] != _ZSTD or body[_SEAL_HEADER:at] != _ZSTD_MAGIC:
-        return False
-    descriptor = body[at]
-    single, dictionary, size = descriptor >> 5 & 1, descriptor & 3, descriptor >> 6
-    if dictionary:
-        return False
-    at += 1 + (1 - single) + (single, 2, 4, 8)[size]
-    for _ in range(_MOST_BLOCKS):
-        header = int.from_bytes(body[at : at + 3], "little")
-        last, kind, length = header & 1, header >> 1 & 3, header >> 3
-        at += 3 + (1 if kind == _RLE else length)
-        if kind == _RESERVED or length > _BLOCK or at > len(body):
-            return False
-        if last:
-            return at + 4 * (descriptor >> 2 & 1) == len(body)
-    return False

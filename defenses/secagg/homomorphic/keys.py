@@ -37,15 +37,6 @@ class ServerKeys:
     key_id: bytes
     _ROLE = "homomorphic server file"
 
-    @property
-    def parameters(self) -> Parameters:
-        """The scheme's row of the table."""
-        return TABLE[self.scheme]
-
-    def engine(self) -> Engine:
-        """Adds, and can neither encrypt nor decrypt."""
-        return _engine(self.scheme, None)
-
     def save(self) -> bytes:
         """The file's content; public."""
         return pack_state({"role": self._ROLE, "scheme": str(self.scheme)}, [self.key_id])
@@ -175,7 +166,7 @@ class HolderKeys:
 
 
 @lru_cache(maxsize=8)
-def _engine(scheme: Scheme, keys: bytes | None) -> Engine:
+def _engine(scheme: Scheme, keys: bytes) -> Engine:
     # Reading a key costs more than a small upload, and a simulation's clients share one.
     return Engine(TABLE[scheme], keys)
 

@@ -1,4 +1,4 @@
-"""The three frames of a homomorphic round, as `docs/wire.md` writes them down.
+"""The three frames of a homomorphic round, as `docs/secure_aggregation.md` writes them down.
 
 An upload goes from a client to the server, a request from the server to the key holder with the sum of uploads,
 and an opening from the key holder back with the sum in whole numbers. Invariant: on any bytes whatever, `decode`
@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from defenses.errors import FrameError
 from defenses.frame import KIND_CODES
-from defenses.secagg.homomorphic.envelope import MAX_CIPHERTEXT
+from defenses.secagg.homomorphic.ciphertext import MAX_CIPHERTEXT
 from defenses.secagg.homomorphic.parameters import MAX_CLIENTS, Scheme
 from defenses.upload import UploadKind
 

@@ -55,6 +55,7 @@ class Parameters:
         scheme: which encryption.
         degree: of the ring's polynomial.
         prime_bits: sizes of the ciphertext primes; the last one is not in a ciphertext.
+        prime: the one that is, as the library finds it: 1 modulo twice the degree.
         slots: numbers in one ciphertext.
         capacity: the largest magnitude that a slot of a sum carries exactly.
         tag_limbs: slots for each tag: one where slots are modulo `TAG_MODULUS` themselves, else two.
@@ -66,6 +67,7 @@ class Parameters:
     scheme: Scheme
     degree: int
     prime_bits: tuple[int, ...]
+    prime: int
     slots: int
     capacity: int
     tag_limbs: int
@@ -101,6 +103,7 @@ TABLE = {
         scheme=Scheme.CKKS,
         degree=4096,
         prime_bits=(52, 52),
+        prime=4_503_599_627_124_737,
         slots=2048,
         # capacity * scale = 2^50 leaves a bit below q/2 = 2^51 for noise and for the encoder's float64.
         capacity=2**30,
@@ -113,6 +116,7 @@ TABLE = {
         scheme=Scheme.BFV,
         degree=4096,
         prime_bits=(48, 48),
+        prime=281_474_976_636_929,
         slots=4096,
         capacity=(TAG_MODULUS - 1) // 2,
         tag_limbs=1,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Any
 
 from defenses.errors import FrameError, ProtocolError, UserError
 from defenses.frame import SERVER
+from defenses.secagg.homomorphic.ciphertext import Coefficients, add, pack, unpack
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, ServerKeys
 from defenses.secagg.homomorphic.messages import Message, MessageType, decode
 from defenses.secagg.homomorphic.terms import Terms, described
@@ -48,7 +48,7 @@ class HomomorphicServer:
         self._keys = keys
         self._senders: set[int] = set()
         self._lost: set[int] = set()
-        self._sum: list[Any] = []
+        self._sum: list[Coefficients] = []
         self._opening: bytes = b""
 
     def receive(self, sender: int, frame: bytes) -> dict[int, list[bytes]]:
@@ -74,11 +74,10 @@ class HomomorphicServer:
             if wrong:
                 raise self._refusal(described(message), sender, why)
         self._refuse_strange(sender, message, MessageType.UPLOAD)
-        engine = self._keys.engine()
-        loaded = [engine.load(part) for part in message.parts]
+        loaded = [unpack(part, self.terms.parameters) for part in message.parts]
         if self._sum:
             for total, part in zip(self._sum, loaded, strict=True):
-                engine.add(total, part)
+                add(total, part, self.terms.parameters)
         else:
             self._sum = loaded
         self._senders.add(sender)
@@ -131,10 +130,12 @@ class HomomorphicServer:
         return {KEY_HOLDER: [self._request()]}
 
     def _request(self) -> bytes:
-        engine = self._keys.engine()
-        parts = [engine.dump(total) for total in self._sum]
+        parts = self._packed()
         key = self._keys.key_id
         return self.terms.message(MessageType.REQUEST, SERVER, key, self._contributors, parts).encode()
+
+    def _packed(self) -> list[bytes]:
+        return [pack(total, self.terms.parameters) for total in self._sum]
 
     @property
     def _contributors(self) -> tuple[int, ...]:
@@ -180,7 +181,6 @@ class HomomorphicServer:
 
     def save(self) -> bytes:
         """The session's state: the encrypted sum and who is in it."""
-        engine = self._keys.engine()
         facts = {
             "role": self._ROLE,
             "round": self.terms.round.to_dict(),
@@ -188,7 +188,7 @@ class HomomorphicServer:
             "senders": sorted(self._senders),
             "lost": sorted(self._lost),
         }
-        return pack_state(facts, [self._opening, *(engine.dump(total) for total in self._sum)])
+        return pack_state(facts, [self._opening, *self._packed()])
 
     @classmethod
     @reading_state
@@ -199,8 +199,7 @@ class HomomorphicServer:
         session.phase = ServerPhase(facts["phase"])
         session._senders, session._lost = set(facts["senders"]), set(facts["lost"])
         session._opening = frames[0]
-        engine = keys.engine()
-        session._sum = [engine.load(part) for part in frames[1:]]
+        session._sum = [unpack(part, session.terms.parameters) for part in frames[1:]]
         if session._sum and len(session._sum) != session.terms.ciphertexts:
             raise FrameError("saved session is damaged", "resume from another checkpoint")
         return session

@@ -13,7 +13,10 @@ import hashlib
 import struct
 from collections.abc import Collection
 
-from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, verify
+import numpy as np
+import numpy.typing as npt
+
+from defenses.secagg.masked.keys import DOMAIN, KEY_BYTES, AgreementKey, IdentityKey, derive, digest, verify
 from defenses.secagg.masked.messages import COMMITMENT_BYTES, bitmap
 from defenses.secagg.masked.policy import Terms
 
@@ -83,6 +86,43 @@ def share_commitments(terms: Terms, dealer: int, holder: int, shares: tuple[byte
     return b"".join(
         share_commitment(terms, dealer, holder, which, share) for which, share in enumerate(shares)
     )
+
+
+def share_commitments_of(
+    terms: Terms,
+    dealers: npt.NDArray[np.int64],
+    holder: int,
+    secrets: npt.NDArray[np.uint8],
+    shares: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    """As `share_commitment`, for one holder's shares of many dealers.
+
+    Args:
+        terms: the round.
+        dealers: [m] numbers of the clients.
+        holder: number of the client.
+        secrets: [m] which of a dealer's two.
+        shares: [m, bytes] the shares.
+
+    Returns:
+        [m, 16].
+    """
+    before = _SHARE + terms.binding
+    start, size = len(before), len(before) + _COMMITTED.size + shares.shape[1]
+    content = np.empty((len(dealers), size), dtype=np.uint8)
+    content[:, :start] = np.frombuffer(before, dtype=np.uint8)
+    content[:, start : start + 4] = _bytes_of(dealers)
+    content[:, start + 4 : start + 8] = np.frombuffer(_u32(holder), dtype=np.uint8)
+    content[:, start + 8] = secrets
+    content[:, start + 9 :] = shares
+    whole, sha256 = content.tobytes(), hashlib.sha256
+    made = b"".join([sha256(whole[at : at + size]).digest() for at in range(0, len(whole), size)])
+    return np.frombuffer(made, dtype=np.uint8).reshape(-1, KEY_BYTES)[:, :COMMITMENT_BYTES]
+
+
+def _bytes_of(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """[m, 4] whole numbers as `_u32` writes them."""
+    return numbers.astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
 def _u32(number: int) -> bytes:

@@ -143,7 +143,7 @@ class Graph:
         return self.shape.neighbours == self.clients - 1
 
     @cached_property
-    def _order(self) -> tuple[int, ...]:
+    def order(self) -> tuple[int, ...]:
         """Places in the order of the ring: sorted by a hash, which is a uniform permutation."""
         prefix = DOMAIN + b"ring|" + self.seed
         keys = {
@@ -154,7 +154,7 @@ class Graph:
 
     @cached_property
     def _spot(self) -> dict[int, int]:
-        return {place: spot for spot, place in enumerate(self._order)}
+        return {place: spot for spot, place in enumerate(self.order)}
 
     @cached_property
     def _neighbours(self) -> dict[int, tuple[int, ...]]:
@@ -171,20 +171,11 @@ class Graph:
             return tuple(other for other in range(self.clients) if other != place)
         spot, half = self._spot[place], self.shape.neighbours // 2
         around = (spot + offset for offset in range(-half, half + 1) if offset)
-        return tuple(sorted(self._order[each % self.clients] for each in around))
+        return tuple(sorted(self.order[each % self.clients] for each in around))
 
     def holders(self, place: int) -> tuple[int, ...]:
         """Those who hold shares of a place's secrets: its neighbours and itself, ascending."""
         return tuple(sorted((*self.neighbours(place), place)))
-
-    def by_point(self, dealer: int) -> list[tuple[int, int]]:
-        """A dealer's holders by ascending point, each as point and place; `point` says which is whose."""
-        if self.complete:
-            return [(place + 1, place) for place in range(self.clients)]
-        spot, half, n = self._spot[dealer], self.shape.neighbours // 2, self.clients
-        ring = [self._order[(spot + offset) % n] for offset in range(half + 1)]
-        ring += [self._order[spot - offset] for offset in range(1, half + 1)]
-        return list(enumerate(ring, start=1))
 
     def point(self, dealer: int, holder: int) -> int:
         """Where a dealer's polynomial is evaluated for a holder.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -20,6 +20,7 @@ import numpy as np
 from defenses.errors import FrameError
 from defenses.secagg.masked.channel import TAG_BYTES
 from defenses.secagg.masked.keys import KEY_BYTES, SIGNATURE_BYTES
+from defenses.secagg.masked.pieces import Items, Listed
 from defenses.secagg.masked.shamir import SHARE_BYTES
 
 MAGIC = b"IM"
@@ -117,7 +118,7 @@ class Roster(Message):
         Part("adverts", Form.ITEMS, ADVERT_BYTES, "neighbour that is present: its `Advertise`, ascending"),
     )
     present: tuple[int, ...]
-    adverts: tuple[bytes, ...]
+    adverts: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -143,7 +144,7 @@ class Shares(Message):
     )
     seed_commitment: bytes
     own_commitments: bytes
-    deals: tuple[bytes, ...]
+    deals: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,7 +160,7 @@ class Inbox(Message):
         ),
     )
     shared: tuple[int, ...]
-    deals: tuple[bytes, ...]
+    deals: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -207,7 +208,7 @@ class Signatures(Message):
         ),
     )
     signed: tuple[int, ...]
-    signatures: tuple[bytes, ...]
+    signatures: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -221,7 +222,7 @@ class Unmask(Message):
         Part("shares", Form.ITEMS, SHARE_BYTES, "client in `of`: the share, ascending"),
     )
     of: tuple[int, ...]
-    shares: tuple[bytes, ...]
+    shares: Sequence[bytes]
 
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -258,16 +259,15 @@ def encode(message: Message, *, clients: int, round_number: int, sender: int, bi
         sender: number of the client, or `SERVER`.
         binding: the round's, of which 8 bytes travel.
     """
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
     for name, form, _, _ in message.PARTS:
         value: Any = getattr(message, name)
-        match form:
-            case Form.BITMAP:
-                pieces.append(bitmap(value, clients))
-            case Form.ITEMS:
-                pieces.extend(value)
-            case Form.FIXED | Form.REST:
-                pieces.append(value)
+        if form is Form.BITMAP:
+            pieces.append(value.bitmap if isinstance(value, Listed) else bitmap(value, clients))
+        elif form is Form.ITEMS and not isinstance(value, Items):
+            pieces.extend(value)
+        else:
+            pieces.append(value.block if form is Form.ITEMS else value)
     body = b"".join(pieces)
     fields = (MAGIC, VERSION, message.CODE, len(body), round_number, sender, binding[:8])
     head = _HEADER.pack(*fields, 0)[:_CRC_AT]
@@ -339,27 +339,27 @@ def read(header: Header, data: bytes, clients: int) -> Message:
         FrameError: the body is not what the message's type has.
     """
     body, at = memoryview(data)[HEADER_SIZE:], 0
-    values: dict[str, Any] = {}
-    for name, form, size, _ in header.kind.PARTS:
-        rest = len(body) - at
-        taken = {Form.FIXED: size, Form.BITMAP: (clients + 7) // 8}.get(form, rest)
-        if taken > rest or (form is Form.ITEMS and taken % size):
+    values: list[Any] = []
+    for _, form, size, _ in header.kind.PARTS:
+        end = len(body)
+        if form is Form.FIXED:
+            end = at + size
+        elif form is Form.BITMAP:
+            end = at + (clients + 7) // 8
+        elif form is Form.ITEMS and (end - at) % size:
             raise _misfit(header)
-        piece = body[at : at + taken]
-        at += taken
-        match form:
-            case Form.BITMAP:
-                values[name] = places(bytes(piece), clients)
-            case Form.ITEMS:
-                whole = bytes(piece)
-                values[name] = tuple([whole[i : i + size] for i in range(0, taken, size)])
-            case Form.FIXED:
-                values[name] = bytes(piece)
-            case Form.REST:
-                values[name] = piece
+        if end > len(body):
+            raise _misfit(header)
+        piece, at = body[at:end], end
+        if form is Form.BITMAP:
+            values.append(places(bytes(piece), clients))
+        elif form is Form.FIXED:
+            values.append(bytes(piece))
+        else:
+            values.append(Items(piece, size) if form is Form.ITEMS else piece)
     if at != len(body):
         raise _misfit(header)
-    return header.kind(**values)
+    return header.kind(*values)
 
 
 def _misfit(header: Header) -> FrameError:

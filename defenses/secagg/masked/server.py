@@ -8,7 +8,7 @@ Reference: Bonawitz et al., CCS 2017, figure 4; Bell et al., CCS 2020, for the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from defenses.grid import scales
 from defenses.ring import UIntArray
 from defenses.secagg.masked import derived
 from defenses.secagg.masked.directory import Directory
+from defenses.secagg.masked.edges import Edges, Places
 from defenses.secagg.masked.messages import (
     Advertise,
     Consistency,
@@ -35,8 +36,9 @@ from defenses.secagg.masked.messages import (
     read,
 )
 from defenses.secagg.masked.phases import SERVER_TRANSITIONS, ServerPhase
+from defenses.secagg.masked.pieces import Items, Listed
 from defenses.secagg.masked.policy import Policy, Terms
-from defenses.secagg.masked.server_state import Collected, pack_server, unpack_server
+from defenses.secagg.masked.server_state import Collected, Marks, collected, pack_server, unpack_server
 from defenses.secagg.masked.unmask import Broken, take_off
 from defenses.session import Aggregate, RoundInfo, reading_state, refusal
 
@@ -55,7 +57,9 @@ class MaskedServer:
         self.phase = ServerPhase.ADVERTISING
         self._waiting = set(range(self.terms.graph.clients))
         self._lost: set[int] = set()
-        self._got = Collected(np.zeros(self.terms.slots, dtype=self.terms.grid.ring.dtype))
+        self._numbers = np.array(round_info.roster, dtype=np.int64)
+        nothing = np.zeros(self.terms.slots, dtype=self.terms.grid.ring.dtype)
+        self._got = Collected(Edges.of(self.terms.graph), nothing)
         self._failure = ""
         self._lists: derived.Lists | None = None
         self._total: UIntArray | None = None
@@ -113,7 +117,7 @@ class MaskedServer:
             return f"it takes {step.takes.__name__}"
         if place in self._lost:
             return "the sender was declared lost"
-        if place in self._got.answered(self.phase):
+        if self._got.answered(self.phase)[place]:
             return "the sender has sent it already"
         return "" if place in self._waiting else "the sender is not asked"
 
@@ -134,15 +138,14 @@ class MaskedServer:
         keys = message.channel_key, message.mask_key
         if not derived.advert_holds(self.terms, self._number(place), *keys, message.signature):
             raise self._refusal("Advertise", self._number(place), "its signature does not hold")
-        self._got.adverts[place] = b"".join((*keys, message.signature))
+        self._got.adverts.put(place, b"".join((*keys, message.signature)))
 
     def _take_shares(self, place: int, message: Shares) -> None:
-        there = self._neighbours_in(place, self._got.adverts)
-        if len(message.deals) != len(there):
-            why = f"it deals to {len(message.deals)} neighbours, where {len(there)} are there"
+        there = len(self._got.neighbours_in(place, self._got.adverts.there))
+        if len(message.deals) != there:
+            why = f"it deals to {len(message.deals)} neighbours, where {there} are there"
             raise self._refusal("Shares", self._number(place), why)
-        self._got.deals[place] = dict(zip(there, message.deals, strict=True))
-        self._got.commitments[place] = message.seed_commitment + message.own_commitments
+        self._got.share(place, message.seed_commitment, message.own_commitments, _items(message.deals))
 
     def _take_input(self, place: int, message: MaskedInput) -> None:
         ring = self.terms.grid.ring
@@ -156,31 +159,45 @@ class MaskedServer:
             np.frombuffer(message.elements, dtype=ring.dtype.newbyteorder("<")),
             out=self._got.total,
         )
-        self._got.inputs.add(place)
+        self._got.inputs[place] = True
 
     def _take_signature(self, place: int, message: Consistency) -> None:
         if self._lists is None:
             # Both are final by now, and everybody signs the same two.
-            self._lists = derived.both_lists(self.terms, self._got.deals, self._got.inputs)
+            self._lists = derived.both_lists(
+                self.terms, Listed.of(self._got.seeds.there), Listed.of(self._got.inputs)
+            )
         if not derived.lists_hold(self.terms, self._number(place), self._lists, message.signature):
             raise self._refusal(
                 "Consistency", self._number(place), "its signature does not hold for the lists sent"
             )
-        self._got.signatures[place] = message.signature
+        self._got.signatures.put(place, message.signature)
 
     def _take_opened(self, place: int, message: Unmask) -> None:
-        holder = self._number(place)
-        theirs = {place, *self._neighbours_in(place, self._got.deals)}
-        if len(message.of) != len(message.shares) or not set(message.of) <= theirs:
+        holder, got = self._number(place), self._got
+        dealers, shares = np.array(message.of, dtype=np.int64), _items(message.shares)
+        where = got.shares_of(place, dealers)
+        if where is None or len(dealers) != len(shares):
             raise self._refusal("Unmask", holder, "its shares are not one each of the sender's neighbours")
-        terms, roster, inputs, known = self.terms, self.round.roster, self._got.inputs, self._got.commitment
-        for dealer, share in zip(message.of, message.shares, strict=True):
-            secret = derived.SEED if dealer in inputs else derived.MASK_KEY
-            made = derived.share_commitment(terms, roster[dealer], holder, secret, share)
-            if made != known(dealer, place, secret):
-                why = f"its share of client {roster[dealer]} is not the one that was committed to"
-                raise self._refusal("Unmask", holder, why)
-        self._got.opened[place] = dict(zip(message.of, message.shares, strict=True))
+        wrong = self._wrong_share(place, dealers, where, shares)
+        if wrong is not None:
+            dealer = self._number(message.of[wrong])
+            why = f"its share of client {dealer} is not the one that was committed to"
+            raise self._refusal("Unmask", holder, why)
+        got.open(place, where, shares)
+
+    def _wrong_share(self, place: int, dealers: Places, where: Places, shares: Items) -> int | None:
+        """Which of a holder's shares is the first that is not what was committed to; None where all are."""
+        got, numbers = self._got, self._numbers
+        # Of who is in the sum the first secret, the seed, and of others the second.
+        secrets = np.logical_not(got.inputs.take(dealers)).view(np.uint8)
+        made = derived.share_commitments_of(
+            self.terms, numbers.take(dealers), int(numbers[place]), secrets, shares.rows
+        )
+        committed = got.commitments(where, secrets)
+        if made.tobytes() == committed.tobytes():
+            return None
+        return int((made != committed).any(axis=1).argmax())
 
     def _advance(self) -> dict[int, list[bytes]]:
         """Go on once nobody is waited for: to the next phase and its frames, or to the end."""
@@ -188,34 +205,33 @@ class MaskedServer:
         if step is None or self._waiting:
             return {}
         done = self._got.answered(self.phase)
-        if step.sends is not None and len(done) < self.terms.quorum:
+        left = int(done.sum())
+        if step.sends is not None and left < self.terms.quorum:
             return self._fail(
-                f"{len(done)} clients are left of {self.terms.graph.clients} after {self.phase}, "
+                f"{left} clients are left of {self.terms.graph.clients} after {self.phase}, "
                 f"and a sum takes {self.terms.quorum}"
             )
         self.phase = step.then
         if step.sends is None:
             return {}
-        self._waiting = set(done) - self._lost
+        self._waiting = set(Listed.of(done)) - self._lost
         # Whoever is lost already cannot be waited for, so the next phase may be over before it has begun.
         return self._frames(step.sends, done, self._waiting) or self._advance()
 
-    def _frames(
-        self, kind: type[Message], done: Collection[int], recipients: Iterable[int]
-    ) -> dict[int, list[bytes]]:
+    def _frames(self, kind: type[Message], done: Marks, recipients: Iterable[int]) -> dict[int, list[bytes]]:
         """The next phase's frames: to each who has done the last one, and of what its neighbours have sent in it."""
-        got, listed, result = self._got, tuple(sorted(done)), {}
+        got, listed, result = self._got, Listed.of(done), {}
         for place in sorted(recipients):
-            there = self._neighbours_in(place, done)
+            there = got.edges.holders[place].take(got.neighbours_in(place, done))
             message: Message
             if kind is Roster:
-                message = Roster(listed, tuple(got.adverts[other] for other in there))
+                message = Roster(listed, got.adverts.some(there))
             elif kind is Inbox:
-                message = Inbox(listed, tuple(got.deals[other][place] for other in there))
+                message = Inbox(listed, got.inbox(place, done))
             elif kind is Survivors:
                 message = Survivors(listed)
             else:
-                message = Signatures(listed, tuple(got.signatures[other] for other in there))
+                message = Signatures(listed, got.signatures.some(there))
             result[self._number(place)] = [self._encode(message)]
         return result
 
@@ -257,7 +273,7 @@ class MaskedServer:
         except (Broken, ProtocolError) as error:
             self._fail(str(error))
             return
-        contributors = tuple(self._number(place) for place in sorted(got.inputs))
+        contributors = tuple(self._number(place) for place in Listed.of(got.inputs))
         self._aggregate = Aggregate(
             self.round.layout.unflatten(means),
             float(weight),
@@ -265,9 +281,6 @@ class MaskedServer:
             self.round.kind,
             self.round.number,
         )
-
-    def _neighbours_in(self, place: int, those: Collection[int]) -> list[int]:
-        return [other for other in self.terms.graph.neighbours(place) if other in those]
 
     def _number(self, place: int) -> int:
         return self.round.roster[place]
@@ -301,7 +314,7 @@ class MaskedServer:
     @reading_state
     def load(cls, data: bytes, policy: Callable[[RoundInfo], Policy], directory: Directory) -> MaskedServer:
         """A session from what `save` gave, under the same policy and directory."""
-        facts, got = unpack_server(data)
+        facts, blobs = unpack_server(data)
         info = RoundInfo.from_dict(facts["round"])
         session = cls(info, policy(info), directory)
         if facts["binding"] != session.terms.binding.hex():
@@ -309,8 +322,7 @@ class MaskedServer:
         session.phase = ServerPhase(facts["phase"])
         session._waiting, session._lost = set(facts["waiting"]), set(facts["lost"])
         session._failure = facts["failure"]
-        got.total = got.total.astype(session.terms.grid.ring.dtype)
-        session._got = got
+        session._got = collected(session._got.edges, session.terms.grid.ring.dtype, facts, blobs)
         return session
 
     def _describe(self) -> str:
@@ -320,4 +332,10 @@ class MaskedServer:
         return refusal("server", self.phase, message, sender, why)
 
     def __repr__(self) -> str:
-        return f"MaskedServer(round={self.round.number}, phase={self.phase}, {len(self._got.inputs)} inputs)"
+        return f"MaskedServer(round={self.round.number}, phase={self.phase}, {int(self._got.inputs.sum())} inputs)"
+
+
+def _items(pieces: Sequence[bytes]) -> Items:
+    """Pieces as they lie in the frame that was read."""
+    assert isinstance(pieces, Items)
+    return pieces

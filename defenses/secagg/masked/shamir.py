@@ -104,7 +104,7 @@ def combine(points: Sequence[int], shares: Sequence[bytes]) -> bytes:
             f"{len(shares)} shares at {len(points)} points cannot be combined", "give one for each"
         )
     values = [int.from_bytes(share, "little") for share in shares]
-    if any(len(share) != SHARE_BYTES for share in shares) or any(value >= PRIME for value in values):
+    if set(map(len, shares)) != {SHARE_BYTES} or max(values) >= PRIME:
         raise ProtocolError("a share is no element of the field")
     total = sum(map(int.__mul__, weights(tuple(points)), values)) % PRIME
     if total >> (8 * SECRET_BYTES):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hmac
 
+import numpy as np
+
 from defenses.errors import IfedprivError, ProtocolError
 from defenses.ring import UIntArray
 from defenses.secagg.masked import derived, shamir
@@ -34,21 +36,21 @@ def take_off(terms: Terms, got: Collected) -> UIntArray:
         Broken: too few shares of a client were opened, or they fit nothing that it committed to.
     """
     secrets: dict[int, bytes] = {}
-    for dealer in sorted(got.deals):
+    for dealer in np.flatnonzero(got.seeds.there).tolist():
         secrets[dealer] = _put_together(terms, got, dealer)
     total = got.total.copy()
     for dealer, secret in secrets.items():
         number = terms.round.roster[dealer]
-        if dealer in got.inputs:
+        if got.inputs[dealer]:
             apply(total, derived.self_mask_key(terms, number, secret), -1)
             continue
         mine = AgreementKey(secret)
         # A dropped client's pair masks stand in its neighbours' inputs, each with the neighbour's sign.
         for other in terms.graph.neighbours(dealer):
-            if other not in got.inputs:
+            if not got.inputs[other]:
                 continue
             neighbour = terms.round.roster[other]
-            public = got.adverts[other][KEY_BYTES : 2 * KEY_BYTES]
+            public = got.adverts.get(other)[KEY_BYTES : 2 * KEY_BYTES]
             key = derived.pair_mask_key(terms, number, neighbour, mine, public)
             apply(total, key, 1 if pair_sign(neighbour, number) == -1 else -1)
     return total
@@ -56,35 +58,27 @@ def take_off(terms: Terms, got: Collected) -> UIntArray:
 
 def _put_together(terms: Terms, got: Collected, dealer: int) -> bytes:
     """A survivor's seed, or a dropped client's mask key."""
-    graph, number = terms.graph, terms.round.roster[dealer]
-    opened: list[tuple[int, bytes]] = []
-    for point, holder in graph.by_point(dealer):
-        shares_of = got.opened.get(holder)
-        if shares_of is not None and dealer in shares_of:
-            opened.append((point, shares_of[dealer]))
-            if len(opened) == graph.shape.threshold:
-                break
-    else:
+    number, threshold = terms.round.roster[dealer], terms.graph.shape.threshold
+    points, shares = got.opened_of(dealer, threshold)
+    if len(points) < threshold:
         raise Broken(
-            f"{len(opened)} shares of client {number} were opened, and {graph.shape.threshold} put its secret "
-            "together",
+            f"{len(points)} shares of client {number} were opened, and {threshold} put its secret together",
             "if its neighbours are there, it dealt shares that do not fit its commitments: leave it out of the next "
             "round",
         )
-    points, shares = zip(*opened, strict=True)
     misdealt = Broken(
         f"the shares of client {number} fit nothing that it committed to", "leave it out of the next round"
     )
     try:
         secret = shamir.combine(points, shares)
-        if dealer in got.inputs:
+        if got.inputs[dealer]:
             made, committed = (
                 derived.seed_commitment(terms, number, secret),
-                got.commitments[dealer][:KEY_BYTES],
+                got.seeds.get(dealer),
             )
         else:
             made = AgreementKey(secret).public
-            committed = got.adverts[dealer][KEY_BYTES : 2 * KEY_BYTES]
+            committed = got.adverts.get(dealer)[KEY_BYTES : 2 * KEY_BYTES]
     except ProtocolError as error:
         raise misdealt from error
     if not hmac.compare_digest(made, committed):

@@ -32,7 +32,6 @@ from defenses import (
     SecureEntropy,
     UserError,
 )
-from defenses.secagg.homomorphic.engine import Engine
 from defenses.secagg.homomorphic.keys import ClientKeys, HolderKeys, ServerKeys
 from defenses.secagg.homomorphic.parties import Parties
 
@@ -55,7 +54,7 @@ def content(data):
 def test_the_server_has_no_secret(kind, encryption):
     spec = kind(encryption=encryption)
     holder = keys(spec.kind, encryption)
-    keyless = Engine(holder.parameters)._context.data.serialize(False, False, False, False)
+    keyless = holder.engine()._context.data.serialize(False, False, False, False)
     secrets = content(holder.decrypts) - windows(keyless)
     assert len(secrets) > 1000
     mine = holder.client_file(3)

@@ -90,7 +90,7 @@ def on_one_side(ring, place, colluders):
     """The most colluders among the k/2 neighbours on either side."""
     half, spot = ring.shape.neighbours // 2, ring._spot[place]
     sides = (
-        [ring._order[(spot + way * step) % ring.clients] for step in range(1, half + 1)] for way in (1, -1)
+        [ring.order[(spot + way * step) % ring.clients] for step in range(1, half + 1)] for way in (1, -1)
     )
     return max(len(colluders & set(side)) for side in sides)
 
@@ -125,7 +125,7 @@ def test_the_union_bound_by_trial():
     colluders = set(range(bad))
     for seed in range(trials):
         ring = Graph(n, shape, seed.to_bytes(4, "little"))
-        place = {client: spot for spot, client in enumerate(ring._order)}
+        place = {client: spot for spot, client in enumerate(ring.order)}
         line = np.zeros(n, dtype=int)
         line[[place[c] for c in colluders]] = 1
         wheel = np.concatenate([line, line, line])
@@ -157,7 +157,7 @@ def test_the_union_bound_is_not_vacuous_where_failures_are_rare():
     colluders, failed = set(range(bad)), 0
     for seed in range(trials):
         ring = Graph(n, shape, b"rare" + seed.to_bytes(4, "little"))
-        line = np.isin(np.array(ring._order), list(colluders)).astype(int)
+        line = np.isin(np.array(ring.order), list(colluders)).astype(int)
         wheel = np.concatenate([[0], np.cumsum(np.concatenate([line, line, line]))])
         spots = np.flatnonzero(line == 0) + n
         right, left = wheel[spots + 1 + k // 2] - wheel[spots + 1], wheel[spots] - wheel[spots - k // 2]

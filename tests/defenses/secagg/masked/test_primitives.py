@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from defenses import FrameError, InsecureSeeded, ProtocolError, SecureEntropy, UserError
-from defenses.secagg.masked import graph, masks, shamir
+from defenses.secagg.masked import derived, graph, masks, shamir
 from defenses.secagg.masked.channel import seal, unseal
 from defenses.secagg.masked.directory import Directory, Member, enrol
+from defenses.secagg.masked.edges import Edges
 from defenses.secagg.masked.graph import Graph, Shape, choose
 from defenses.secagg.masked.keys import DOMAIN, AgreementKey, IdentityKey, derive, digest, hmac_sha256, verify
+from defenses.secagg.masked.messages import bitmap
+from defenses.secagg.masked.pieces import Items, Listed
 
 SECRETS = st.binary(min_size=32, max_size=32)
 
@@ -246,7 +250,7 @@ def test_the_graph_is_regular_symmetric_and_points_are_distinct(n, rates, seed):
 
 def test_the_order_on_the_ring_follows_the_seed():
     shape = Shape(10, 8)
-    orders = {Graph(50, shape, seed)._order for seed in (b"a", b"b", b"a")}
+    orders = {Graph(50, shape, seed).order for seed in (b"a", b"b", b"a")}
     assert len(orders) == 2
     assert all(sorted(order) == list(range(50)) for order in orders)
 
@@ -307,12 +311,20 @@ def test_an_hmac_key_of_another_length_is_refused():
         hmac_sha256(bytes(31), b"")
 
 
-@pytest.mark.parametrize("shape", [Shape(6, 4), Shape(20, 12)])
-def test_holders_by_point_are_the_holders_in_the_order_of_their_points(shape):
-    graph_of = Graph(7 if shape.neighbours == 6 else 50, shape, b"seed")
-    for dealer in range(graph_of.clients):
-        points = sorted((graph_of.point(dealer, holder), holder) for holder in graph_of.holders(dealer))
-        assert graph_of.by_point(dealer) == points
+@pytest.mark.parametrize(
+    ("clients", "shape"), [(2, Shape(1, 2)), (7, Shape(6, 4)), (50, Shape(20, 12)), (9, Shape(6, 4))]
+)
+def test_the_arrays_of_a_graph_say_what_the_graph_says(clients, shape):
+    graph_of = Graph(clients, shape, b"seed")
+    edges, around = Edges.of(graph_of), shape.neighbours + 1
+    for place in range(clients):
+        assert edges.holders[place].tolist() == list(graph_of.holders(place))
+        assert edges.holders[place, edges.own[place]] == place
+        for dealer, where in zip(edges.holders[place].tolist(), edges.back[place].tolist(), strict=True):
+            # Whoever follows the way back comes to the dealer, and there to the holder.
+            assert where // around == dealer and edges.holders[dealer, where % around] == place
+        by_point = edges.holders[place, edges.by_point[place]].tolist()
+        assert [graph_of.point(place, holder) for holder in by_point] == list(range(1, around + 1))
 
 
 def test_enrolling_without_chains_changes_nothing_else_and_agrees_with_nobody():
@@ -328,3 +340,38 @@ def test_long_draws_are_as_long_as_asked_for_never_alike_and_uniform():
     assert draws[3] != draws[4] and draws[1][:64] != draws[2][:64]
     counts = np.bincount(np.frombuffer(draws[3], dtype=np.uint8), minlength=256)
     assert stats.chisquare(counts).pvalue > 1e-6
+
+
+@given(st.integers(1, 9), st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_commitments_of_many_shares_are_those_of_each(many, seed):
+    rng = np.random.default_rng(seed)
+    terms = SimpleNamespace(binding=rng.bytes(32))
+    dealers, secrets = rng.integers(0, 2**32, many), rng.integers(0, 2, many).astype(np.uint8)
+    shares = rng.integers(0, 256, (many, shamir.SHARE_BYTES)).astype(np.uint8)
+    holder = int(rng.integers(0, 2**32))
+    made = derived.share_commitments_of(terms, dealers, holder, secrets, shares)
+    assert [row.tobytes() for row in made] == [
+        derived.share_commitment(terms, int(dealer), holder, int(which), share.tobytes())
+        for dealer, which, share in zip(dealers, secrets, shares, strict=True)
+    ]
+
+
+def test_items_are_a_tuple_that_is_cut_when_asked_for():
+    items = Items(memoryview(b"xaabbcc")[1:], 2)
+    cut = (b"aa", b"bb", b"cc")
+    assert items == cut and cut == items and items != cut[:2] and tuple(items) == cut
+    assert len(items) == 3 and hash(items) == hash(cut)
+    assert (items[0], items[-1], items[1:], items[:0]) == (b"aa", b"cc", cut[1:], ())
+    assert items.rows.tobytes() == b"aabbcc" and items.rows.shape == (3, 2)
+    with pytest.raises(IndexError):
+        items[3]
+    with pytest.raises(IndexError):
+        items[-4]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_a_list_carries_the_bitmap_that_it_has(marks):
+    listed = Listed.of(np.array(marks))
+    assert listed == tuple(i for i, mark in enumerate(marks) if mark)
+    assert listed.bitmap == bitmap(tuple(listed), len(marks))
