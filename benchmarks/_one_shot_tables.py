@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _sweep import RESULTS, mean_text
+from _sweep import RESULTS
 
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -32,15 +32,25 @@ def _values(by_seed: Mapping[str, Mapping[str, float]], key: str) -> list[float]
 
 def gain() -> str:
     """One row a figure, one column a task; the last column is the mean over the tasks whose clients agree."""
-    found: Found = _load("one_shot_gain")
+    found = _gained()
     keys = list(next(iter(next(iter(found.values())).values())))
     order = [PLAIN, SHOTS, *(key for key in keys if key not in (PLAIN, SHOTS))]
     rows = []
     for key in order:
-        means = _over_tasks(found, key)
         cells = [f"{np.mean(_values(by_seed, key)):.3f}" for by_seed in found.values()]
-        rows.append([key, *cells, mean_text(means)])
+        rows.append([key, *cells, _short(_over_tasks(found, key))])
     return _markdown(["", *found, "mean of the first six"], rows)
+
+
+def _gained() -> Found:
+    """Both results as one: figures that every cell has, for the seeds that both have."""
+    fitted, plain = _load("one_shot_gain"), _load("one_shot_unfitted")
+    joined: dict[str, dict[str, dict[str, float]]] = {}
+    for task, by_seed in fitted.items():
+        seeds = [seed for seed in by_seed if seed in plain[task]]
+        joined[task] = {seed: {**by_seed[seed], **plain[task][seed]} for seed in seeds}
+    shared = min(len(by_seed) for by_seed in joined.values())
+    return {task: dict(sorted(by.items(), key=lambda kv: int(kv[0]))[:shared]) for task, by in joined.items()}
 
 
 def _over_tasks(found: Found, key: str) -> list[float]:
@@ -51,14 +61,14 @@ def _over_tasks(found: Found, key: str) -> list[float]:
 
 def recovered() -> str:
     """Shares of the gain of 8-shot prompts over zero-shot; ratios of means over tasks, seed by seed."""
-    found: Found = _load("one_shot_gain")
+    found = _gained()
     plain, shots = (np.asarray(_over_tasks(found, key)) for key in (PLAIN, SHOTS))
     rows = []
     for key in next(iter(next(iter(found.values())).values())):
         if key in (PLAIN, SHOTS):
             continue
         share = (np.asarray(_over_tasks(found, key)) - plain) / (shots - plain)
-        rows.append([key, mean_text([float(x) for x in share])])
+        rows.append([key, _short([float(x) for x in share])])
     return _markdown(["", "share of the gain of 8-shot prompts"], rows)
 
 
@@ -92,22 +102,6 @@ def _short(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
 
 
-def plain(name: str, head: str) -> Callable[[], str]:
-    """One row a cell, one column a budget."""
-
-    def table() -> str:
-        found: Found = _load(name)
-        keys = list(next(iter(next(iter(found.values())).values())))
-        rows = [
-            [cell.partition(", ")[2], str(len(by)), *(_short(_values(by, key)) for key in keys)]
-            for cell, by in found.items()
-        ]
-        columns = [f"ε = {key}" if key != "inf" else "no privacy" for key in keys]
-        return _markdown([head, "seeds", *columns], rows)
-
-    return table
-
-
 def cost() -> str:
     """Messages, bytes and seconds of one client over a whole task."""
     rows = [
@@ -121,7 +115,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "one_shot_gain": gain,
     "one_shot_recovered": recovered,
     "one_shot_curve": curve("one_shot_curve_public", "one_shot_curve_rounds"),
-    "one_shot_clients": plain("one_shot_clients", "clients of 32 examples"),
-    "one_shot_options": plain("one_shot_options", "500 examples"),
     "one_shot_cost": cost,
 }
