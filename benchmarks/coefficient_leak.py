@@ -2,12 +2,12 @@
 
     python benchmarks/coefficient_leak.py plain|private [--seeds 2] [--shadows 40]
 
-The adversary knows the model, the configuration and all other examples, and not the draws of batches and noise; it sees
-every round's aggregate. A federation of four clients with four examples each is played with one example (the target) in
-it and without it. ``plain``: coefficients without noise, by a likelihood ratio that is fitted on half of the shadow runs
-and applied to the other half. ``private``: at equal epsilon the vector alone with the whole budget, and vector and
-coefficients that share it. There the noise is known, and so is the target's row given what was released before:
-the likelihood ratio is the best test there is. A seed is a federation; targets are examples of it.
+The adversary knows the model, the configuration and all other examples, and not the draws of batches and noise; it
+sees every round's aggregate. A federation of four clients with four examples each is played with one example (the
+target) in it and without it. ``plain``: coefficients without noise, by a likelihood ratio that is fitted on half of the
+shadow runs and applied to the other half. ``private``: at equal epsilon the vector alone with the whole budget, and
+vector and coefficients that share it. There the noise is known, and so is the target's row given what was released
+before: the likelihood ratio is the best test there is. A seed is a federation; targets are examples of it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ifedpriv.config import RunConfig, parse_config
 from ifedpriv.data.task import Example
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.play import agreed, first_ledger
+from ifedpriv.experiment.pool import Clients
 from ifedpriv.experiment.prepare import Material, Setup, gather, protect
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.federation import _STEP, Federation
@@ -256,67 +257,84 @@ def row_of(setup: Setup, kind: UploadKind, layout: Layout, values: Floats) -> Fl
     return contribution([values.reshape(1, -1)], release.transform, terms).total.astype(np.float64)
 
 
-def ratios(setup: Setup, states: Sequence[State], target: Example, inside: bool) -> Floats:
-    """For each round, the log-likelihood ratio and the target's squared distance over the noise; ``[rounds, 2]``.
+def ratios(setup: Setup, states: Sequence[State], targets: Sequence[Example], inside: bool) -> Floats:
+    """For each target and round, its log-likelihood ratio and its squared distance over the noise.
 
-    The released sum less all others' rows is noise, or the target's row and noise. That row depends on what was released
-    before and on nothing else that is random, so that the rounds' ratios add up.
+    The released sum less all others' rows is noise, or the target's row and noise. That row depends on what was
+    released before and on nothing else that is random, so that the rounds' ratios add up.
+
+    Returns:
+        ``[targets, rounds, 2]``.
     """
-    method = setup.method
+    method, task, backbone = setup.method, setup.data.task, setup.backbone
     assert isinstance(method, IfedIcl)
-    objective, found = Objective(setup.backbone, setup.data.task, [target]), []
+    objective, every = Objective(backbone, task, targets), range(len(targets))
+    found = np.zeros((len(targets), len(SUMS), 2))
     for number, (true, released) in enumerate(SUMS):
         kind, layout = method.asks(number)
         if kind is UploadKind.VECTOR:
-            ((_, values),) = activations(
-                setup.backbone,
-                setup.data.task,
-                [target],
-                position=Position(method.spec.position),
-                batch_size=1,
-            )
+            place = Position(method.spec.position)
+            read = list(activations(backbone, task, targets, position=place, batch_size=1))
+            values = np.concatenate([rows.reshape(len(rows), -1) for _, rows in read])
+            values = values[np.argsort(np.concatenate([chosen for chosen, _ in read]))]
         else:
             before = states[number - 1]
             at = Coefficients(before.arrays["coefficients"])
-            (gradient,) = gradient_rows(setup.backbone, objective, method.vector(before), at, [0])
-            values = _rows(layout, gradient)
-        row = row_of(setup, kind, layout, values)
+            values = np.concatenate(
+                [
+                    _rows(layout, g)
+                    for g in gradient_rows(backbone, objective, method.vector(before), at, every)
+                ]
+            )
         release = setup.defense.releases[kind]
         assert isinstance(release, Bounded)
         variance = release.lattice(CLIENTS).noise ** 2
-        left = released - true + (row if inside else 0.0)
-        found.append(((left @ row - row @ row / 2) / variance, row @ row / variance))
-    return np.array(found)
+        for target in every:
+            row = row_of(setup, kind, layout, values[target])
+            left = released - true + (row if inside else 0.0)
+            found[target, number] = (left @ row - row @ row / 2) / variance, row @ row / variance
+    return found
 
 
-def private_cell(epsilon: float, runs: Mapping[str, int]) -> Cell:
-    """Figures target by target at one budget, for the vector alone and for vector and coefficients together."""
+def private_cell(epsilons: Sequence[float], runs: Mapping[str, int]) -> Cell:
+    """Figures target by target, for the vector alone and for vector and coefficients that share each budget."""
+    modes = {"vector alone": {"coefficients": "public"}, "shared": federated(PER_CLIENT, 0.1)}
 
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         found: dict[str, float] = {}
-        modes = {"vector alone": {"coefficients": "public"}, "shared": federated(PER_CLIENT, 0.1)}
-        for mode, method in modes.items():
-            config = configuration(seed, method, privacy=privacy(epsilon))
-            whole, without = worlds(backbone, config)
-            setups = [watched(protect(config, material)) for material in (whole, *(m for m, _ in without))]
-            inside: list[list[Floats]] = [[] for _ in without]
-            outside: list[list[Floats]] = [[] for _ in without]
-            for run in range(runs[mode]):
-                for world, setup in enumerate(setups):
-                    SUMS.clear()
-                    states = rounds_of(setup, _APART * world + run)
-                    for number, (_, target) in enumerate(without):
-                        if world in (0, number + 1):
-                            scores = ratios(setup, states, target, world == 0)
-                            (outside if world else inside)[number].append(scores)
-            for number in range(TARGETS):
-                one, other = np.stack(inside[number]), np.stack(outside[number])
-                parts = {"vector": np.s_[:, :1], "coefficients": np.s_[:, 1:], "both": np.s_[:, :]}
-                for part, chosen in parts.items() if mode == "shared" else [("vector", np.s_[:, :1])]:
-                    found |= _figures(f"{mode}, {part}", number, one[chosen], other[chosen])
+        whole, without = None, []
+        for epsilon in epsilons:
+            for mode, method in modes.items():
+                config = configuration(seed, method, privacy=privacy(epsilon))
+                if whole is None:
+                    whole, without = worlds(backbone, config)
+                setup = watched(protect(config, whole))
+                targets = [target for _, target in without]
+                inside, outside = [], []
+                for run in range(runs[mode]):
+                    states = _played(setup, whole, run)
+                    inside.append(ratios(setup, states, targets, inside=True))
+                    apart = []
+                    for number, (material, target) in enumerate(without):
+                        states = _played(setup, material, _APART * (number + 1) + run)
+                        apart.append(ratios(setup, states, [target], inside=False)[0])
+                    outside.append(np.stack(apart))
+                one, other = np.stack(inside), np.stack(outside)
+                parts = {"vector": slice(0, 1), "coefficients": slice(1, None), "both": slice(None)}
+                for part in parts if mode == "shared" else ("vector",):
+                    for number in range(len(without)):
+                        name = f"epsilon {epsilon:g}, {mode}, {part}"
+                        chosen = one[:, number, parts[part]], other[:, number, parts[part]]
+                        found |= _figures(name, number, *chosen)
         return found
 
     return cell
+
+
+def _played(setup: Setup, material: Material, seed: int) -> list[State]:
+    """The states of a run with other clients and nothing else changed, its sums in `SUMS`."""
+    SUMS.clear()
+    return rounds_of(replace(setup, clients=Clients(material.clients, setup.method.takes_part)), seed)
 
 
 def _figures(name: str, number: int, one: Floats, other: Floats) -> dict[str, float]:
@@ -358,7 +376,8 @@ def main() -> None:
         }
     else:
         runs = {"vector alone": 10 * options.runs, "shared": options.runs}
-        cells = {f"epsilon {e:g}": private_cell(e, runs) for e in EPSILONS}
+        name = f"under a budget, {options.runs} runs a side, {10 * options.runs} of the vector alone"
+        cells = {name: private_cell(EPSILONS, runs)}
     print(table(sweep("coefficient_leak", backbone, cells, options.seeds)))
 
 

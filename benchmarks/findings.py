@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _privacy_tables
 import _secagg_tables
 from _sweep import RESULTS, mean_text
 
@@ -179,6 +180,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale,
     **_secagg_tables.TABLES,
+    **_privacy_tables.TABLES,
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _sweep import RESULTS, Cell, sweep, table
+from _sweep import Cell, sweep, table
 from numpy.typing import NDArray
 from one_shot import QUERIES, configuration
 from torch import nn
