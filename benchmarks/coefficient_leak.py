@@ -375,8 +375,8 @@ def main() -> None:
             for batch in options.batches
         }
     else:
-        runs = {"vector alone": 10 * options.runs, "shared": options.runs}
-        name = f"under a budget, {options.runs} runs a side, {10 * options.runs} of the vector alone"
+        runs = {"vector alone": options.runs, "shared": options.runs}
+        name = f"under a budget, {options.runs} runs a side"
         cells = {name: private_cell(EPSILONS, runs)}
     print(table(sweep("coefficient_leak", backbone, cells, options.seeds)))
 
