@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import _one_shot_tables
+import _privacy_tables
 import _secagg_tables
 from _sweep import RESULTS, mean_text
 
@@ -183,6 +184,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     **_secagg_tables.TABLES,
     **_one_shot_tables.TABLES,
+    **_privacy_tables.TABLES,
 }
 
 

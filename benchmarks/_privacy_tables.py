@@ -1,0 +1,106 @@
+"""Tables of what private training reaches, and of what released coefficients give away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from _sweep import RESULTS, mean_text
+from scipy.special import ndtr
+
+from defenses.accounting import gaussian_mu_for
+from defenses.accounting.tradeoff import gaussian_tpr
+from ifedpriv.measure.intervals import bootstrap_mean
+
+_DELTA, _RATE = 1e-5, 0.1
+_FIGURES = ("AUC", "TPR", "expected AUC", "expected TPR", "mu")
+
+
+def private_lora() -> str:
+    """One row for a number of examples and a budget."""
+    rows = []
+    for name, by_seed in _cells("private_lora").items():
+        examples, epsilon, recipe = name.split(", ", 2)
+        noise = next(iter(by_seed.values()))["noise multiplier"]
+        accuracy = [figures["accuracy"] for figures in by_seed.values()]
+        count = examples.removesuffix(" examples")
+        rows.append(
+            [
+                count,
+                epsilon.removeprefix("epsilon "),
+                recipe,
+                f"{noise:.2f}",
+                mean_text(accuracy),
+                str(len(by_seed)),
+            ]
+        )
+    return _markdown(["examples", "ε", "recipe", "noise over clip", "accuracy", "seeds"], rows)
+
+
+def private_lora_grid() -> str:
+    """Every recipe that was tried, in every situation in which it was."""
+    found = _cells("private_lora_grid")
+    situations = list(dict.fromkeys(s for by in found.values() for figures in by.values() for s in figures))
+    rows = []
+    for recipe, by_seed in found.items():
+        row = [recipe]
+        for situation in situations:
+            values = [figures[situation] for figures in by_seed.values() if situation in figures]
+            row.append(" ".join(f"{value:.3f}" for value in values))
+        rows.append(row)
+    return _markdown(["recipe", *situations], rows)
+
+
+def coefficient_leak() -> str:
+    """One row for what is looked at: means over all targets of all federations, with bootstrap intervals over them."""
+    rows = []
+    for cell, by_seed in _cells("coefficient_leak").items():
+        collected: dict[str, dict[str, list[float]]] = {}
+        for figures in by_seed.values():
+            for key, value in figures.items():
+                rest, _, _ = key.rpartition(", ")
+                name, _, figure = rest.rpartition(", ")
+                if figure in _FIGURES:
+                    collected.setdefault(name, {}).setdefault(figure, []).append(value)
+                else:
+                    collected.setdefault("vector", {}).setdefault(rest, []).append(value)
+        for name, by_figure in collected.items():
+            rows.append([f"{cell}: {name}", *_figures(by_figure)])
+    for epsilon in (1.0, 8.0):
+        mu = gaussian_mu_for(epsilon, _DELTA)
+        bound = [f"{float(ndtr(mu / 2**0.5)):.3f}", f"{gaussian_tpr(_RATE, mu):.3f}", f"{mu:.3f}"]
+        rows.append([f"the most that epsilon {epsilon:g} allows", "", "", *bound, ""])
+    head = ["", "AUC", "TPR at 10% FPR", "AUC by separation", "TPR by separation", "separation μ", "targets"]
+    return _markdown(head, rows)
+
+
+def _figures(by_figure: dict[str, list[float]]) -> list[str]:
+    if "vector moves" in by_figure:
+        # No draw moves it, so that any change at all tells the two apart.
+        certain = "1 (always)" if min(by_figure["vector moves"]) > 0 else "0.5 for some"
+        return [certain, certain, "", "", "", str(len(by_figure["vector moves"]))]
+    texts = [_over_targets(by_figure[figure]) if figure in by_figure else "" for figure in _FIGURES]
+    return [*texts, str(len(by_figure["AUC"]))]
+
+
+def _over_targets(values: Sequence[float]) -> str:
+    found = bootstrap_mean(values)
+    return f"{sum(values) / len(values):.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _cells(name: str) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in found.items() if key != "backbone"}
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "private_lora": private_lora,
+    "private_lora_grid": private_lora_grid,
+    "coefficient_leak": coefficient_leak,
+}
