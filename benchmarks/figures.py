@@ -103,4 +103,5 @@ def _save(figure: Any, name: str) -> None:
 
 if __name__ == "__main__":
     budgets()
-    shares()
+    if _load("vector_share"):
+        shares()
