@@ -102,6 +102,18 @@ def _short(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
 
 
+def clients() -> str:
+    """One row a number of clients, one column a budget."""
+    found: Found = _load("one_shot_clients")
+    keys = list(next(iter(next(iter(found.values())).values())))
+    rows = [
+        [cell.partition(", ")[2], str(len(by)), *(_short(_values(by, key)) for key in keys)]
+        for cell, by in found.items()
+    ]
+    columns = [f"ε = {key}" if key != "inf" else "no privacy" for key in keys]
+    return _markdown(["of 32 examples each", "seeds", *columns], rows)
+
+
 def cost() -> str:
     """Messages, bytes and seconds of one client over a whole task."""
     rows = [
@@ -115,5 +127,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "one_shot_gain": gain,
     "one_shot_recovered": recovered,
     "one_shot_curve": curve("one_shot_curve_public", "one_shot_curve_rounds"),
+    "one_shot_clients": clients,
     "one_shot_cost": cost,
 }
