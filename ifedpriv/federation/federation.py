@@ -166,7 +166,10 @@ class Federation:
             step = self._client_step(state, client, record)
             entropy = self.entropy.branch(f"round {number} client {client}")
             session = self.defense.client(client, info, entropy)
+            before = time.process_time()
+            # Rows of examples are computed here, one by one, as they are taken.
             upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
+            record.client_seconds += time.process_time() - before
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)

@@ -1,5 +1,8 @@
 """One loop of rounds: what clients compute reaches the server as frames, and only as frames."""
 
+import dataclasses
+import time
+
 import numpy as np
 import pytest
 from rounds import EXACT, STEPS, Failing, clients, federation, play, recording
@@ -210,3 +213,26 @@ def test_without_held_out_examples_there_is_no_verdict():
     assert state.round == fed.method.rounds
     assert records[-1].took_part == ()
     assert fed.method.verdict(state) is None
+
+
+def test_rows_that_a_client_computes_while_they_are_taken_count_as_its_time():
+    """Rows of examples are computed one by one, when the door takes them, and not in the method's step."""
+    work = 0.05
+    fed = federation(clients(4, 5), aggregation="count")
+    asked = fed.method.client_step
+
+    def slow(state, client, rng):
+        step = asked(state, client, rng)
+
+        def rows():
+            until = time.process_time() + work
+            while time.process_time() < until:
+                pass
+            yield from step.upload.batches
+
+        offered = dataclasses.replace(step.upload, batches=rows())
+        return dataclasses.replace(step, upload=offered)
+
+    fed.method.client_step = slow
+    _, (record,) = play(fed, 1)
+    assert record.client_seconds >= 2 * work
