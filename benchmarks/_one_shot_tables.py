@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from _sweep import RESULTS
+from _tables import cells, load, markdown, values
 
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 SHOTS, PLAIN = "8-shot prompt", "zero-shot"
 AGREEING = ("tone", "urgency", "mood", "channel", "topic", "intake")
-
-
-def _load(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    found.pop("backbone", None)
-    return found
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
-def _values(by_seed: Mapping[str, Mapping[str, float]], key: str) -> list[float]:
-    return [by_seed[seed][key] for seed in sorted(by_seed, key=int)]
 
 
 def gain() -> str:
@@ -37,14 +20,14 @@ def gain() -> str:
     order = [PLAIN, SHOTS, *(key for key in keys if key not in (PLAIN, SHOTS))]
     rows = []
     for key in order:
-        cells = [f"{np.mean(_values(by_seed, key)):.3f}" for by_seed in found.values()]
-        rows.append([key, *cells, _short(_over_tasks(found, key))])
-    return _markdown(["", *found, "mean of the first six"], rows)
+        means = [f"{np.mean(values(by_seed, key)):.3f}" for by_seed in found.values()]
+        rows.append([key, *means, _short(_over_tasks(found, key))])
+    return markdown(["", *found, "mean of the first six"], rows)
 
 
 def _gained() -> Found:
     """Both results as one: figures that every cell has, for the seeds that both have."""
-    fitted, plain = _load("one_shot_gain"), _load("one_shot_unfitted")
+    fitted, plain = cells("one_shot_gain"), cells("one_shot_unfitted")
     joined: dict[str, dict[str, dict[str, float]]] = {}
     for task, by_seed in fitted.items():
         seeds = [seed for seed in by_seed if seed in plain[task]]
@@ -55,7 +38,7 @@ def _gained() -> Found:
 
 def _over_tasks(found: Found, key: str) -> list[float]:
     """Mean over tasks, seed by seed."""
-    each = np.asarray([_values(found[task], key) for task in AGREEING])
+    each = np.asarray([values(found[task], key) for task in AGREEING])
     return [float(x) for x in each.mean(axis=0)]
 
 
@@ -69,23 +52,23 @@ def recovered() -> str:
             continue
         share = (np.asarray(_over_tasks(found, key)) - plain) / (shots - plain)
         rows.append([key, _short([float(x) for x in share])])
-    return _markdown(["", "share of the gain of 8-shot prompts"], rows)
+    return markdown(["", "share of the gain of 8-shot prompts"], rows)
 
 
 def curve(*names: str) -> Callable[[], str]:
     """One row a mode and number of examples, one column a budget."""
 
     def table() -> str:
-        cells: dict[str, Mapping[str, Mapping[str, float]]] = {}
+        found: dict[str, Mapping[str, Mapping[str, float]]] = {}
         for name in names:
-            cells.update(_load(name))
-        budgets = sorted({key for by in cells.values() for key in next(iter(by.values()))}, key=float)
+            found.update(cells(name))
+        budgets = sorted({key for by in found.values() for key in next(iter(by.values()))}, key=float)
         rows = []
-        for cell, by_seed in sorted(cells.items(), key=lambda item: _place(item[0])):
+        for cell, by_seed in sorted(found.items(), key=lambda item: _place(item[0])):
             has = next(iter(by_seed.values()))
-            values = [_short(_values(by_seed, key)) if key in has else "" for key in budgets]
-            rows.append([cell.partition(", ")[2], str(len(by_seed)), *values])
-        return _markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
+            means = [_short(values(by_seed, key)) if key in has else "" for key in budgets]
+            rows.append([cell.partition(", ")[2], str(len(by_seed)), *means])
+        return markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
 
     return table
 
@@ -104,23 +87,23 @@ def _short(values: Sequence[float]) -> str:
 
 def clients() -> str:
     """One row a number of clients, one column a budget."""
-    found: Found = _load("one_shot_clients")
+    found: Found = cells("one_shot_clients")
     keys = list(next(iter(next(iter(found.values())).values())))
     rows = [
-        [cell.partition(", ")[2], str(len(by)), *(_short(_values(by, key)) for key in keys)]
+        [cell.partition(", ")[2], str(len(by)), *(_short(values(by, key)) for key in keys)]
         for cell, by in found.items()
     ]
     columns = [f"ε = {key}" if key != "inf" else "no privacy" for key in keys]
-    return _markdown(["of 32 examples each", "seeds", *columns], rows)
+    return markdown(["of 32 examples each", "seeds", *columns], rows)
 
 
 def cost() -> str:
     """Messages, bytes and seconds of one client over a whole task."""
     rows = [
         [name, str(row["rounds"]), f"{row['up']:,.0f}", f"{row['down']:,.0f}", f"{row['seconds']:.2f}"]
-        for name, row in _load("one_shot_cost")["rows"].items()
+        for name, row in load("one_shot_cost")["rows"].items()
     ]
-    return _markdown(["", "messages", "up B", "down B", "client CPU s"], rows)
+    return markdown(["", "messages", "up B", "down B", "client CPU s"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from _sweep import RESULTS, mean_text
+from _sweep import mean_text
+from _tables import cells, markdown
 from scipy.special import ndtr
 
 from defenses.accounting import gaussian_mu_for
@@ -19,7 +18,7 @@ _FIGURES = ("AUC", "TPR", "expected AUC", "expected TPR", "mu")
 def private_lora() -> str:
     """One row for a number of examples and a budget."""
     rows = []
-    for name, by_seed in _cells("private_lora").items():
+    for name, by_seed in cells("private_lora").items():
         examples, epsilon, recipe = name.split(", ", 2)
         noise = next(iter(by_seed.values()))["noise multiplier"]
         accuracy = [figures["accuracy"] for figures in by_seed.values()]
@@ -34,12 +33,12 @@ def private_lora() -> str:
                 str(len(by_seed)),
             ]
         )
-    return _markdown(["examples", "ε", "recipe", "noise over clip", "accuracy", "seeds"], rows)
+    return markdown(["examples", "ε", "recipe", "noise over clip", "accuracy", "seeds"], rows)
 
 
 def private_lora_grid() -> str:
     """Every recipe that was tried, in every situation in which it was."""
-    found = _cells("private_lora_grid")
+    found = cells("private_lora_grid")
     situations = list(dict.fromkeys(s for by in found.values() for figures in by.values() for s in figures))
     rows = []
     for recipe, by_seed in found.items():
@@ -48,7 +47,7 @@ def private_lora_grid() -> str:
             values = [figures[situation] for figures in by_seed.values() if situation in figures]
             row.append(" ".join(f"{value:.3f}" for value in values))
         rows.append(row)
-    return _markdown(["recipe", *situations], rows)
+    return markdown(["recipe", *situations], rows)
 
 
 def coefficient_leak() -> str:
@@ -57,7 +56,7 @@ def coefficient_leak() -> str:
     Targets of one federation share their shadow runs, so an interval over targets would be too narrow; there is none.
     """
     rows = []
-    for cell, by_seed in _cells("coefficient_leak").items():
+    for cell, by_seed in cells("coefficient_leak").items():
         collected: dict[str, dict[str, list[float]]] = {}
         for figures in by_seed.values():
             for key, value in figures.items():
@@ -75,7 +74,7 @@ def coefficient_leak() -> str:
         rows.append([f"the most that epsilon {epsilon:g} allows", "", "", *bound, ""])
     head = ["", "AUC", "TPR at 10% FPR", "AUC by separation", "TPR by separation", "separation μ", "targets"]
     kept = [0, *(at for at in range(1, len(head)) if any(row[at] for row in rows))]
-    return _markdown([head[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    return markdown([head[at] for at in kept], [[row[at] for at in kept] for row in rows])
 
 
 def _figures(by_figure: dict[str, list[float]]) -> list[str]:
@@ -89,16 +88,6 @@ def _figures(by_figure: dict[str, list[float]]) -> list[str]:
 
 def _over_targets(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f} ({min(values):.2f} to {max(values):.2f})"
-
-
-def _cells(name: str) -> dict[str, dict[str, dict[str, float]]]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return {key: value for key, value in found.items() if key != "backbone"}
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -9,17 +9,16 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; the text a
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import _one_shot_tables
 import _privacy_tables
 import _secagg_tables
-from _sweep import RESULTS, mean_text
+from _sweep import mean_text
+from _tables import cells, load, markdown, values
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = tuple(
@@ -27,28 +26,6 @@ PAGES = tuple(
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
-
-
-def load(name: str) -> dict[str, Any]:
-    """One result."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def cells(name: str) -> dict[str, dict[str, dict[str, float]]]:
-    """A sweep's cells: name to seed to figures."""
-    return {key: value for key, value in load(name).items() if key != "backbone"}
-
-
-def values(by_seed: Mapping[str, Mapping[str, float]], key: str) -> list[float]:
-    """One figure, seed by seed."""
-    return [by_seed[seed][key] for seed in sorted(by_seed, key=int)]
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def plain(name: str) -> str:
