@@ -137,7 +137,7 @@ class RunConfig(_Section):
             isinstance(self.method, IfedIclSpec)
             and self.method.guard
             # With frozen public coefficients no round asks about held-out examples.
-            and self.method.coefficients != "public"
+            and not self.method.frozen
             and self.evaluation.validation_fraction == 0
         ):
             raise ValueError(

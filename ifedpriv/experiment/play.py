@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from defenses.ledger import Ledger, PublicDeclaration
+from defenses.view import ServerViewWriter
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.federation.cohort import Cohort
@@ -29,7 +30,23 @@ def play(setup: Setup, report: Report = lambda *_: None, *, until: int | None = 
     """
     last = setup.method.rounds if until is None else until
     ledger = first_ledger(setup)
-    federation = Federation(
+    federation = federation_of(setup, ledger)
+    state = setup.method.initial_state()
+    while state.round < last:
+        report("rounds", state.round, last)
+        state, _ = federation.play_round(state)
+    return state, ledger
+
+
+def federation_of(setup: Setup, ledger: Ledger, view: ServerViewWriter | None = None) -> Federation:
+    """Server and clients of an experiment.
+
+    Args:
+        setup: the experiment's parts.
+        ledger: is told of every release.
+        view: records every frame, where given.
+    """
+    return Federation(
         setup.method,
         setup.defense,
         setup.clients,
@@ -37,13 +54,9 @@ def play(setup: Setup, report: Report = lambda *_: None, *, until: int | None = 
         entropy=setup.entropy,
         ledger=ledger,
         seed=setup.config.seed,
+        view=view,
         agreed=agreed(setup),
     )
-    state = setup.method.initial_state()
-    while state.round < last:
-        report("rounds", state.round, last)
-        state, _ = federation.play_round(state)
-    return state, ledger
 
 
 def first_ledger(setup: Setup) -> Ledger:

@@ -26,13 +26,14 @@ from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
 from ifedpriv.experiment.public_start import declared, public_start
+from ifedpriv.icl.choice import Choice
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import Client
+from ifedpriv.methods.method import Client, State
 from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
@@ -67,6 +68,15 @@ class Setup:
     def public(self) -> PublicStart | None:
         """Public coefficients, where the run has them."""
         return self.method.public if isinstance(self.method, IfedIcl) else None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether coefficients are public and stay as they are."""
+        return isinstance(self.config.method, IfedIclSpec) and self.config.method.frozen
+
+    def choice(self, state: State) -> Choice | None:
+        """Which public coefficients the run began with, once there is a vector; None where they are none."""
+        return self.method.choice(state) if isinstance(self.method, IfedIcl) else None
 
     def queries(self, group: str) -> list[Example]:
         """Test examples as a group of clients would label them."""
@@ -192,7 +202,7 @@ def protect(config: RunConfig, material: Material) -> Setup:
 
 def _held_out(config: RunConfig) -> float:
     """Share of each client's examples that the guard's round asks about; none where there is no such round."""
-    frozen = isinstance(config.method, IfedIclSpec) and config.method.coefficients == "public"
+    frozen = isinstance(config.method, IfedIclSpec) and config.method.frozen
     return 0.0 if frozen else config.evaluation.validation_fraction
 
 

@@ -21,7 +21,6 @@ from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.measure.share import share_over_queries
-from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.specs import IfedIclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
@@ -169,11 +168,10 @@ def _controls(outcome: Outcome) -> ControlsRecord | None:
 
 def _made_of(outcome: Outcome) -> str:
     """What the federation's injection is made of."""
-    method = outcome.setup.method
-    choice = None if isinstance(method, FedLora) else method.choice(outcome.state)
-    if choice is None or isinstance(method, FedLora):
+    choice = outcome.setup.choice(outcome.state)
+    if choice is None:
         return "the federation's vector and coefficients, last round"
-    if method.frozen:
+    if outcome.setup.frozen:
         return f"the federation's vector; {choice.sentence()}"
     return f"the federation's vector and coefficients, last round; begun with {choice.sentence()}"
 
@@ -253,7 +251,7 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
 def _coefficients(outcome: Outcome) -> CoefficientRecord | None:
     if "coefficients" not in outcome.state.arrays:
         return None
-    choice = None if isinstance(outcome.setup.method, FedLora) else outcome.setup.method.choice(outcome.state)
+    choice = outcome.setup.choice(outcome.state)
     start = (
         outcome.setup.method.initial_state().arrays["coefficients"]
         if choice is None

@@ -23,12 +23,11 @@ from ifedpriv.errors import UserError
 from ifedpriv.experiment import baselines, control_plan, controls
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import single
-from ifedpriv.experiment.play import Report, agreed, first_ledger, play
+from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.public_start import declared
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
-from ifedpriv.federation.cohort import Cohort
-from ifedpriv.federation.federation import Federation, RoundRecord
+from ifedpriv.federation.federation import RoundRecord
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.methods.fed_lora import FedLora
@@ -108,17 +107,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
     with _recording(setup, run, state.round) as view:
-        federation = Federation(
-            setup.method,
-            setup.defense,
-            setup.clients,
-            Cohort(setup.config.cohort, setup.config.seed),
-            entropy=setup.entropy,
-            ledger=ledger,
-            seed=setup.config.seed,
-            view=view,
-            agreed=agreed(setup),
-        )
+        federation = federation_of(setup, ledger, view)
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
             state, record = federation.play_round(state)
@@ -166,13 +155,9 @@ def _check_begun_with(setup: Setup, ledger: Ledger) -> None:
         )
 
 
-def _frozen(setup: Setup) -> bool:
-    return not isinstance(setup.method, FedLora) and setup.method.frozen
-
-
 def _chosen(setup: Setup, state: State) -> dict[str, str]:
     """What travels with an injection about where its coefficients are from."""
-    choice = None if isinstance(setup.method, FedLora) else setup.method.choice(state)
+    choice = setup.choice(state)
     return {} if choice is None else {"coefficients": choice.sentence()}
 
 
@@ -244,7 +229,7 @@ def _controls(
         stage = f"control {control.replace('_', ' ')}"
         other = controls.calibrated(setup, vector, lambda _, done, total: report(stage, done, total))
         answers = baselines.global_injection(setup, setup.method.artifact(other))
-        return _piece(answers, None, note=controls.note(control, made_from, frozen=_frozen(setup)))
+        return _piece(answers, None, note=controls.note(control, made_from, frozen=setup.frozen))
 
     return [(control, control, partial(job, control)) for control in control_plan.evaluable(setup.config)]
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ifedpriv.backbone.backbone import Backbone
@@ -25,7 +26,7 @@ from ifedpriv.errors import InputError
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.predict import score_labels
 from ifedpriv.icl.public_coefficients import Member, PublicCoefficients
-from ifedpriv.icl.sharpen import sharpen
+from ifedpriv.icl.sharpen import mutual_information, sharpen
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
 _JUDGES = 4
@@ -77,13 +78,7 @@ def information(scores: NDArray[np.float32]) -> float:
     Returns:
         Entropy of the mean answer less the mean entropy of the answers; from 0 to the logarithm of the classes.
     """
-    wide = scores.astype(np.float64)
-    logs = wide - np.logaddexp.reduce(wide, axis=1, keepdims=True)
-    answers = np.exp(logs)
-    mean = answers.mean(axis=0)
-    spread = -float(np.sum(mean * np.log(np.maximum(mean, 1e-300))))
-    doubt = -float(np.sum(answers * logs, axis=1).mean())
-    return max(spread - doubt, 0.0)
+    return max(float(mutual_information(torch.from_numpy(scores.astype(np.float64)))), 0.0)
 
 
 def choose(

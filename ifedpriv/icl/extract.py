@@ -54,6 +54,20 @@ def activations(
         yield chosen, captured.contributions().float().cpu().numpy()
 
 
+def activation_rows(
+    backbone: Backbone, task: Task, examples: Sequence[Example], position: Position
+) -> NDArray[np.float32]:
+    """What each demonstration adds to the residual stream, in the order of the examples.
+
+    Returns:
+        float32 ``[examples, layers, 2, width]``.
+    """
+    rows = np.empty((len(examples), backbone.n_layers, 2, backbone.width), dtype=np.float32)
+    for chosen, values in activations(backbone, task, examples, position=position):
+        rows[chosen] = values
+    return rows
+
+
 def extract(
     backbone: Backbone,
     task: Task,

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task
 from ifedpriv.errors import InputError
@@ -94,3 +97,21 @@ def label_tokens(backbone: Backbone, task: Task) -> LabelTokens:
                 following.setdefault(label[len(branch)], []).append(index)
         probes.append(Probe(path, len(branch), tuple(following), tuple(map(tuple, following.values()))))
     return LabelTokens(tokens, paths, tuple(probes))
+
+
+def probe_values(backbone: Backbone, labels: LabelTokens, probe: Probe, hidden: Tensor) -> Tensor:
+    """What each token scored at one place gets: logits if one token decides, else log-probabilities.
+
+    Args:
+        backbone: the frozen model.
+        labels: the task's label words.
+        probe: the place.
+        hidden: last hidden states there, ``[prompts, width]``.
+
+    Returns:
+        float32 ``[prompts, tokens of the probe]``.
+    """
+    wanted = torch.tensor(probe.tokens, device=backbone.device)
+    if labels.single:
+        return backbone.logits(hidden, wanted).float()
+    return backbone.logits(hidden).float().log_softmax(dim=-1)[:, wanted]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.prefix import SharedPrefix
 from ifedpriv.data.task import Task
-from ifedpriv.icl.labels import LabelTokens, label_tokens
+from ifedpriv.icl.labels import LabelTokens, label_tokens, probe_values
 from ifedpriv.icl.prompts import bucketed
 
 
@@ -76,11 +76,7 @@ def _score_batch(
         with backbone.reading_at(rows, columns, len(prompts)) as (chosen, tokens):
             hidden = prefix.hidden([[*p, *path] for p in prompts])[chosen, tokens]
         for probe, at in zip(probes, torch.split(hidden, len(prompts)), strict=True):
-            wanted = torch.tensor(probe.tokens, device=backbone.device)
-            if labels.single:
-                values = backbone.logits(at, wanted).float()
-            else:
-                values = backbone.logits(at).float().log_softmax(dim=-1)[:, wanted]
+            values = probe_values(backbone, labels, probe, at)
             for column, through in enumerate(probe.labels):
                 for label in through:
                     scores[:, label] += values[:, column].cpu() / len(labels.tokens[label])

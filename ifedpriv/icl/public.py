@@ -14,7 +14,7 @@ from defenses.privacy_specs import VectorPrivacy
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
 from ifedpriv.errors import InputError
-from ifedpriv.icl.extract import activations
+from ifedpriv.icl.extract import activation_rows
 from ifedpriv.icl.prompts import Position
 
 
@@ -34,9 +34,7 @@ def public_transform(
         The transform of ``[layers * 2 * width]`` numbers, and ``spec.clip`` times a public row's median norm in it.
     """
     shape = (backbone.n_layers, 2, backbone.width)
-    rows = np.empty((len(examples), *shape), dtype=np.float64)
-    for chosen, values in activations(backbone, task, examples, position=position):
-        rows[chosen] = values
+    rows = activation_rows(backbone, task, examples, position).astype(np.float64)
     centre = rows.mean(axis=0) if spec.centre else np.zeros(shape)
     rows -= centre
     sizes = np.median(np.linalg.norm(rows, axis=-1), axis=0) if spec.scale else np.ones(shape[:2])

@@ -19,7 +19,7 @@ from torch import Tensor
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import inject
 from ifedpriv.data.task import Task
-from ifedpriv.icl.labels import LabelTokens, label_tokens
+from ifedpriv.icl.labels import LabelTokens, label_tokens, probe_values
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
 
@@ -53,11 +53,7 @@ def answer_scores(backbone: Backbone, labels: LabelTokens, prompts: Sequence[Seq
         batch = backbone.make_batch([[*prompt, *path] for prompt in prompts])
         for probe in (probe for probe in labels.probes if probe.path == index):
             at = backbone.hidden_at(batch, range(len(prompts)), [end + probe.depth for end in ends])
-            wanted = torch.tensor(probe.tokens, device=at.device)
-            if labels.single:
-                values = backbone.logits(at, wanted).float()
-            else:
-                values = backbone.logits(at).float().log_softmax(dim=-1)[:, wanted]
+            values = probe_values(backbone, labels, probe, at)
             for column, through in enumerate(probe.labels):
                 for label in through:
                     columns[label].append(values[:, column] / len(labels.tokens[label]))

@@ -107,7 +107,7 @@ class IfedIcl:
     @property
     def frozen(self) -> bool:
         """Whether the coefficients are public and stay as they are."""
-        return self.spec.coefficients == "public"
+        return self.spec.frozen
 
     @property
     def guard_round(self) -> int | None:

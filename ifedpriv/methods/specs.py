@@ -78,6 +78,11 @@ class IfedIclSpec(BaseModel):
     public_steps: int = Field(30, ge=0, le=10_000)
     calibration: CalibrationSpec = CalibrationSpec()
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the coefficients are public and stay as they are, so that the vector is all that is released."""
+        return self.coefficients == "public"
+
     @model_validator(mode="after")
     def _public_coefficients_are_whole(self) -> IfedIclSpec:
         if self.coefficients == "federated":

@@ -28,7 +28,7 @@ from ifedpriv.experiment.coefficients.workplace import Workplace
 from ifedpriv.experiment.reporting import versions
 from ifedpriv.icl.choice import choose
 from ifedpriv.icl.evaluate import answer
-from ifedpriv.icl.extract import activations
+from ifedpriv.icl.extract import activation_rows
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.mixed_loss import Query, queries_of
 from ifedpriv.icl.prompts import Position, tokenize_all
@@ -163,8 +163,10 @@ def _ready(
         if rows is None:
             rng = np.random.default_rng([config.seed, _BLANK, number])
             blanks = [_blank(data.task, example, rng) for example in data.train[: config.blanks]]
-            blank = _rows(config, backbone, data.task, blanks).mean(axis=0, dtype=np.float64)
-            work.keep_rows(number, _rows(config, backbone, data.task, data.train), blank.astype(np.float32))
+            position = Position(config.position)
+            blank = activation_rows(backbone, data.task, blanks, position).mean(axis=0, dtype=np.float64)
+            rows = activation_rows(backbone, data.task, data.train, position)
+            work.keep_rows(number, rows, blank.astype(np.float32))
             rows = work.rows(number)
             assert rows is not None
         public = PublicTask(kind, data.task, rows, work.blank(number), queries[number])
@@ -206,15 +208,6 @@ def _blank(task: Task, example: Example, rng: np.random.Generator) -> Example:
     words = example.text.split()
     start = int(rng.integers(max(len(words) - 1, 1)))
     return replace(example, answer=" ".join(words[start : start + 2]))
-
-
-def _rows(
-    config: CoefficientsConfig, backbone: Backbone, task: Task, examples: Sequence[Example]
-) -> NDArray[np.float32]:
-    rows = np.empty((len(examples), backbone.n_layers, 2, backbone.width), dtype=np.float32)
-    for chosen, values in activations(backbone, task, examples, position=Position(config.position)):
-        rows[chosen] = values
-    return rows
 
 
 def _members(
@@ -261,8 +254,10 @@ def _trials(
 ) -> Iterable[Trial]:
     for task_kind in dict.fromkeys(each.data.task.kind for each in apart):
         some = [each for each in apart if each.data.task.kind is task_kind]
+        plain = sum(answer(backbone, each.data.task, each.data.test).right.sum() for each in some)
+        queries = sum(len(each.data.test) for each in some)
         for level, noise in enumerate(config.noise):
-            right = plain = queries = 0.0
+            right = 0.0
             for number, each in enumerate(some):
                 report(f"trial with noise {noise:g}", number, len(some))
                 rng = np.random.default_rng([config.seed, _TRIAL, level, number])
@@ -274,14 +269,12 @@ def _trials(
                 chosen_set = choose(made, backbone, task, vector, noise, texts, steps=config.trial_steps)
                 injection = Injection(ContextVector(vector, count), chosen_set.coefficients)
                 right += answer(backbone, task, test, injection=injection).right.sum()
-                plain += answer(backbone, task, test).right.sum()
-                queries += len(test)
             yield Trial(
                 task_kind,
                 noise,
                 config.trial_examples,
                 len(some),
-                int(queries),
-                right / queries,
-                plain / queries,
+                queries,
+                float(right / queries),
+                float(plain / queries),
             )
