@@ -47,9 +47,10 @@ def test_header_length_and_version_in_words():
 
 
 def test_codes():
-    for code, kind, precision in rows(WIRE, "code | kind"):
-        assert frame.KIND_CODES[UploadKind(kind)] == int(code)
-        assert frame.PRECISION_CODES[Precision(precision)] == int(code)
+    kinds = {UploadKind(kind): int(code) for code, kind in rows(WIRE, "code | kind")}
+    assert kinds == frame.KIND_CODES
+    precisions = {Precision(precision): int(code) for code, precision in rows(WIRE, "code | precision")}
+    assert precisions == frame.PRECISION_CODES
 
 
 def test_grid_of_int4_in_words():
