@@ -337,7 +337,7 @@ def mistake(error: ValidationError, source: str, more: Collection[str] = ()) -> 
     """
     first = error.errors()[0]
     tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
-    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", *more}
+    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", "rows", "flat", *more}
     parts = [str(part) for part in first["loc"] if str(part) not in tags]
     field = ".".join(parts) or source
     message = first["msg"].removeprefix("Value error, ")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from defenses.compression import compresses
 from defenses.defense import Defense
 from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.ledger import PublicDeclaration
@@ -23,6 +24,7 @@ from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
 from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.errors import UserError
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
 from ifedpriv.experiment.public_start import declared, public_start
@@ -33,7 +35,7 @@ from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import Client, State
+from ifedpriv.methods.method import Client, Method, State
 from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
 
@@ -187,6 +189,7 @@ def protect(config: RunConfig, material: Material) -> Setup:
         method = build_method(
             config, backbone, task, planned.steps, entropy.branch("method"), material.work, public
         )
+    declarations += _compressed(config, method, defense)
     return Setup(
         config,
         backbone,
@@ -197,6 +200,28 @@ def protect(config: RunConfig, material: Material) -> Setup:
         defense,
         entropy,
         declarations,
+    )
+
+
+def _compressed(config: RunConfig, method: Method, defense: Defense) -> tuple[PublicDeclaration, ...]:
+    """What compression takes as public; it is found to fit the uploads before anything is spent."""
+    spec = config.defense.compression
+    if spec is None:
+        return ()
+    asked = dict(method.asks(number) for number in range(method.rounds))
+    wanted = {kind: layout for kind, layout in asked.items() if compresses(spec, kind)}
+    if not wanted:
+        raise UserError(
+            f"defense.compression.kinds is {list(spec.kinds)}, and clients upload {[str(kind) for kind in asked]}",
+            "name one of those, or leave defense.compression out",
+        )
+    for kind, layout in wanted.items():
+        defense.release(kind).travels(layout)
+    return (
+        PublicDeclaration(
+            f"the random projection of {' and '.join(map(str, wanted))}",
+            "drawn from the configuration's seed and the round's number",
+        ),
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.compression import compresses, projection
+from defenses.dp.compressed import Compressed
 from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
@@ -131,7 +133,13 @@ def plan_privacy(
         if kind in bounded:
             releases[kind] = replace(bounded[kind], multiplier=multiplier)
         else:
-            releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            compression = config.defense.compression
+            releases[kind] = (
+                Compressed(compression, beforehand)
+                if compression is not None and compresses(compression, kind)
+                else beforehand
+            )
             steps = PrivateSteps(c.rate, c.clip, multiplier)
     declarations = _declarations(spec, held_out=method.guard_round is not None)
     return Privacy(releases, steps, bound.epsilon, declarations)
@@ -145,9 +153,13 @@ def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
 
 
 def _share(spec: PrivacySpec, kind: UploadKind) -> float:
-    if kind is UploadKind.VECTOR:
-        return spec.vector.share
-    return spec.scores.share if kind is UploadKind.SCORES else spec.coefficients.share
+    shares = {
+        UploadKind.VECTOR: spec.vector.share,
+        UploadKind.SCORES: spec.scores.share,
+        UploadKind.PROMPTS: spec.prompts.share,
+        UploadKind.COUNTS: spec.counts.share,
+    }
+    return shares.get(kind, spec.coefficients.share)
 
 
 def _bounded(
@@ -157,11 +169,16 @@ def _bounded(
     method: IfedIcl | FedLora,
     coordinates: PublicCoordinates,
 ) -> Bounded:
-    size = next(layout.size for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    layout = next(layout for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    size, compression = layout.size, config.defense.compression
+    compressed = compression is not None and compresses(compression, kind)
     count_weight = spec.vector.count_weight
     if kind is UploadKind.VECTOR:
         assert isinstance(config.method, IfedIclSpec)
         transform, clip = coordinates.of(spec.public, spec.vector, Position(config.method.position))
+        if compression is not None and compressed:
+            # A typical public row is so much shorter once it is projected.
+            clip *= math.sqrt(projection(compression, layout, 0).kept.size / size)
     elif kind is UploadKind.SCORES:
         # Right or wrong, with the injection and without: two numbers from 0 to 1.
         transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
@@ -183,6 +200,8 @@ def _bounded(
         honest=spec.honest,
         shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
         by_block=kind is UploadKind.VECTOR and spec.vector.by_block,
+        compression=compression if compressed else None,
+        layout=layout if compressed else None,
     )
 
 

@@ -35,6 +35,8 @@ _RELEASED = {
     UploadKind.COEFFICIENTS: "injection coefficients calibrated on the clients' examples",
     UploadKind.WEIGHTS: "adapter weights trained on the clients' examples",
     UploadKind.SCORES: "right answers on the clients' held-out examples, with and without the injection",
+    UploadKind.PROMPTS: "changes to soft prompts tuned on the clients' examples, by cluster",
+    UploadKind.COUNTS: "how many clients are in each cluster",
 }
 
 
@@ -141,7 +143,9 @@ class Federation:
         if self.view is not None:
             self.view.begin_round(info)
         state, heard = self._broadcast(state, invited, record)
-        centre = layout.flatten(heard[kind].arrays) if kind in heard else None
+        known = heard.get(kind)
+        # What was broadcast under another layout is nothing that an upload could be measured from.
+        centre = layout.flatten(known.arrays) if known is not None and known.layout == layout else None
         if self.defense.binds_context:
             info = replace(info, context=context(state, self.agreed))
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from defenses import compression_specs as compression
 from defenses import privacy_specs as privacy
 from defenses import specs as defenses
 from ifedpriv import config
@@ -103,6 +104,15 @@ SECTIONS = (
             ("bfv", defenses.BfvSpec),
         ),
     ),
+    (
+        "`defense.compression`",
+        "What it saves, and what it does not hide: [ficpd.md](ficpd.md).",
+        (
+            ("any", compression._Compression),
+            ("rows", compression.RowsCompression),
+            ("flat", compression.FlatCompression),
+        ),
+    ),
     ("`defense.wire`", "The bytes: [wire.md](wire.md).", (("", defenses.WireSpec),)),
     (
         "`defense.privacy`",
@@ -112,6 +122,8 @@ SECTIONS = (
             ("vector.", privacy.VectorPrivacy),
             ("coefficients.", privacy.CoefficientPrivacy),
             ("scores.", privacy.ScorePrivacy),
+            ("prompts.", privacy.PromptPrivacy),
+            ("counts.", privacy.CountPrivacy),
             ("public.", privacy.PublicSpec),
         ),
     ),
