@@ -170,3 +170,9 @@ def _positive(length: int) -> int:
     if length < 1:
         raise InputError(f"the soft prompt's length is {length}", "give at least 1 token")
     return length
+
+
+def embedding_scale(backbone: Backbone) -> float:
+    """Root mean square of the numbers in the input embeddings: a public unit for steps on a prompt."""
+    ids = range(min(len(backbone.tokenizer), backbone.model.get_input_embeddings().weight.shape[0]))
+    return float(np.sqrt(np.mean(np.square(embeddings_of(backbone, ids), dtype=np.float64))))
