@@ -63,6 +63,7 @@ class RoundRecord:
         failed: clients that were asked and did not stay to the end; one that fails late may still have taken part.
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
+        queries: forward passes of one example that the clients asked of the model; None where nobody counts them.
         client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
         up: bytes to the server.
         down: bytes to the clients.
@@ -75,6 +76,7 @@ class RoundRecord:
     took_part: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     loss: float | None = None
+    queries: int | None = None
     seconds: float = 0.0
     client_seconds: float = 0.0
     up: Traffic = field(default_factory=Traffic)
@@ -135,7 +137,7 @@ class Federation:
         number = state.round
         kind, layout = self.method.asks(number)
         record = RoundRecord(number, kind)
-        invited = self.cohort.invited(number, self.clients.numbers(number))
+        invited = self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
         release = self.defense.release(kind)
@@ -177,6 +179,8 @@ class Federation:
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
+            if step.queries is not None:
+                record.queries = (record.queries or 0) + step.queries
         exchange.finish()
         record.client_seconds += exchange.client_seconds
         sent = tuple(client for client in invited if record.up.wire.get(client))

@@ -20,6 +20,7 @@ from defenses import specs as defenses
 from ifedpriv import config
 from ifedpriv.data import specs as data
 from ifedpriv.federation.cohort import CohortSpec
+from ifedpriv.methods.ficpd_specs import FicpdSpec, MetaSpec, TuningSpec
 from ifedpriv.methods.specs import CalibrationSpec, FedLoraSpec, IfedIclSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -90,6 +91,11 @@ SECTIONS = (
         "`method` with `kind: fed_lora`",
         "Needs the extra `lora`. There is no guard.",
         (("", FedLoraSpec),),
+    ),
+    (
+        "`method` with `kind: ficpd`",
+        "What it does, and what leaves a client: [ficpd.md](ficpd.md). There is no guard.",
+        (("", FicpdSpec), ("tuning.", TuningSpec), ("meta.", MetaSpec)),
     ),
     ("`cohort`", "", (("", CohortSpec),)),
     (

@@ -10,7 +10,7 @@ from defenses.view import ServerView
 from ifedpriv.report.schema import Report
 
 LORA = {"kind": "fed_lora", "rank": 2, "rounds": 2, "steps": 2, "batch_size": 4, "rate": 0.01}
-PRIVATE = {"unit": "client", "trust": "local", "epsilon": 900, "delta": 0.1}
+PRIVATE = {"unit": "client", "trust": "local", "epsilon": 20, "delta": 0.1}
 
 
 def run(folder, name, defense, method=None, **changes):
@@ -71,7 +71,7 @@ def test_masked_private_adapters_are_compressed(tmp_path):
         Report.load(tmp_path / name / "report.json").privacy.statement for name in ("plain", "squeezed")
     ]
     # The whole budget is spent either way, and no more than that.
-    assert all(800 < each["epsilon"] <= 900 for each in reports)
+    assert all(15 < each["epsilon"] <= 20 for each in reports)
 
 
 @pytest.mark.parametrize(
