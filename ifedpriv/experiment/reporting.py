@@ -145,7 +145,9 @@ def _rows(outcome: Outcome) -> list[Row]:
         if key == LOCAL_ICL:
             first = setup.clients[setup.clients.numbers(0)[0]]
             tokens = _mean_length(setup, demonstrations(setup, first))
-        if key in (LOCAL_PROMPT, META_PROMPT, PROTOTYPE_PROMPT) and isinstance(outcome.injection, PromptLibrary):
+        if key in (LOCAL_PROMPT, META_PROMPT, PROTOTYPE_PROMPT) and isinstance(
+            outcome.injection, PromptLibrary
+        ):
             tokens = query + outcome.injection.meta.shape[0]
         if key in (GLOBAL_INJECTION, GLOBAL_LORA, META_PROMPT, PROTOTYPE_PROMPT):
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
