@@ -257,6 +257,7 @@ def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client], 
         room = max(map(len, label_tokens(backbone, task).tokens))
     for client in clients:
         tokenize_all(backbone, task, (*client.train, *client.validation))
+    behind = f" behind {front} tokens of method.length" if front else ""
     prompts = backbone.encode_prompts([task.prompt(query.text) for query in data.test])
     for query, ids in zip(data.test, prompts, strict=True):
         backbone.check_length(
