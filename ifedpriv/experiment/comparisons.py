@@ -7,7 +7,7 @@ has and make the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,13 @@ def together(setup: Setup, artifact: Artifact) -> list[Answers]:
     if isinstance(setup.method, Ficpd) and isinstance(artifact, PromptLibrary):
         return PromptAnswers(setup, setup.method, artifact).of_everybody()
     return [baselines.global_injection(setup, artifact)]
+
+
+def joined(lists: Sequence[Answers]) -> Answers:
+    """One list of all answers, for whoever wants their mean alone."""
+    truth: Any = tuple(each for answers in lists for each in answers.truth)
+    predicted: Any = tuple(each for answers in lists for each in answers.predicted)
+    return Answers(truth, predicted)
 
 
 def server_queries(method: Method, state: State, record: RoundRecord) -> int | None:

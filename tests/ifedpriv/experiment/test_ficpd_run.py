@@ -141,6 +141,21 @@ def test_compressed_private_and_masked_at_once(tmp_path):
     assert np.isfinite(PromptLibrary.load(tmp_path / "short" / "library.safetensors").prompts()).all()
 
 
+def test_a_curve_measures_what_clients_answer_with_their_clusters_prompts(tmp_path):
+    run = json.loads(configured(tmp_path).read_text("utf-8"))
+    run["defense"] = {"kind": "none", "privacy": {"unit": "client", "delta": 0.1}}
+    curve = {"run": run, "epsilons": [8], "units": ["client"], "repeats": 1, "workers": 1}
+    done = called("curve", write_config(tmp_path / "curve.yaml", curve), "--out", tmp_path / "curve")
+    assert done.code == 0, done
+    (line,) = [
+        x for x in (tmp_path / "curve" / "points.jsonl").read_text("utf-8").splitlines() if '"private"' in x
+    ]
+    point = json.loads(line)
+    # Three clients' answers to 20 texts each, and noise for both kinds of upload.
+    assert point["queries"] == 60 and set(point["noise"]) == {"prompts", "counts"}
+    assert 4 < point["spent_epsilon"] <= 8
+
+
 def test_attacks_on_vectors_have_nothing_to_read(tmp_path):
     out = tmp_path / "run"
     assert called("run", configured(tmp_path), "--out", out).code == 0
@@ -178,7 +193,7 @@ def test_attacks_on_vectors_have_nothing_to_read(tmp_path):
         (
             {"length": 250},
             {},
-            "behind 250 tokens of method.length has 277 tokens, and the backbone's context is 256",
+            "an example of client 0 behind 250 tokens of method.length has 266 tokens",
         ),
         ({"tuning": {"optimiser": "lion"}}, {}, "method.tuning.optimiser is 'lion'"),
     ],
