@@ -24,7 +24,8 @@ from ifedpriv.backbone.batches import Batch, Side, pad
 from ifedpriv.backbone.families import Sites, resolve, text_config
 from ifedpriv.backbone.fingerprint import fingerprint_of
 from ifedpriv.backbone.forward import Head, head_of, last_hidden
-from ifedpriv.backbone.generation import generate
+from ifedpriv.backbone.front import tokens_in_front
+from ifedpriv.backbone.generation import Sampling, generate
 from ifedpriv.backbone.narrow import can_narrow, narrowed
 from ifedpriv.backbone.prove import prove_outputs, prove_sites
 from ifedpriv.errors import InputError, ModelError
@@ -215,14 +216,16 @@ class Backbone:
         return self.encode_pair(prompt, answer)[1]
 
     def check_length(self, ids: Sequence[int], what: str) -> None:
-        """Refuse a text that is longer than the context.
+        """Refuse a text that is longer than the context, or than what a soft prompt leaves of it.
 
         Raises:
             InputError: naming ``what``, its length and the context's.
         """
-        if len(ids) > self.max_length:
+        front = tokens_in_front(self.sites.base)
+        if len(ids) + front > self.max_length:
+            before = f", {front} of a soft prompt stand in front" if front else ""
             raise InputError(
-                f"{what} has {len(ids)} tokens, and the backbone's context is {self.max_length}",
+                f"{what} has {len(ids)} tokens{before}, and the backbone's context is {self.max_length}",
                 "shorten the text, or choose a backbone with a longer context",
             )
 
@@ -287,15 +290,22 @@ class Backbone:
         return self.head.logits(hidden_rows, vocabulary)
 
     def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str, *, batch_size: int = 16
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str,
+        *,
+        batch_size: int = 16,
+        sampling: Sampling | None = None,
     ) -> list[str]:
-        """Greedy continuations by the model's own ``generate``, with its cache.
+        """Continuations by the model's own ``generate``, with its cache; greedy unless drawn.
 
         Args:
             prompts: the texts to continue.
             max_new_tokens: the most tokens added to each.
             stop: text that ends a continuation and is not part of it; empty for none.
             batch_size: prompts at a time.
+            sampling: how tokens are drawn; left out, the best is taken.
 
         Returns:
             The new text of each prompt, in the prompts' order, with its leading space if there is one.
@@ -303,7 +313,7 @@ class Backbone:
         Raises:
             InputError: if a prompt and its continuation do not fit the context.
         """
-        return generate(self, prompts, max_new_tokens, stop, batch_size)
+        return generate(self, prompts, max_new_tokens, stop, batch_size, sampling)
 
     @cached_property
     def _prefix(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ContextVector
 from ifedpriv.methods.fed_lora import FedLora
-from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
+from ifedpriv.methods.ifed_icl import IfedIcl, calibration_plan, starting_coefficients
 from ifedpriv.methods.lora_adapter import LoraAdapter
 from ifedpriv.methods.method import Client
 
@@ -68,6 +68,7 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     """What a client makes alone, with as many steps as it takes in the federation, or with public coefficients."""
     if isinstance(setup.method, FedLora):
         return _adapter_alone(setup, setup.method, client)
+    assert isinstance(setup.method, IfedIcl)
     spec = setup.method.spec
     vector = extract(
         setup.backbone,

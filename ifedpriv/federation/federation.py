@@ -35,7 +35,9 @@ _RELEASED = {
     UploadKind.COEFFICIENTS: "injection coefficients calibrated on the clients' examples",
     UploadKind.WEIGHTS: "adapter weights trained on the clients' examples",
     UploadKind.SCORES: "right answers on the clients' held-out examples, with and without the injection",
-    UploadKind.CLUSTERS: "what clients are clustered by: moments, counts and sums of short sketches of their examples",
+    UploadKind.PROMPTS: "changes to soft prompts tuned on the clients' examples, by cluster",
+    UploadKind.COUNTS: "how many clients are in each cluster",
+    UploadKind.CLUSTERS: "what clients are clustered by: moments and sums of short sketches of their examples",
 }
 
 
@@ -62,6 +64,7 @@ class RoundRecord:
         failed: clients that were asked and did not stay to the end; one that fails late may still have taken part.
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
+        queries: forward passes of one example that the clients asked of the model; None where nobody counts them.
         client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
         up: bytes to the server.
         down: bytes to the clients.
@@ -74,6 +77,7 @@ class RoundRecord:
     took_part: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     loss: float | None = None
+    queries: int | None = None
     seconds: float = 0.0
     client_seconds: float = 0.0
     up: Traffic = field(default_factory=Traffic)
@@ -134,7 +138,7 @@ class Federation:
         number = state.round
         kind, layout = self.method.asks(number)
         record = RoundRecord(number, kind)
-        invited = self.cohort.invited(number, self.clients.numbers(number))
+        invited = self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
         release = self.defense.release(kind)
@@ -142,7 +146,9 @@ class Federation:
         if self.view is not None:
             self.view.begin_round(info)
         state, heard = self._broadcast(state, invited, record)
-        centre = layout.flatten(heard[kind].arrays) if kind in heard else None
+        known = heard.get(kind)
+        # What was broadcast under another layout is nothing that an upload could be measured from.
+        centre = layout.flatten(known.arrays) if known is not None and known.layout == layout else None
         if self.defense.binds_context:
             info = replace(info, context=context(state, self.agreed))
         try:
@@ -174,6 +180,8 @@ class Federation:
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
+            if step.queries is not None:
+                record.queries = (record.queries or 0) + step.queries
         exchange.finish()
         record.client_seconds += exchange.client_seconds
         sent = tuple(client for client in invited if record.up.wire.get(client))
