@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from defenses.privacy_specs import PublicSpec
 from ifedpriv.methods.ficpd_specs import FicpdSpec as FicpdSpec
 
 
@@ -40,18 +41,16 @@ class CalibrationSpec(BaseModel):
     start_beta: float = 1.0
 
 
-class IfedIclSpec(BaseModel):
-    """IFed-ICL: one context vector, then rounds of coefficients.
+class IclSpec(BaseModel):
+    """What every method has that injects context vectors.
 
     Attributes:
-        kind: names the method.
         position: the token that stands for a demonstration: its last (the separator), the label's last, or the
             prompt's last.
         branches: which branches' coefficients may move; the others stay at the identity. This and the next two
             exist for the ablations of I2CL (arXiv 2405.14660, Tables 3 to 8).
         layers: the same for thirds of the model.
         form: linear moves λ and β, add moves λ alone and keeps β at 1.
-        aggregation: uniform over clients, as in the paper; by their numbers of examples; or class by class.
         batch_size: demonstrations per forward pass of the extraction.
         guard: end with a round that compares injection and bare model on held-out examples. Where coefficients are
             public there is no such round, since it would be a release: what the coefficients did on public tasks that
@@ -67,12 +66,10 @@ class IfedIclSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kind: Literal["ifed_icl"] = "ifed_icl"
     position: Literal["last", "label", "prompt_end"] = "label"
     branches: Literal["both", "attention", "mlp"] = "both"
     layers: Literal["all", "early", "middle", "late"] = "all"
     form: Literal["linear", "add"] = "linear"
-    aggregation: Literal["uniform", "count", "class_balanced"] = "uniform"
     batch_size: int = Field(32, ge=1)
     guard: bool = True
     coefficients: Literal["federated", "public", "public+rounds"] = "federated"
@@ -86,7 +83,7 @@ class IfedIclSpec(BaseModel):
         return self.coefficients == "public"
 
     @model_validator(mode="after")
-    def _public_coefficients_are_whole(self) -> IfedIclSpec:
+    def _public_coefficients_are_whole(self) -> Self:
         if self.coefficients == "federated":
             if self.coefficients_file is not None:
                 raise ValueError(
@@ -100,6 +97,78 @@ class IfedIclSpec(BaseModel):
                 "leave branches, layers and form as they are"
             )
         return self
+
+
+class IfedIclSpec(IclSpec):
+    """IFed-ICL: one context vector, then rounds of coefficients.
+
+    Attributes:
+        kind: names the method.
+        aggregation: uniform over clients, as in the paper; by their numbers of examples; or class by class.
+    """
+
+    kind: Literal["ifed_icl"] = "ifed_icl"
+    aggregation: Literal["uniform", "count", "class_balanced"] = "uniform"
+
+
+class ClustersSpec(BaseModel):
+    """How clients are told apart that mean different things by the same label.
+
+    Attributes:
+        number: K, how many prototypes there are; ``auto`` reads it off the variances of the clients' sketches.
+        most: the most that ``auto`` may find.
+        gap: with ``auto``, how many times the next variance the last that stands out must be; 1 prototype if none is.
+        min_members: the fewest clients whose mean becomes a prototype; those of smaller clusters join the nearest other.
+        rank: public directions of a sketch for each class; 0 for at most 64, and 512 numbers in all.
+        steps: steps of spherical k-means after the start from moments; each is a round of counts and one of sums.
+        found_by: ``moments`` of the clients' sketches; or an ``oracle`` that reads the groups off a simulation, to compare
+            with.
+        use: a client uses its ``nearest`` prototype, or a ``mix`` of all by how near they are; it decides by itself.
+        temperature: of the mix's softmax over cosines.
+        public: public texts that fix the coordinates of sketches; without a path, those that the generator of the shipped
+            tasks writes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    number: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    most: int = Field(8, ge=1, le=64)
+    gap: float = Field(1.3, ge=1)
+    min_members: int = Field(3, ge=1)
+    rank: int = Field(0, ge=0)
+    steps: int = Field(1, ge=0, le=100)
+    found_by: Literal["moments", "oracle"] = "moments"
+    use: Literal["nearest", "mix"] = "nearest"
+    temperature: float = Field(0.1, gt=0)
+    public: PublicSpec = PublicSpec()
+
+    @property
+    def slots(self) -> int:
+        """Prototypes for which there is room in every sum."""
+        return self.most if self.number == "auto" else self.number
+
+    @model_validator(mode="after")
+    def _an_oracle_is_told(self) -> Self:
+        if self.found_by == "oracle" and self.number == "auto":
+            raise ValueError("found_by is 'oracle' and number is 'auto'; give the number of groups")
+        return self
+
+
+class PrototypeIclSpec(IclSpec):
+    """IFed-ICL with several context vectors: clusters of clients, each with its own vector and coefficients.
+
+    Attributes:
+        kind: names the method.
+        clusters: how clients are told apart.
+    """
+
+    kind: Literal["prototype_icl"] = "prototype_icl"
+    clusters: ClustersSpec = ClustersSpec()
+
+    @property
+    def aggregation(self) -> str:
+        """Clients weigh the same: their vectors are added up by cluster, and divided by how many they are."""
+        return "uniform"
 
 
 class FedLoraSpec(BaseModel):
@@ -135,4 +204,4 @@ class FedLoraSpec(BaseModel):
     aggregation: Literal["uniform", "count"] = "count"
 
 
-MethodSpec = IfedIclSpec | FedLoraSpec | FicpdSpec
+MethodSpec = IfedIclSpec | PrototypeIclSpec | FedLoraSpec | FicpdSpec

@@ -1,0 +1,278 @@
+"""IFed-ICL in clusters: which clients mean the same is found first, then each cluster has its vector and coefficients.
+
+Rounds of clustering (`clustering.py`), one for vectors, n for coefficients, one for the guard. Every upload from the
+vectors on holds a block for each cluster, and a client fills its own.
+
+The invariant: one sum serves all clusters, so that secure aggregation hides which one a client is in, and the numbers
+are the same with every defense but for its rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defenses.prototypes.slots import MEMBERS, per_slot, slot_layout, slotted
+from defenses.records import Records
+from defenses.session import Aggregate
+from defenses.upload import Layout, Upload, UploadKind
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Task
+from ifedpriv.icl.calibrate import CalibrationPlan
+from ifedpriv.icl.evaluate import answer
+from ifedpriv.icl.extract import extract
+from ifedpriv.icl.guard import GuardVerdict
+from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.prototypes import PrototypeBank
+from ifedpriv.icl.sketch import PublicSketch, classes_of
+from ifedpriv.icl.vectors import BETA, LAMBDA, Coefficients, ContextVector
+from ifedpriv.methods.client_work import ClientWork
+from ifedpriv.methods.clustering import ALIVE, Clustering, Phase
+from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
+from ifedpriv.methods.method import Client, ClientStep, State
+from ifedpriv.methods.public_start import PublicStart
+from ifedpriv.methods.specs import PrototypeIclSpec
+
+VECTORS, COEFFICIENTS = "vectors", "coefficients"
+
+
+class PrototypeIcl:
+    """Clustered IFed-ICL on one backbone and one task.
+
+    Args:
+        spec: what the configuration says about it.
+        backbone: the frozen model.
+        task: the task's wording.
+        sketch: public coordinates in which clients are compared.
+        seed: public; fixes the starts of the clustering.
+        groups: names of the groups, for an oracle; empty otherwise.
+        noised: the guard's scores come with noise.
+        work: what has been computed of the clients' examples already.
+        public: coefficients from public tasks, where the specification asks for them.
+    """
+
+    def __init__(
+        self,
+        spec: PrototypeIclSpec,
+        backbone: Backbone,
+        task: Task,
+        sketch: PublicSketch,
+        *,
+        seed: int = 0,
+        groups: tuple[str, ...] = (),
+        noised: bool = False,
+        work: ClientWork | None = None,
+        public: PublicStart | None = None,
+    ) -> None:
+        if (public is None) != (spec.coefficients == "federated"):
+            raise ValueError("public coefficients are given where they are asked for, and only there")
+        self.spec = spec
+        self.backbone = backbone
+        self.task = task
+        self.sketch = sketch
+        self.groups = groups
+        self.noised = noised
+        self.public = public
+        self.work = ClientWork(backbone, task) if work is None else work
+        self.clustering = Clustering(spec.clusters, sketch.size, seed)
+        # Measured from what everybody knows, so that little is left for a clip to cut.
+        self._anchor = sketch.centres.mean(axis=0).reshape(backbone.n_layers, 2, backbone.width)
+        self._sketches: dict[int, tuple[Client, NDArray[np.float32]]] = {}
+
+    @property
+    def vector_round(self) -> int:
+        """Number of the round that asks for vectors."""
+        return len(self.clustering.phases)
+
+    @property
+    def rounds(self) -> int:
+        """Clustering, vectors, coefficients and the guard; with frozen coefficients vectors are the last."""
+        if self.spec.frozen:
+            return self.vector_round + 1
+        return self.vector_round + 1 + self.spec.calibration.rounds + (1 if self.spec.guard else 0)
+
+    @property
+    def guard_round(self) -> int | None:
+        """Number of the round that asks for held-out scores, if there is one."""
+        return self.rounds - 1 if self.spec.guard and not self.spec.frozen else None
+
+    def cohort(self, round_number: int) -> int:
+        """Clusters and vectors are everybody's; later rounds draw."""
+        return 0 if round_number <= self.vector_round else round_number
+
+    def initial_state(self) -> State:
+        """No cluster has a vector; coefficients are at their start."""
+        slots, layers = self.spec.clusters.slots, self.backbone.n_layers
+        start = starting_coefficients(self.spec, layers).values
+        arrays = {
+            VECTORS: np.zeros((slots, layers, 2, self.backbone.width), dtype=np.float32),
+            COEFFICIENTS: np.stack([start] * slots),
+            **self.clustering.initial(),
+        }
+        return State(0, arrays)
+
+    def phase(self, round_number: int) -> Phase | None:
+        """What a round of clustering is for; None for the rounds after."""
+        return self.clustering.phases[round_number] if round_number < self.vector_round else None
+
+    def asks(self, round_number: int) -> tuple[UploadKind, Layout]:
+        """What the clustering asks; then blocks of vectors, of changes to coefficients, and held-out scores."""
+        phase, slots = self.phase(round_number), self.spec.clusters.slots
+        if phase is not None:
+            return self.clustering.asks(phase)
+        layers, width = self.backbone.n_layers, self.backbone.width
+        if round_number == self.vector_round:
+            return UploadKind.VECTOR, slot_layout({"vector": (layers, 2, width)}, slots)
+        if round_number == self.guard_round:
+            return UploadKind.SCORES, Layout.of({"right": (2,)})
+        return UploadKind.COEFFICIENTS, slot_layout({"beta": (layers, 2), "lambda": (layers, 2)}, slots)
+
+    def broadcasts(self, state: State) -> list[Upload]:
+        """Where the clusters are; the vectors once, as soon as there are any; the coefficients before every later round."""
+        number = state.round
+        if number <= self.vector_round:
+            return self.clustering.broadcasts(state, self.phase(number)) if self.vector_round else []
+        found = []
+        if number == self.vector_round + 1:
+            found.append(Upload({VECTORS: state.arrays[VECTORS]}, 1.0, number, UploadKind.VECTOR))
+        values = state.arrays[COEFFICIENTS]
+        parts = {"lambda": values[..., LAMBDA], "beta": values[..., BETA]}
+        return [*found, Upload(parts, 1.0, number, UploadKind.COEFFICIENTS)]
+
+    def heard(self, state: State, broadcast: Upload) -> State:
+        """What the clients decode."""
+        if broadcast.kind is UploadKind.COEFFICIENTS:
+            joined = np.stack((broadcast.arrays["lambda"], broadcast.arrays["beta"]), axis=-1)
+            return state.with_arrays({COEFFICIENTS: joined})
+        return state.with_arrays(broadcast.arrays)
+
+    def takes_part(self, round_number: int, client: Client) -> bool:
+        """Whether a client has what the round asks for."""
+        return bool(client.validation) if round_number == self.guard_round else bool(client.train)
+
+    def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
+        """Sketch, extract, calibrate or score, whichever the round asks for."""
+        phase = self.phase(state.round)
+        if phase is not None:
+            return ClientStep(self.clustering.gives(state, phase, self.sketch_of(client)), None)
+        if state.round == self.vector_round:
+            return ClientStep(self._vector(state, client), None)
+        if state.round == self.guard_round:
+            return ClientStep(self._scores(state, client), None)
+        slot = self.slot(state, client)
+        before = Coefficients(state.arrays[COEFFICIENTS][slot])
+        found = self.work.calibrator(client).run(
+            ContextVector(state.arrays[VECTORS][slot], 0), before, self.plan(state.round), rng
+        )
+        change = found.coefficients.values - before.values
+        blocks = slotted(
+            {"lambda": change[..., LAMBDA], "beta": change[..., BETA]}, slot, self.spec.clusters.slots
+        )
+        return ClientStep(Upload(blocks, 1.0, state.round, UploadKind.COEFFICIENTS), found.loss)
+
+    def server_step(self, state: State, aggregate: Aggregate) -> State:
+        """The clustering's step, each cluster's mean vector, each cluster's mean change, or pooled scores."""
+        phase, clients = self.phase(state.round), round(aggregate.total_weight)
+        if phase is not None:
+            return self.clustering.took(state, phase, aggregate)
+        if state.round == self.vector_round:
+            kept = {"vector": np.zeros_like(state.arrays[VECTORS])}
+            found = per_slot(aggregate.means, clients, kept)["vector"]
+            alive = state.arrays[ALIVE] * (aggregate.means[MEMBERS] * clients >= 0.5)
+            return self._with_vectors(state.with_arrays({ALIVE: alive}), found, aggregate)
+        if state.round == self.guard_round:
+            right = aggregate.means["right"]
+            return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
+        before = state.arrays[COEFFICIENTS]
+        kept = {name: np.zeros_like(before[..., 0]) for name in ("lambda", "beta")}
+        change = per_slot(aggregate.means, clients, kept)
+        return state.next(coefficients=before + np.stack((change["lambda"], change["beta"]), axis=-1))
+
+    def _with_vectors(self, state: State, moved: NDArray[np.float32], aggregate: Aggregate) -> State:
+        vectors = moved + self._anchor
+        if self.public is None:
+            return state.next(vectors=vectors)
+        vectors = np.stack([self.public.centred(vector) for vector in vectors])
+        coefficients = state.arrays[COEFFICIENTS].copy()
+        for slot in np.flatnonzero(state.arrays[ALIVE] > 0):
+            # A cluster's mean is of fewer clients, so the noise in it is larger.
+            noise = aggregate.noise / min(max(float(aggregate.means[MEMBERS][slot]), 1e-3), 1.0)
+            coefficients[slot] = self.public.choice(vectors[slot], noise).coefficients.values
+        return state.next(vectors=vectors, coefficients=coefficients)
+
+    def sketch_of(self, client: Client) -> NDArray[np.float32]:
+        """A client's sketch, computed once."""
+        kept = self._sketches.get(client.number)
+        if kept is None or kept[0] is not client:
+            rows = self.work.activations(client, Position(self.spec.position), self.spec.batch_size)
+            kept = (client, self.sketch.of(rows, classes_of(self.task, client.train)))
+            # A sketch is of a few hundred numbers, so everybody's are kept.
+            self._sketches[client.number] = kept
+        return kept[1]
+
+    def slot(self, state: State, client: Client) -> int:
+        """A client's cluster."""
+        if self.groups:
+            return self.groups.index(client.group)
+        if not self.vector_round:
+            return 0
+        return self.clustering.slot(state, self.sketch_of(client))
+
+    def plan(self, round_number: int) -> CalibrationPlan:
+        """Local steps of a coefficient round."""
+        return calibration_plan(self.spec, self.backbone.n_layers, round_number - self.vector_round)
+
+    def shares(self, state: State, client: Client) -> NDArray[np.float64]:
+        """How much of each prototype of the artifact a client uses, ``[prototypes]``."""
+        alive = np.flatnonzero(state.arrays[ALIVE] > 0)
+        if self.groups or not self.vector_round:
+            return np.asarray(alive == self.slot(state, client), dtype=np.float64)
+        return self.clustering.weights(state, self.sketch_of(client))[alive]
+
+    def own(self, state: State, client: Client) -> Injection:
+        """What a client injects: its nearest prototype, or its mix."""
+        return self.artifact(state).mixed(self.shares(state, client))
+
+    def artifact(self, state: State, facts: dict[str, str] | None = None) -> PrototypeBank:
+        """The prototypes that a state stands for: those of clusters that are large enough."""
+        alive = np.flatnonzero(state.arrays[ALIVE] > 0)
+        return PrototypeBank(
+            state.arrays[VECTORS][alive],
+            state.arrays[COEFFICIENTS][alive],
+            tuple(int(slot) for slot in alive),
+            self.backbone.fingerprint,
+            facts or {},
+        )
+
+    def verdict(self, state: State) -> GuardVerdict | None:
+        """What the guard found, once its round is over, or what speaks for public coefficients."""
+        if self.spec.frozen:
+            return self.public.verdict(0.0) if self.public is not None and self.spec.guard else None
+        if "guard" not in state.arrays:
+            return None
+        injected, plain, examples = (float(x) for x in state.arrays["guard"])
+        # Noise can carry a share out of its range.
+        injected, plain = (min(max(share, 0.0), 1.0) for share in (injected, plain))
+        return GuardVerdict(injected, plain, round(examples), self.noised)
+
+    def _vector(self, state: State, client: Client) -> Upload:
+        vector = extract(
+            self.backbone,
+            self.task,
+            client.train,
+            position=Position(self.spec.position),
+            batch_size=self.spec.batch_size,
+            demonstrations=self.work.calibrator(client).demonstrations,
+        )
+        blocks = slotted(
+            {"vector": vector.values - self._anchor}, self.slot(state, client), self.spec.clusters.slots
+        )
+        return Upload(blocks, 1.0, state.round, UploadKind.VECTOR)
+
+    def _scores(self, state: State, client: Client) -> Records:
+        held = client.validation
+        injected = answer(self.backbone, self.task, held, injection=self.own(state, client))
+        plain = answer(self.backbone, self.task, held)
+        right = np.stack([injected.right, plain.right], axis=1)
+        return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)
