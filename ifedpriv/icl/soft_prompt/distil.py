@@ -110,6 +110,10 @@ class Distilled:
     skipped: int
     queries: int
 
+    def __repr__(self) -> str:
+        """Show figures only."""
+        return f"Distilled({self.before:.4g} to {self.after:.4g} in {len(self.losses)} steps)"
+
 
 def distil(
     backbone: Backbone,

@@ -86,10 +86,10 @@ def test_the_meta_loss_falls(method):
 
 
 def test_it_descends_on_losses_alone_too():
-    zeroth = ZerothOrder(2, 0.05)
+    zeroth = ZerothOrder(4, 0.05)
     for plan in (zeroth, replace(zeroth, intrinsic=20)):
         found = run(replace(PLAN, method=MetaMethod.JOINT, steps=40, zeroth=plan))
-        assert found.after < found.before - 0.01
+        assert found.after < 0.9 * found.before
 
 
 def first_step(method, **changes):
