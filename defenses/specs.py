@@ -28,18 +28,18 @@ class WireSpec(_Spec):
         coefficients: precision of λ and β, which travel as two arrays.
         weights: precision of adapter weights.
         scores: precision of held-out scores.
+        clusters: precision of what clients are clustered by.
         prompts: precision of soft prompts.
         counts: precision of how many clients are in each cluster.
-        clusters: precision of what clients are clustered by.
     """
 
     vector: Precision = Precision.FP16
     coefficients: Precision = Precision.FP16
     weights: Precision = Precision.FP16
     scores: Precision = Precision.FP32
+    clusters: Precision = Precision.FP32
     prompts: Precision = Precision.FP16
     counts: Precision = Precision.FP32
-    clusters: Precision = Precision.FP32
 
     def for_kind(self, kind: UploadKind) -> Precision:
         """The precision for one kind of upload."""
@@ -52,12 +52,12 @@ class WireSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.CLUSTERS:
+                return self.clusters
             case UploadKind.PROMPTS:
                 return self.prompts
             case UploadKind.COUNTS:
                 return self.counts
-            case UploadKind.CLUSTERS:
-                return self.clusters
 
 
 class ClipsSpec(_Spec):
@@ -68,18 +68,18 @@ class ClipsSpec(_Spec):
         coefficients: clip of λ and β, which begin at 0 and 1.
         weights: clip of adapter weights.
         scores: clip of held-out scores, which are shares of right answers.
+        clusters: clip of what clients are clustered by, which is of length 1.
         prompts: clip of soft prompts' changes, and of what stands beside them.
         counts: clip of how many clients are in a cluster, of which one client is one.
-        clusters: clip of what clients are clustered by, which is of length 1.
     """
 
     vector: float = Field(64.0, ge=1e-30, le=1e30)
     coefficients: float = Field(8.0, ge=1e-30, le=1e30)
     weights: float = Field(4.0, ge=1e-30, le=1e30)
     scores: float = Field(1.0, ge=1e-30, le=1e30)
+    clusters: float = Field(1.0, ge=1e-30, le=1e30)
     prompts: float = Field(4.0, ge=1e-30, le=1e30)
     counts: float = Field(1.0, ge=1e-30, le=1e30)
-    clusters: float = Field(1.0, ge=1e-30, le=1e30)
 
     def for_kind(self, kind: UploadKind) -> float:
         """The clip for one kind of upload."""
@@ -92,12 +92,12 @@ class ClipsSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.CLUSTERS:
+                return self.clusters
             case UploadKind.PROMPTS:
                 return self.prompts
             case UploadKind.COUNTS:
                 return self.counts
-            case UploadKind.CLUSTERS:
-                return self.clusters
 
 
 class GridSpec(_Spec):

@@ -35,9 +35,9 @@ class UploadKind(StrEnum):
     COEFFICIENTS = "coefficients"
     WEIGHTS = "weights"
     SCORES = "scores"
+    CLUSTERS = "clusters"
     PROMPTS = "prompts"
     COUNTS = "counts"
-    CLUSTERS = "clusters"
 
 
 @dataclass(frozen=True, slots=True)
