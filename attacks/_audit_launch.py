@@ -157,7 +157,7 @@ def _own(options: argparse.Namespace, claim: Claim) -> tuple[Mechanism, Claim, l
     setup = prepare(RunDirectory.open(options.target).config())
     for number in range(setup.method.rounds):
         kind, layout = setup.method.asks(number)
-        release = setup.defense.release(kind)
+        release = setup.defense.release(kind, layout)
         if isinstance(release, Bounded) and release.rate == 1:
             # Room for a client that joins; the noise over the sensitivity is the same for every roster.
             roster = options.clients + 1

@@ -14,7 +14,7 @@ from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.dp.compressed import Compressed
 from defenses.dp.promise import bounded
-from defenses.dp.release import Plain, Release
+from defenses.dp.release import ByLayout, Plain, Release
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek
@@ -42,7 +42,7 @@ class Defense:
 
     spec: DefenseSpec
     enrolment: Enrolment | Parties | None = field(default=None, repr=False, compare=False)
-    releases: Mapping[UploadKind, Release] = field(default_factory=dict, repr=False, compare=False)
+    releases: Mapping[UploadKind, Release | ByLayout] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_spec(cls, spec: DefenseSpec) -> Defense:
@@ -61,14 +61,15 @@ class Defense:
             return replace(self, enrolment=Parties.simulated(self.spec, entropy))
         return self
 
-    def release(self, kind: UploadKind) -> Release:
-        """What becomes of uploads of a kind before they are protected, and of their sum.
+    def release(self, kind: UploadKind, layout: Layout) -> Release:
+        """What becomes of uploads of a kind and a layout before they are protected, and of their sum.
 
         Raises:
             UserError: the kind is to be private, and the defense was not told how.
         """
         if kind in self.releases:
-            return self.releases[kind]
+            found = self.releases[kind]
+            return found.only(layout) if isinstance(found, ByLayout) else found
         if self.spec.privacy is not None:
             raise UserError(
                 f"defense.privacy is on, and nothing says how uploads of kind {kind} are bounded",

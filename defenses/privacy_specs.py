@@ -103,6 +103,16 @@ class CountPrivacy(_Spec):
     share: float = Field(0.1, gt=0, le=1)
 
 
+class ClusterPrivacy(_Spec):
+    """The releases by which clusters of clients are found: moments and sums of sketches.
+
+    Attributes:
+        share: of the budget.
+    """
+
+    share: float = Field(0.3, gt=0, le=1)
+
+
 class ScorePrivacy(_Spec):
     """The guard's held-out scores.
 
@@ -134,6 +144,7 @@ class PrivacySpec(_Spec):
         scores: the guard's scores.
         prompts: soft prompts.
         counts: how many clients are in each cluster.
+        clusters: moments and sums of sketches.
         public: public texts.
     """
 
@@ -150,6 +161,7 @@ class PrivacySpec(_Spec):
     scores: ScorePrivacy = ScorePrivacy()
     prompts: PromptPrivacy = PromptPrivacy()
     counts: CountPrivacy = CountPrivacy()
+    clusters: ClusterPrivacy = ClusterPrivacy()
     public: PublicSpec = PublicSpec()
 
     def least(self, roster: int) -> int:

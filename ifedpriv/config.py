@@ -21,7 +21,7 @@ from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
-from ifedpriv.methods.specs import FicpdSpec, IfedIclSpec, MethodSpec
+from ifedpriv.methods.specs import ClustersSpec, FicpdSpec, IclSpec, IfedIclSpec, MethodSpec, PrototypeIclSpec
 
 SCHEMA: Literal[1] = 1
 
@@ -134,7 +134,7 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _guard_needs_held_out_examples(self) -> RunConfig:
         if (
-            isinstance(self.method, IfedIclSpec)
+            isinstance(self.method, IclSpec)
             and self.method.guard
             # With frozen public coefficients no round asks about held-out examples.
             and not self.method.frozen
@@ -158,23 +158,51 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _clusters_fit(self) -> RunConfig:
-        if not isinstance(self.method, FicpdSpec):
-            return self
         clients, asked = self.partition.clients, self.cohort.size(self.partition.clients)
-        for name, value, there in (
-            ("clusters", self.method.clusters, clients),
-            ("min_members", self.method.min_members, asked),
-        ):
+        if isinstance(self.method, FicpdSpec):
+            sizes = [
+                ("clusters", self.method.clusters, clients),
+                ("min_members", self.method.min_members, asked),
+            ]
+        elif isinstance(self.method, PrototypeIclSpec):
+            found = self.method.clusters
+            number = 1 if found.number == "auto" else found.number
+            sizes = [
+                ("clusters.number", number, clients),
+                ("clusters.min_members", found.min_members, clients),
+            ]
+            self._prototypes_fit(found)
+        else:
+            return self
+        for name, value, there in sizes:
             if value > there:
                 raise ValueError(
                     f"method.{name} is {value}, and a round asks {there} of {clients} clients; use at most {there}"
                 )
         if isinstance(self.defense, MaskedSpec) and self.defense.groups > 1:
             raise ValueError(
-                f"defense.groups is {self.defense.groups} and method.kind is 'ficpd', whose clusters are parts of one "
-                "sum, and a median of groups has no parts; use 1"
+                f"defense.groups is {self.defense.groups} and method.kind is {self.method.kind!r}, whose clusters are "
+                "parts of one sum, and a median of groups has no parts; use 1"
             )
         return self
+
+    def _prototypes_fit(self, clusters: ClustersSpec) -> None:
+        if clusters.found_by == "oracle" and not self.simulation:
+            raise ValueError(
+                "method.clusters.found_by is 'oracle' and simulation is false, where nobody knows the groups; use "
+                "moments"
+            )
+        if self.defense.compression is not None:
+            raise ValueError(
+                "defense.compression is on and method.kind is 'prototype_icl', whose sums have counts beside the "
+                "vectors that must arrive exactly; leave it out"
+            )
+        privacy = self.defense.privacy
+        if privacy is not None and privacy.vector.rank:
+            raise ValueError(
+                f"defense.privacy.vector.rank is {privacy.vector.rank} and method.kind is 'prototype_icl', whose "
+                "uploads have a block for each cluster; use rank 0"
+            )
 
     @model_validator(mode="after")
     def _privacy_fits(self) -> RunConfig:
@@ -360,6 +388,7 @@ def mistake(error: ValidationError, source: str, more: Collection[str] = ()) -> 
         "ifed_icl",
         "fed_lora",
         "ficpd",
+        "prototype_icl",
         "embedded",
         "files",
         "hub",

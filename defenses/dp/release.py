@@ -9,7 +9,7 @@ is in the events that a release writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -354,3 +354,23 @@ def charge(
         neighbouring=Neighbouring.ADD_OR_REMOVE,
         kind=kind,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ByLayout:
+    """One kind of upload that comes in several layouts, each with its own clip and noise.
+
+    Attributes:
+        releases: the way of each layout.
+    """
+
+    releases: Mapping[Layout, Release]
+
+    def only(self, layout: Layout) -> Release:
+        """The way of one layout."""
+        if layout not in self.releases:
+            raise UserError(
+                f"nothing says how an upload of the arrays {layout.to_dict()} is bounded",
+                "give a `Bounded` release for each layout",
+            )
+        return self.releases[layout]

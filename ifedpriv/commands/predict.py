@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prototype",
         type=int,
         metavar="N",
-        help="of a run of soft prompts, the N-th cluster's, from 1; 0 is for all",
+        help="of a run with clusters, the N-th cluster's, from 1; 0 is for all",
     )
     parser.add_argument(
         "--examples",
         type=Path,
         metavar="FILE",
-        help="of its prompts, the one that fits these labelled texts best",
+        help="of its clusters, the one that fits these labelled texts best",
     )
     parser.add_argument("--plain", action="store_true", help="answer with the bare model, for comparison")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with scores")
@@ -70,30 +70,60 @@ def run(options: argparse.Namespace) -> int:
 
 def _adaptation(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation, Mapping[str, str]]:
     """What a run has made, on what and for what, and the facts that travel with it."""
-    from ifedpriv.experiment.artifact import has_library, load_library, load_run, nearest_prompt
+    from ifedpriv.experiment.artifact import (
+        has_library,
+        has_prototypes,
+        load_library,
+        load_run,
+        nearest_prompt,
+    )
 
+    if has_prototypes(options.run):
+        return _prototype(options)
     if not has_library(options.run):
         for name in ("prototype", "examples"):
             if getattr(options, name) is not None:
                 raise InputError(
-                    f"--{name} is given, and {options.run} is no run of soft prompts", "leave it out"
+                    f"--{name} is given, and {options.run} is no run with clusters", "leave it out"
                 )
         backbone, task, injection = load_run(options.run)
         return backbone, task, injection, injection.facts
-    if options.prototype is not None and options.examples is not None:
-        raise InputError("--prototype and --examples are both given", "give one: either names a prompt")
+    _one_way(options)
     backbone, task, library = load_library(options.run)
-    number = options.prototype or 0
-    if not 0 <= number <= len(library.prototypes):
-        raise InputError(
-            f"--prototype is {number}, and the run has {len(library.prototypes)}",
-            f"use 1 to {len(library.prototypes)}, or 0 for the prompt that is for all",
-        )
+    number = _numbered(options, len(library.prototypes))
     if options.examples is not None:
         number = nearest_prompt(library, backbone, task, options.examples)
         chosen = f"prototype {number}" if number else "the prompt that is for all"
         say(f"ifedpriv: {chosen} fits the labelled texts best", sys.stderr)
     return backbone, task, library.prompt(number), library.facts
+
+
+def _prototype(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation, Mapping[str, str]]:
+    """One cluster's injection, or all in equal shares."""
+    from ifedpriv.experiment.artifact import load_prototypes, nearest_prototype
+
+    _one_way(options)
+    backbone, task, bank = load_prototypes(options.run)
+    number = _numbered(options, len(bank))
+    if options.examples is not None:
+        number = nearest_prototype(bank, backbone, task, options.examples)
+        say(f"ifedpriv: prototype {number} fits the labelled texts best", sys.stderr)
+    return backbone, task, bank.injection(number - 1) if number else bank, bank.facts
+
+
+def _one_way(options: argparse.Namespace) -> None:
+    if options.prototype is not None and options.examples is not None:
+        raise InputError("--prototype and --examples are both given", "give one: either names a cluster")
+
+
+def _numbered(options: argparse.Namespace, there: int) -> int:
+    number: int = options.prototype or 0
+    if not 0 <= number <= there:
+        raise InputError(
+            f"--prototype is {number}, and the run has {there}",
+            f"use 1 to {there}, or 0 for what is for all",
+        )
+    return number
 
 
 def _texts(options: argparse.Namespace) -> list[str]:

@@ -13,6 +13,7 @@ from ifedpriv.experiment.facts import task_of
 from ifedpriv.experiment.prepare import load_backbone
 from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.soft_prompt.client_model import WhiteBox
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.methods.ficpd import best
@@ -26,15 +27,43 @@ def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
     """
     run = RunDirectory.open(path)
     method = run.config().method.kind
-    if method != "ifed_icl":
+    if method not in ("ifed_icl", "prototype_icl"):
         raise UserError(
             f"{path} is a run of method {method!r}, which has no injection",
-            "give a run of method ifed_icl",
+            "give a run of method ifed_icl or prototype_icl",
+        )
+    if method == "prototype_icl":
+        raise UserError(
+            f"{path} is a run of method 'prototype_icl', which has an injection for each cluster",
+            "say which: `ifedpriv predict` takes --prototype or --examples",
         )
     injection = Injection.load(run.injection)
     backbone = load_backbone(run.config())
     injection.check(backbone)
     return backbone, task_of(injection.facts), injection
+
+
+def has_prototypes(path: Path) -> bool:
+    """Whether a folder is of a run of clustered injections."""
+    return RunDirectory.open(path).config().method.kind == "prototype_icl"
+
+
+def load_prototypes(path: Path) -> tuple[Backbone, Task, PrototypeBank]:
+    """Backbone, task and prototypes of a finished run of clustered injections.
+
+    Raises:
+        UserError: its files do not fit each other.
+    """
+    run = RunDirectory.open(path)
+    bank = PrototypeBank.load(run.prototypes)
+    backbone = load_backbone(run.config())
+    bank.check(backbone)
+    return backbone, task_of(bank.facts), bank
+
+
+def nearest_prototype(bank: PrototypeBank, backbone: Backbone, task: Task, path: Path) -> int:
+    """The prototype, from 1, with the least loss on a few labelled examples; ``path`` as in `nearest_prompt`."""
+    return 1 + bank.nearest(backbone, task, _labelled(task, path))
 
 
 def has_library(path: Path) -> bool:

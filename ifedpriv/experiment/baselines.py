@@ -24,6 +24,7 @@ from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl, calibration_plan, starting_coefficients
 from ifedpriv.methods.lora_adapter import LoraAdapter
 from ifedpriv.methods.method import Client
+from ifedpriv.methods.prototype_icl import PrototypeIcl
 
 _SHOTS, _LOCAL = 21, 22
 
@@ -68,7 +69,7 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     """What a client makes alone, with as many steps as it takes in the federation, or with public coefficients."""
     if isinstance(setup.method, FedLora):
         return _adapter_alone(setup, setup.method, client)
-    assert isinstance(setup.method, IfedIcl)
+    assert isinstance(setup.method, IfedIcl | PrototypeIcl)
     spec = setup.method.spec
     vector = extract(
         setup.backbone,
@@ -81,7 +82,7 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     if setup.public is not None:
         vector = ContextVector(setup.public.centred(vector.values), vector.count)
         coefficients = setup.public.choice(vector.values, 0.0).coefficients
-        if setup.method.frozen:
+        if setup.frozen:
             return Injection(vector, coefficients)
     calibrator = Calibrator(setup.backbone, setup.data.task, client.train)
     for round_number in range(1, spec.calibration.rounds + 1):

@@ -16,10 +16,12 @@ from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.prompts_compared import PromptAnswers
 from ifedpriv.federation.federation import RoundRecord
 from ifedpriv.icl.evaluate import Answers
+from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ficpd import SERVER_QUERIES, Ficpd
 from ifedpriv.methods.method import Artifact, Client, Method, State
+from ifedpriv.methods.prototype_icl import PrototypeIcl
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -28,6 +30,7 @@ from ifedpriv.report.schema import (
     LOCAL_LORA,
     LOCAL_PROMPT,
     META_PROMPT,
+    PROTOTYPE_INJECTION,
     PROTOTYPE_PROMPT,
     ZERO_SHOT,
 )
@@ -45,7 +48,28 @@ def together(setup: Setup, artifact: Artifact) -> list[Answers]:
     """What the federation's artifact answers: one list, or one for each client where clients use it differently."""
     if isinstance(setup.method, Ficpd) and isinstance(artifact, PromptLibrary):
         return PromptAnswers(setup, setup.method, artifact).of_everybody()
+    if isinstance(setup.method, PrototypeIcl) and isinstance(artifact, PrototypeBank):
+        own = _OwnPrototypes(setup, setup.method, artifact)
+        return [own.of(client) for client in members(setup)]
     return [baselines.global_injection(setup, artifact)]
+
+
+class _OwnPrototypes:
+    """What clients answer with their prototypes; each prototype, or mix, answers a group's queries once."""
+
+    def __init__(self, setup: Setup, method: PrototypeIcl, bank: PrototypeBank) -> None:
+        self._setup = setup
+        self._method = method
+        self._bank = bank
+        self._answers: dict[tuple[bytes, str], Answers] = {}
+
+    def of(self, client: Client) -> Answers:
+        shares = self._method.shares(self._bank, client)
+        key = (shares.tobytes(), client.group)
+        if key not in self._answers:
+            injection = self._bank.mixed(shares)
+            self._answers[key] = baselines.local_injection(self._setup, injection, client)
+        return self._answers[key]
 
 
 def joined(lists: Sequence[Answers]) -> Answers:
@@ -83,12 +107,23 @@ def jobs(setup: Setup, artifact: Artifact) -> list[Job]:
         spent = time.process_time() - before
         return piece(baselines.local_injection(setup, own, client), spent)
 
-    found.append((row, row, lambda: piece(baselines.global_injection(setup, artifact), 0.0)))
-    for client in _clients(setup):
+    own_prototype = None
+    if isinstance(setup.method, PrototypeIcl) and isinstance(artifact, PrototypeBank):
+        own_prototype = _OwnPrototypes(setup, setup.method, artifact)
+    else:
+        found.append((row, row, lambda: piece(baselines.global_injection(setup, artifact), 0.0)))
+    for client in members(setup):
         found += _shown(setup, client)
+        if own_prototype is not None:
+            part = f"{PROTOTYPE_INJECTION}-{client.number}"
+            found.append((PROTOTYPE_INJECTION, part, partial(_own, own_prototype, client)))
         if setup.config.evaluation.local_injection:
             found.append((own_row, f"{own_row}-{client.number}", partial(alone, client)))
     return found
+
+
+def _own(prototypes: _OwnPrototypes, client: Client) -> dict[str, Any]:
+    return piece(prototypes.of(client), 0.0)
 
 
 def _prompts(setup: Setup, method: Ficpd, library: PromptLibrary) -> list[Job]:
@@ -106,7 +141,7 @@ def _prompts(setup: Setup, method: Ficpd, library: PromptLibrary) -> list[Job]:
     found: list[Job] = [
         (META_PROMPT, META_PROMPT, lambda: piece(baselines.global_injection(setup, library), 0.0))
     ]
-    for client in _clients(setup):
+    for client in members(setup):
         found += _shown(setup, client)
         found.append((PROTOTYPE_PROMPT, f"{PROTOTYPE_PROMPT}-{client.number}", partial(shared, client)))
         if setup.config.evaluation.local_injection:
@@ -121,5 +156,6 @@ def _shown(setup: Setup, client: Client) -> list[Job]:
     return [(LOCAL_ICL, name, lambda: piece(baselines.local_icl(setup, client), 0.0))]
 
 
-def _clients(setup: Setup) -> list[Client]:
+def members(setup: Setup) -> list[Client]:
+    """Everybody with examples to learn from, by number."""
     return [setup.clients[number] for number in setup.clients.numbers(0)]

@@ -35,8 +35,9 @@ from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.method import Client, Method, State
+from ifedpriv.methods.prototype_icl import PrototypeIcl
 from ifedpriv.methods.public_start import PublicStart
-from ifedpriv.methods.specs import FicpdSpec, IfedIclSpec
+from ifedpriv.methods.specs import FicpdSpec, IclSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +69,12 @@ class Setup:
     @property
     def public(self) -> PublicStart | None:
         """Public coefficients, where the run has them."""
-        return self.method.public if isinstance(self.method, IfedIcl) else None
+        return self.method.public if isinstance(self.method, IfedIcl | PrototypeIcl) else None
 
     @property
     def frozen(self) -> bool:
         """Whether coefficients are public and stay as they are."""
-        return isinstance(self.config.method, IfedIclSpec) and self.config.method.frozen
+        return isinstance(self.config.method, IclSpec) and self.config.method.frozen
 
     def choice(self, state: State) -> Choice | None:
         """Which public coefficients the run began with, once there is a vector; None where they are none."""
@@ -178,7 +179,8 @@ def protect(config: RunConfig, material: Material) -> Setup:
     entropy = entropy_of(config)
     public = public_start(config, backbone, task, data_root(config))
     root = data_root(config)
-    method = build_method(config, backbone, task, root, work=material.work, public=public)
+    groups = material.partition.groups
+    method = build_method(config, backbone, task, root, work=material.work, public=public, groups=groups)
     defense = Defense.from_spec(config.defense)
     declarations = declared(public)
     if privacy is not None:
@@ -187,9 +189,9 @@ def protect(config: RunConfig, material: Material) -> Setup:
         )
         defense = replace(defense, releases=planned.releases)
         declarations += planned.declarations
-        method = build_method(
-            config, backbone, task, root, planned.steps, entropy.branch("method"), material.work, public
-        )
+        if planned.steps is not None:
+            branch = entropy.branch("method")
+            method = build_method(config, backbone, task, root, planned.steps, branch, material.work, public)
     declarations += _compressed(config, method, defense)
     return Setup(
         config,
@@ -217,7 +219,7 @@ def _compressed(config: RunConfig, method: Method, defense: Defense) -> tuple[Pu
             "name one of those, or leave defense.compression out",
         )
     for kind, layout in wanted.items():
-        defense.release(kind).travels(layout)
+        defense.release(kind, layout).travels(layout)
     return (
         PublicDeclaration(
             f"the random projection of {' and '.join(map(str, wanted))}",
@@ -228,7 +230,7 @@ def _compressed(config: RunConfig, method: Method, defense: Defense) -> tuple[Pu
 
 def _held_out(config: RunConfig) -> float:
     """Share of each client's examples that the guard's round asks about; none where there is no such round."""
-    frozen = isinstance(config.method, IfedIclSpec) and config.method.frozen
+    frozen = isinstance(config.method, IclSpec) and config.method.frozen
     return 0.0 if frozen else config.evaluation.validation_fraction
 
 

@@ -18,7 +18,7 @@ from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.compression import compresses, projection
 from defenses.dp.compressed import Compressed
-from defenses.dp.release import Beforehand, Bounded, Release
+from defenses.dp.release import Beforehand, Bounded, ByLayout, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
 from defenses.privacy_specs import PrivacySpec, PublicSpec, VectorPrivacy
@@ -33,7 +33,13 @@ from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public import public_transform
 from ifedpriv.methods.method import Client, Method
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import IclSpec, IfedIclSpec, PrototypeIclSpec
+
+Asked = tuple[UploadKind, Layout]
+"""What a round asks for; rounds that ask for the same share a clip and a noise."""
+
+_CLUSTERED = math.sqrt(3)
+"""The most that a client's moments or its part of a sum of sketches come to: parts of length at most 1 each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +53,7 @@ class Privacy:
         declarations: what the accounting takes as public.
     """
 
-    releases: dict[UploadKind, Release]
+    releases: dict[UploadKind, Release | ByLayout]
     steps: PrivateSteps | None
     epsilon: float
     declarations: tuple[PublicDeclaration, ...]
@@ -96,25 +102,31 @@ def plan_privacy(
         clients: everybody; only how many they are, and how much they hold, is looked at.
         coordinates: what public texts tell.
     """
-    kinds = Counter(method.asks(number)[0] for number in range(method.rounds))
+    kinds = Counter(map(method.asks, range(method.rounds)))
     bounded = {
-        kind: _bounded(kind, spec, config, method, coordinates)
-        for kind in kinds
-        if config.defense.bounds(kind)
+        kind: _bounded(*kind, spec, config, coordinates) for kind in kinds if config.defense.bounds(kind[0])
     }
+    drawn = {method.asks(number) for number in range(method.rounds) if method.cohort(number) != 0}
 
-    def mechanism(kind: UploadKind, multiplier: float) -> Mechanism:
+    def mechanism(kind: Asked, multiplier: float) -> Mechanism:
         if kind in bounded:
-            asked = len(clients) if kind is UploadKind.VECTOR else config.cohort.size(len(clients))
+            asked = config.cohort.size(len(clients)) if kind in drawn else len(clients)
             return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
         assert isinstance(config.method, IfedIclSpec)
         steps = config.method.calibration.steps
         return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
 
     # Shares are of what is released: without a guard, say, the others have its part.
-    whole = math.fsum(_share(spec, kind) for kind in kinds)
+    together = Counter(kind for kind, _ in kinds.elements())
+    whole = math.fsum(_share(spec, kind) for kind in together)
     wanted = tuple(
-        Planned(mechanism(kind, 1.0), times, _share(spec, kind) / whole, fixed=False)
+        # What several layouts of one kind get goes by how often each is asked for.
+        Planned(
+            mechanism(kind, 1.0),
+            times,
+            _share(spec, kind[0]) * times / together[kind[0]] / whole,
+            fixed=False,
+        )
         for kind, times in kinds.items()
     )
     plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, _units(spec, clients))
@@ -127,21 +139,27 @@ def plan_privacy(
     used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
     bound = replace(plan, releases=used).bound()
     assert bound.epsilon <= spec.epsilon * (1 + 1e-6), "the noise does not keep the budget"
-    releases: dict[UploadKind, Release] = {}
+    found_for: dict[UploadKind, dict[Layout, Release]] = {}
     c = spec.coefficients
     steps = PrivateSteps(c.rate) if spec.unit == "example" else None
-    for kind, multiplier in multipliers.items():
-        if kind in bounded:
-            releases[kind] = replace(bounded[kind], multiplier=multiplier)
+    for asked, multiplier in multipliers.items():
+        kind, layout = asked
+        release: Release
+        if asked in bounded:
+            release = replace(bounded[asked], multiplier=multiplier)
         else:
-            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(asked, multiplier))
             compression = config.defense.compression
-            releases[kind] = (
+            release = (
                 Compressed(compression, beforehand)
                 if compression is not None and compresses(compression, kind)
                 else beforehand
             )
             steps = PrivateSteps(c.rate, c.clip, multiplier)
+        found_for.setdefault(kind, {})[layout] = release
+    releases: dict[UploadKind, Release | ByLayout] = {
+        kind: next(iter(by.values())) if len(by) == 1 else ByLayout(by) for kind, by in found_for.items()
+    }
     declarations = _declarations(spec, held_out=method.guard_round is not None)
     return Privacy(releases, steps, bound.epsilon, declarations)
 
@@ -159,27 +177,36 @@ def _share(spec: PrivacySpec, kind: UploadKind) -> float:
         UploadKind.SCORES: spec.scores.share,
         UploadKind.PROMPTS: spec.prompts.share,
         UploadKind.COUNTS: spec.counts.share,
+        UploadKind.CLUSTERS: spec.clusters.share,
     }
     return shares.get(kind, spec.coefficients.share)
 
 
 def _bounded(
     kind: UploadKind,
+    layout: Layout,
     spec: PrivacySpec,
     config: RunConfig,
-    method: Method,
     coordinates: PublicCoordinates,
 ) -> Bounded:
-    layout = next(layout for k, layout in map(method.asks, range(method.rounds)) if k is kind)
     size, compression = layout.size, config.defense.compression
     compressed = compression is not None and compresses(compression, kind)
     count_weight = spec.vector.count_weight
     if kind is UploadKind.VECTOR:
-        assert isinstance(config.method, IfedIclSpec)
+        assert isinstance(config.method, IclSpec)
         transform, clip = coordinates.of(spec.public, spec.vector, Position(config.method.position))
+        if isinstance(config.method, PrototypeIclSpec):
+            transform, clip = _blocks_of(transform, layout, clip, count_weight)
         if compression is not None and compressed:
             # A typical public row is so much shorter once it is projected.
             clip *= math.sqrt(projection(compression, layout, 0).kept.size / size)
+    elif kind is UploadKind.CLUSTERS:
+        transform, clip = Transform.identity(size), _CLUSTERED
+    elif kind is UploadKind.COEFFICIENTS and MEMBERS in layout.names:
+        transform, clip = (
+            _prompt_coordinates(layout, spec.coefficients.clip),
+            math.sqrt(2) * spec.coefficients.clip,
+        )
     elif kind is UploadKind.PROMPTS:
         transform, clip = _prompt_coordinates(layout, spec.prompts.clip), math.sqrt(2) * spec.prompts.clip
     elif kind is UploadKind.COUNTS:
@@ -201,14 +228,36 @@ def _bounded(
         bits=spec.bits,
         count_weight=count_weight,
         most_units=spec.max_examples,
-        relative=kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS) and not gradients,
+        relative=kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
+        and not gradients
+        and MEMBERS not in layout.names,
         rate=spec.coefficients.rate if gradients else 1.0,
         honest=spec.honest,
-        shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
-        by_block=kind is UploadKind.PROMPTS or (kind is UploadKind.VECTOR and spec.vector.by_block),
+        # Counts that were pulled toward nothing would be wrong.
+        shrink=kind is UploadKind.VECTOR and spec.vector.shrink and MEMBERS not in layout.names,
+        by_block=(kind is UploadKind.PROMPTS or (kind is UploadKind.COEFFICIENTS and MEMBERS in layout.names))
+        or (kind is UploadKind.VECTOR and spec.vector.by_block),
         compression=compression if compressed else None,
         layout=layout if compressed else None,
     )
+
+
+def _blocks_of(
+    transform: Transform, layout: Layout, clip: float, count_weight: float
+) -> tuple[Transform, float]:
+    """Coordinates for a block of vectors for each cluster, measured from the public centre already, and for the counts.
+
+    A client fills one block and is one of its members, so a row is as long as its vector and what one member counts.
+    """
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    slots = shapes[MEMBERS][0]
+    parts = {
+        MEMBERS: np.full(slots, 1 / (count_weight * clip), dtype=np.float32),
+        **{name: np.tile(transform.scale, slots) for name in layout.names if name != MEMBERS},
+    }
+    scale = np.concatenate([parts[name] for name in layout.names])
+    blocks = np.zeros(layout.size, dtype=np.int64)
+    return Transform(np.zeros_like(scale), scale, blocks=blocks), clip * math.sqrt(1 + count_weight**2)
 
 
 def _prompt_coordinates(layout: Layout, clip: float) -> Transform:

@@ -18,7 +18,7 @@ from ifedpriv.experiment.control_plan import public_field
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.methods.public_start import PublicStart
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import IclSpec
 
 _TEXTS = 384
 """Public texts that a choice between sets of coefficients looks at, at most."""
@@ -37,7 +37,7 @@ def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path |
         InputError: there is no file, or it was made for something else.
     """
     spec = config.method
-    if not isinstance(spec, IfedIclSpec) or spec.coefficients == "federated":
+    if not isinstance(spec, IclSpec) or spec.coefficients == "federated":
         return None
     public = PublicCoefficients.load(_file(config, spec, root))
     public.check(backbone, task, Position(spec.position))
@@ -69,7 +69,7 @@ def declared(start: PublicStart | None) -> tuple[PublicDeclaration, ...]:
     )
 
 
-def _file(config: RunConfig, spec: IfedIclSpec, root: Path | None) -> Path:
+def _file(config: RunConfig, spec: IclSpec, root: Path | None) -> Path:
     if spec.coefficients_file is not None:
         return (root or Path()) / spec.coefficients_file
     if config.backbone.path == "embedded":

@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from ifedpriv.data.partition import holdings
 from ifedpriv.experiment import control_plan
 from ifedpriv.experiment.baselines import demonstrations
+from ifedpriv.experiment.comparisons import members
 from ifedpriv.experiment.figures import figures, primary_metric, right, vector_share
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.run import Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
+from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
+from ifedpriv.measure.agreement import adjusted_rand
 from ifedpriv.measure.share import share_over_queries
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.prototype_icl import PrototypeIcl
+from ifedpriv.methods.specs import IclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -32,6 +36,7 @@ from ifedpriv.report.schema import (
     LOCAL_PROMPT,
     META_PROMPT,
     OTHER_TASK,
+    PROTOTYPE_INJECTION,
     PROTOTYPE_PROMPT,
     PUBLIC_MEAN,
     RANDOM_VECTOR,
@@ -130,6 +135,7 @@ def _rows(outcome: Outcome) -> list[Row]:
             "global injection (IFed-ICL)",
             _made_of(outcome),
         ),
+        PROTOTYPE_INJECTION: ("own cluster's injection (IFed-ICL)", _prototypes(outcome, asked)),
         LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
         GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
         LOCAL_PROMPT: ("local soft prompt", f"each client's own prompt; {asked}"),
@@ -149,7 +155,7 @@ def _rows(outcome: Outcome) -> list[Row]:
             outcome.injection, PromptLibrary
         ):
             tokens = query + outcome.injection.meta.shape[0]
-        if key in (GLOBAL_INJECTION, GLOBAL_LORA, META_PROMPT, PROTOTYPE_PROMPT):
+        if key in (GLOBAL_INJECTION, GLOBAL_LORA, META_PROMPT, PROTOTYPE_PROMPT, PROTOTYPE_INJECTION):
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
         result.append(Row(key, name, figures(kind, comparison.lists), up, down, spent, tokens, notes))
@@ -185,6 +191,22 @@ def _made_of(outcome: Outcome) -> str:
     if outcome.setup.frozen:
         return f"the federation's vector; {choice.sentence()}"
     return f"the federation's vector and coefficients, last round; begun with {choice.sentence()}"
+
+
+def _prototypes(outcome: Outcome, asked: str) -> str:
+    """How many prototypes a run ended with, and how well its clusters fit the groups, where there are any."""
+    method, bank = outcome.setup.method, outcome.injection
+    if not isinstance(method, PrototypeIcl) or not isinstance(bank, PrototypeBank):
+        return ""
+    many = f"{len(bank)} prototype{'' if len(bank) == 1 else 's'}"
+    told = method.spec.clusters.found_by == "oracle"
+    used = "a mix of all by nearness" if method.spec.clusters.use == "mix" else "a client's nearest"
+    found = f"of {many}, {'that of its group, told by an oracle' if told else used}, last round; {asked}"
+    groups = [client.group for client in members(outcome.setup)]
+    if told or len(set(groups)) < 2:
+        return found
+    slots = [int(method.shares(bank, client).argmax()) for client in members(outcome.setup)]
+    return f"{found}; adjusted Rand index of clusters and groups {adjusted_rand(slots, groups):.2f}"
 
 
 def _clusters(outcome: Outcome, asked: str) -> str:
@@ -249,7 +271,7 @@ def _warnings(outcome: Outcome) -> list[str]:
 
 def _loss_fell_back(setup: Setup) -> bool:
     spec, task = setup.config.method, setup.data.task
-    asked = isinstance(spec, IfedIclSpec) and spec.calibration.loss == "labels"
+    asked = isinstance(spec, IclSpec) and spec.calibration.loss == "labels"
     return asked and (task.n_classes == 0 or not label_tokens(setup.backbone, task).single)
 
 

@@ -34,6 +34,7 @@ from ifedpriv.icl.evaluate import Answers
 from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ficpd import Ficpd
 from ifedpriv.methods.method import Artifact, State
+from ifedpriv.methods.prototype_icl import PrototypeIcl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +156,8 @@ def _artifact_path(setup: Setup, run: RunDirectory) -> Path:
             return run.adapter
         case Ficpd():
             return run.library
+        case PrototypeIcl():
+            return run.prototypes
         case _:
             return run.injection
 

@@ -62,6 +62,11 @@ class RunDirectory:
         return self.path / "adapter.safetensors"
 
     @property
+    def prototypes(self) -> Path:
+        """Context vectors and coefficients of clusters of clients."""
+        return self.path / "prototypes.safetensors"
+
+    @property
     def library(self) -> Path:
         """The artifact of a run of soft prompts."""
         return self.path / "library.safetensors"

@@ -141,7 +141,7 @@ class Federation:
         invited = self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
-        release = self.defense.release(kind)
+        release = self.defense.release(kind, layout)
         info = RoundInfo(number, kind, invited, release.travels(layout))
         if self.view is not None:
             self.view.begin_round(info)

@@ -34,6 +34,7 @@ class PrototypeBank:
         vectors: ``[prototypes, layers, 2, width]``.
         coefficients: ``[prototypes, layers, 2, 2]``.
         slots: number of each prototype's cluster in the run, ascending.
+        centres: where each cluster's sketches lie, ``[prototypes, sketch]``; one zero each where no sketch told.
         backbone: fingerprint of the model they were made for; empty if not yet known.
         facts: strings that travel with them.
     """
@@ -41,15 +42,16 @@ class PrototypeBank:
     vectors: NDArray[np.float32]
     coefficients: NDArray[np.float32]
     slots: tuple[int, ...]
+    centres: NDArray[np.float32]
     backbone: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("vectors", "coefficients"):
+        for name in ("vectors", "coefficients", "centres"):
             array = np.array(getattr(self, name), dtype=np.float32)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        if not len(self.vectors) == len(self.coefficients) == len(self.slots) > 0:
+        if not len(self.vectors) == len(self.coefficients) == len(self.centres) == len(self.slots) > 0:
             raise InputError(
                 f"prototypes are {len(self.vectors)} vectors, {len(self.coefficients)} coefficients and "
                 f"{len(self.slots)} clusters",
@@ -99,6 +101,7 @@ class PrototypeBank:
         tensors = {
             "vectors": self.vectors,
             "coefficients": self.coefficients,
+            "centres": self.centres,
             "slots": np.asarray(self.slots, dtype=np.float32),
         }
         write_tensors(path, tensors, {"format": FORMAT, "backbone": self.backbone}, self.facts)
@@ -108,4 +111,5 @@ class PrototypeBank:
         """Read a file that `save` wrote."""
         with reading(path, "prototypes", FORMAT) as (tensors, metadata, facts):
             slots = tuple(int(slot) for slot in tensors["slots"])
-            return cls(tensors["vectors"], tensors["coefficients"], slots, metadata["backbone"], facts)
+            arrays = (tensors["vectors"], tensors["coefficients"])
+            return cls(*arrays, slots, tensors["centres"], metadata["backbone"], facts)

@@ -1,8 +1,8 @@
 """The rounds in which clusters of clients are found: who asks for what, and what becomes of the sums.
 
 Moments first: two sums say in which directions clients' sketches differ and where the groups lie in these. Then steps
-of k-means on the sphere, each of which is a round of counts, that decides which clusters are large enough, and a round of
-sums over those. A last round of counts decides which clusters live. Nobody is in a block of their own before that.
+of k-means on the sphere, each of which is a round of counts, that decides which clusters are large enough, and a round
+of sums over those. A last round of counts decides which clusters live. Nobody is in a block of their own before that.
 
 The invariant: a client's step reads its own sketch and what the server has broadcast, and its cluster is in no message.
 """
@@ -94,10 +94,6 @@ class Clustering:
                 return UploadKind.CLUSTERS, slot_layout({"sketch": (self.size,)}, slots)
         return UploadKind.CLUSTERS, Layout.of(shapes)
 
-    def length(self, phase: Phase) -> float:
-        """The most that the numbers of a client's upload come to, as one row: its sketch has length 1."""
-        return {Phase.SECOND: 2, Phase.THIRD: 3, Phase.COUNT: 1, Phase.SUM: 2}[phase] ** 0.5
-
     def broadcasts(self, state: State, phase: Phase | None) -> list[Upload]:
         """What clients need before a round of clustering, or before the round that comes after all of them.
 
@@ -136,22 +132,20 @@ class Clustering:
 
     def _projected(self, state: State, sketch: Sketch) -> NDArray[np.float64]:
         """A sketch in the directions in which sketches differ; no longer than 1, as the bound on moments asks."""
-        moved: NDArray[np.float64] = (sketch.astype(np.float64) - state.arrays[MEAN]) @ state.arrays[DIRECTIONS].T
-        return moved / max(1.0, float(np.linalg.norm(moved)))
+        centred = sketch.astype(np.float64) - state.arrays[MEAN]
+        moved = centred @ state.arrays[DIRECTIONS].astype(np.float64).T
+        return np.asarray(moved / max(1.0, float(np.linalg.norm(moved))), dtype=np.float64)
 
     def slot(self, state: State, sketch: Sketch, *, all_alive: bool = False) -> int:
         """A client's cluster: the nearest that lives."""
         alive = self._open(state) if all_alive else state.arrays[ALIVE] > 0
         return nearest(sketch, state.arrays[CENTRES], alive)
 
-    def weights(self, state: State, sketch: Sketch) -> NDArray[np.float64]:
-        """How much of each prototype a client uses, ``[slots]``."""
-        alive = state.arrays[ALIVE] > 0
+    def weights(self, centres: NDArray[np.float32], sketch: Sketch) -> NDArray[np.float64]:
+        """How much of each prototype a client uses, ``[prototypes]``, given where the prototypes' clusters lie."""
         if self.spec.use == "mix":
-            return mixture_weights(sketch, state.arrays[CENTRES], self.spec.temperature, alive)
-        one = np.zeros(self.spec.slots)
-        one[nearest(sketch, state.arrays[CENTRES], alive)] = 1
-        return one
+            return mixture_weights(sketch, centres, self.spec.temperature)
+        return np.eye(len(centres))[nearest(sketch, centres)]
 
     @staticmethod
     def _open(state: State) -> NDArray[np.bool_]:

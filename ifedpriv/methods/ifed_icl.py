@@ -42,7 +42,7 @@ from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, Con
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
 from ifedpriv.methods.public_start import PublicStart
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import IclSpec, IfedIclSpec
 
 _MOMENT, _SQUARE, _NOISE = f"{SERVERS}moment", f"{SERVERS}square", f"{SERVERS}noise"
 _RELEASED = f"{SERVERS}released"
@@ -335,7 +335,7 @@ def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack((arrays["lambda"], arrays["beta"]), axis=-1)
 
 
-def calibration_plan(spec: IfedIclSpec, layers: int, round_number: int) -> CalibrationPlan:
+def calibration_plan(spec: IclSpec, layers: int, round_number: int) -> CalibrationPlan:
     """The local plan of coefficient round ``round_number`` (from 1), with the rate of its place in the schedule."""
     c = spec.calibration
     rate = c.rate
@@ -348,14 +348,14 @@ def calibration_plan(spec: IfedIclSpec, layers: int, round_number: int) -> Calib
     )
 
 
-def starting_coefficients(spec: IfedIclSpec, layers: int) -> Coefficients:
+def starting_coefficients(spec: IclSpec, layers: int) -> Coefficients:
     """The start that the spec names where coefficients are free, the identity elsewhere."""
     start = Coefficients.uniform(layers, spec.calibration.start_lambda, spec.calibration.start_beta)
     free = free_coefficients(spec, layers)
     return Coefficients(np.where(free, start.values, Coefficients.identity(layers).values))
 
 
-def free_coefficients(spec: IfedIclSpec, layers: int) -> NDArray[np.bool_]:
+def free_coefficients(spec: IclSpec, layers: int) -> NDArray[np.bool_]:
     """Which coefficients a spec lets move, bool ``[layers, 2, 2]``; thirds are cut at ``layers / 3``, rounded."""
     free = np.ones((layers, 2, 2), dtype=np.bool_)
     if spec.branches != "both":

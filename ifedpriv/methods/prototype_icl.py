@@ -22,19 +22,18 @@ from ifedpriv.icl.calibrate import CalibrationPlan
 from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.guard import GuardVerdict
-from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.sketch import PublicSketch, classes_of
 from ifedpriv.icl.vectors import BETA, LAMBDA, Coefficients, ContextVector
 from ifedpriv.methods.client_work import ClientWork
-from ifedpriv.methods.clustering import ALIVE, Clustering, Phase
+from ifedpriv.methods.clustering import ALIVE, CENTRES, Clustering, Phase
 from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
 from ifedpriv.methods.method import Client, ClientStep, State
 from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import PrototypeIclSpec
 
-VECTORS, COEFFICIENTS = "vectors", "coefficients"
+VECTORS, COEFFICIENTS = "vectors", "scalars"
 
 
 class PrototypeIcl:
@@ -123,13 +122,13 @@ class PrototypeIcl:
             return self.clustering.asks(phase)
         layers, width = self.backbone.n_layers, self.backbone.width
         if round_number == self.vector_round:
-            return UploadKind.VECTOR, slot_layout({"vector": (layers, 2, width)}, slots)
+            return UploadKind.VECTOR, slot_layout({"prototype": (layers, 2, width)}, slots)
         if round_number == self.guard_round:
             return UploadKind.SCORES, Layout.of({"right": (2,)})
         return UploadKind.COEFFICIENTS, slot_layout({"beta": (layers, 2), "lambda": (layers, 2)}, slots)
 
     def broadcasts(self, state: State) -> list[Upload]:
-        """Where the clusters are; the vectors once, as soon as there are any; the coefficients before every later round."""
+        """Where the clusters are; the vectors once, as soon as there are any; then the coefficients in every round."""
         number = state.round
         if number <= self.vector_round:
             return self.clustering.broadcasts(state, self.phase(number)) if self.vector_round else []
@@ -177,8 +176,8 @@ class PrototypeIcl:
         if phase is not None:
             return self.clustering.took(state, phase, aggregate)
         if state.round == self.vector_round:
-            kept = {"vector": np.zeros_like(state.arrays[VECTORS])}
-            found = per_slot(aggregate.means, clients, kept)["vector"]
+            kept = {"prototype": np.zeros_like(state.arrays[VECTORS])}
+            found = per_slot(aggregate.means, clients, kept)["prototype"]
             alive = state.arrays[ALIVE] * (aggregate.means[MEMBERS] * clients >= 0.5)
             return self._with_vectors(state.with_arrays({ALIVE: alive}), found, aggregate)
         if state.round == self.guard_round:
@@ -187,19 +186,20 @@ class PrototypeIcl:
         before = state.arrays[COEFFICIENTS]
         kept = {name: np.zeros_like(before[..., 0]) for name in ("lambda", "beta")}
         change = per_slot(aggregate.means, clients, kept)
-        return state.next(coefficients=before + np.stack((change["lambda"], change["beta"]), axis=-1))
+        moved = before + np.stack((change["lambda"], change["beta"]), axis=-1)
+        return state.next(**{COEFFICIENTS: moved})
 
     def _with_vectors(self, state: State, moved: NDArray[np.float32], aggregate: Aggregate) -> State:
         vectors = moved + self._anchor
         if self.public is None:
-            return state.next(vectors=vectors)
+            return state.next(**{VECTORS: vectors})
         vectors = np.stack([self.public.centred(vector) for vector in vectors])
         coefficients = state.arrays[COEFFICIENTS].copy()
         for slot in np.flatnonzero(state.arrays[ALIVE] > 0):
             # A cluster's mean is of fewer clients, so the noise in it is larger.
             noise = aggregate.noise / min(max(float(aggregate.means[MEMBERS][slot]), 1e-3), 1.0)
             coefficients[slot] = self.public.choice(vectors[slot], noise).coefficients.values
-        return state.next(vectors=vectors, coefficients=coefficients)
+        return state.next(**{VECTORS: vectors, COEFFICIENTS: coefficients})
 
     def sketch_of(self, client: Client) -> NDArray[np.float32]:
         """A client's sketch, computed once."""
@@ -223,16 +223,13 @@ class PrototypeIcl:
         """Local steps of a coefficient round."""
         return calibration_plan(self.spec, self.backbone.n_layers, round_number - self.vector_round)
 
-    def shares(self, state: State, client: Client) -> NDArray[np.float64]:
-        """How much of each prototype of the artifact a client uses, ``[prototypes]``."""
-        alive = np.flatnonzero(state.arrays[ALIVE] > 0)
-        if self.groups or not self.vector_round:
-            return np.asarray(alive == self.slot(state, client), dtype=np.float64)
-        return self.clustering.weights(state, self.sketch_of(client))[alive]
-
-    def own(self, state: State, client: Client) -> Injection:
-        """What a client injects: its nearest prototype, or its mix."""
-        return self.artifact(state).mixed(self.shares(state, client))
+    def shares(self, bank: PrototypeBank, client: Client) -> NDArray[np.float64]:
+        """How much of each prototype a client uses, ``[prototypes]``: its nearest, or a mix of all."""
+        if self.groups:
+            return np.asarray(np.asarray(bank.slots) == self.groups.index(client.group), dtype=np.float64)
+        if len(bank) == 1:
+            return np.ones(1)
+        return self.clustering.weights(bank.centres, self.sketch_of(client))
 
     def artifact(self, state: State, facts: dict[str, str] | None = None) -> PrototypeBank:
         """The prototypes that a state stands for: those of clusters that are large enough."""
@@ -241,6 +238,7 @@ class PrototypeIcl:
             state.arrays[VECTORS][alive],
             state.arrays[COEFFICIENTS][alive],
             tuple(int(slot) for slot in alive),
+            state.arrays[CENTRES][alive],
             self.backbone.fingerprint,
             facts or {},
         )
@@ -266,13 +264,15 @@ class PrototypeIcl:
             demonstrations=self.work.calibrator(client).demonstrations,
         )
         blocks = slotted(
-            {"vector": vector.values - self._anchor}, self.slot(state, client), self.spec.clusters.slots
+            {"prototype": vector.values - self._anchor}, self.slot(state, client), self.spec.clusters.slots
         )
         return Upload(blocks, 1.0, state.round, UploadKind.VECTOR)
 
     def _scores(self, state: State, client: Client) -> Records:
         held = client.validation
-        injected = answer(self.backbone, self.task, held, injection=self.own(state, client))
+        bank = self.artifact(state)
+        own = bank.mixed(self.shares(bank, client))
+        injected = answer(self.backbone, self.task, held, injection=own)
         plain = answer(self.backbone, self.task, held)
         right = np.stack([injected.right, plain.right], axis=1)
         return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)

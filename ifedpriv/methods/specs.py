@@ -118,15 +118,16 @@ class ClustersSpec(BaseModel):
         number: K, how many prototypes there are; ``auto`` reads it off the variances of the clients' sketches.
         most: the most that ``auto`` may find.
         gap: with ``auto``, how many times the next variance the last that stands out must be; 1 prototype if none is.
-        min_members: the fewest clients whose mean becomes a prototype; those of smaller clusters join the nearest other.
+        min_members: the fewest clients whose mean becomes a prototype; clients of smaller clusters join the nearest
+            other one.
         rank: public directions of a sketch for each class; 0 for at most 64, and 512 numbers in all.
         steps: steps of spherical k-means after the start from moments; each is a round of counts and one of sums.
-        found_by: ``moments`` of the clients' sketches; or an ``oracle`` that reads the groups off a simulation, to compare
-            with.
+        found_by: ``moments`` of the clients' sketches; or an ``oracle`` that reads the groups off a simulation, to
+            compare with.
         use: a client uses its ``nearest`` prototype, or a ``mix`` of all by how near they are; it decides by itself.
         temperature: of the mix's softmax over cosines.
-        public: public texts that fix the coordinates of sketches; without a path, those that the generator of the shipped
-            tasks writes.
+        public: public texts that fix the coordinates of sketches; without a path, those that the generator of the
+            shipped tasks writes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -24,7 +24,9 @@ GLOBAL_LORA = "global_lora"
 LOCAL_PROMPT = "local_prompt"
 META_PROMPT = "meta_prompt"
 PROTOTYPE_PROMPT = "prototype_prompt"
-MAIN_ROWS = (GLOBAL_INJECTION, GLOBAL_LORA, PROTOTYPE_PROMPT)
+# And a run of clustered injections this one.
+PROTOTYPE_INJECTION = "prototype_injection"
+MAIN_ROWS = (GLOBAL_INJECTION, GLOBAL_LORA, PROTOTYPE_PROMPT, PROTOTYPE_INJECTION)
 STANDARD_ROWS = (ZERO_SHOT, LOCAL_ICL, LOCAL_INJECTION, GLOBAL_INJECTION)
 # Beside an injection: the same calibration with another vector in place of the clients'.
 ZERO_VECTOR = "zero_vector"
