@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
+from attacks._targets import own_block
 from defenses.compression import compresses
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
@@ -29,7 +30,7 @@ from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.prepare import data_root, load_backbone, prepare
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.prompts import Position
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import IclSpec
 
 _PUBLIC_SEED = 1_000_003
 """Added to a run's data seed: public texts of a shipped task come from the same writer with another seed."""
@@ -136,7 +137,7 @@ def _public_agreement(view: ServerView, config: RunConfig | None) -> tuple[TaskD
     """The task's wording with its data, and the agreed position; for a bare recording, the shipped task it names."""
     if config is not None:
         data = load_task_data(config.data, data_root(config))
-        position = config.method.position if isinstance(config.method, IfedIclSpec) else "label"
+        position = config.method.position if isinstance(config.method, IclSpec) else "label"
         if task_hash(data.task) != view.facts.task:
             raise UserError(
                 f"the view was recorded with another template or other label words than task {data.task.name!r} has",
@@ -292,10 +293,11 @@ def _check_truth(
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
     # What a projection has mixed is not attacked.
     compressed = compresses(view.facts.defense.compression, UploadKind.VECTOR)
-    if not readable or compressed or not isinstance(config.method, IfedIclSpec):
+    if not readable or compressed or not isinstance(config.method, IclSpec):
         return
     for frame in view.uploads(UploadKind.VECTOR):
-        recorded = frame.upload.arrays.get("vector")
+        arrays = frame.upload.arrays
+        recorded = own_block(arrays) if "prototype" in arrays else arrays.get("vector")
         if recorded is None:
             return
         examples = held.get(frame.sender, ())

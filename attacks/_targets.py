@@ -6,6 +6,7 @@ not compute is not attacked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from attacks._attack import Scope, Who
 from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame
+from defenses.prototypes.slots import MEMBERS
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -22,6 +24,9 @@ from ifedpriv.errors import UserError
 
 Floats = NDArray[np.float64]
 
+_BLOCKS = "prototype"
+"""Array of the vectors of clustered runs, a block for each cluster."""
+_BY_CLUSTER = "the sums are of clusters, and the recording does not say whose texts are in which"
 _ARITHMETIC = 1e-6
 """Relative error of activations in float32: batches of another shape round differently."""
 
@@ -85,6 +90,8 @@ def read_targets(view: ServerView, backbone: Backbone) -> tuple[Targets, Targets
         return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
     counted = any(frame.upload.weight != 1.0 for frame in frames)
     singles = tuple(target for frame in frames for target in _of_frame(frame, backbone, counted))
+    if any(_BLOCKS in frame.upload.arrays for frame in frames):
+        return Targets(Scope.UPLOADS, singles), Targets(Scope.AGGREGATE, (), _BY_CLUSTER)
     return Targets(Scope.UPLOADS, singles), Targets(Scope.AGGREGATE, (_mean(frames, backbone, counted),))
 
 
@@ -131,7 +138,7 @@ def _least_gap(magnitudes: Floats) -> float:
 
 
 def _carries_vector(frame: DecodedFrame) -> bool:
-    return bool({"vector", "by_class"} & set(frame.upload.arrays))
+    return bool({"vector", "by_class", _BLOCKS} & set(frame.upload.arrays))
 
 
 def _of_frame(frame: DecodedFrame, backbone: Backbone, counted: bool) -> list[Target]:
@@ -142,7 +149,15 @@ def _of_frame(frame: DecodedFrame, backbone: Backbone, counted: bool) -> list[Ta
             for label in np.flatnonzero(arrays["present"] > 0).tolist()
         ]
     examples = round(frame.upload.weight) if counted else None
+    if _BLOCKS in arrays:
+        return [_target(Who(frame.sender), own_block(arrays), frame, backbone, examples)]
     return [_target(Who(frame.sender), arrays["vector"], frame, backbone, examples)]
+
+
+def own_block(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The vector of an upload that holds a block for each cluster: that of the sender's own."""
+    block: NDArray[np.float32] = arrays[_BLOCKS][int(arrays[MEMBERS].argmax())]
+    return block
 
 
 def _target(
@@ -191,6 +206,8 @@ def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
         examples = found.examples if found.examples is not None and found.examples > clients else None
         variance = found.variance + _grid_variance(view, clients)
         return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
+    if any(_BLOCKS in frame.upload.arrays for frame in view.computed(UploadKind.VECTOR)):
+        return Targets(Scope.AGGREGATE, (), _BY_CLUSTER)
     return Targets(Scope.AGGREGATE, (), "the recording ends before a sum of context vectors was worked out")
 
 

@@ -2,12 +2,12 @@
 
     python benchmarks/prototypes.py groups|number|small|examples|protected|private [--seeds 5] [--only SUBSTRING]
 
-``groups``: one global vector, prototypes with their number found or known, a mix, an oracle that is told the groups, and
-each client alone. ``number``: too few and too many prototypes. ``small``: a group of three clients among sixteen.
+``groups``: one global vector, prototypes with their number found or known, a mix, an oracle that is told the groups,
+and each client alone. ``number``: too few and too many prototypes. ``small``: a group of three clients among sixteen.
 ``examples``: how many examples a client needs to be told apart, from sums and by k-means that sees every sketch.
-``protected``: the same run in the clear, under masks, and encrypted. ``private``: whole clients hidden. Every accuracy is
-the last round's, a mean over clients on 500 queries labelled as the client's group labels them; results are added to
-``benchmarks/results/prototypes_<part>.json`` cell by cell.
+``protected``: the same run in the clear, under masks, and encrypted. ``private``: whole clients hidden. Every accuracy
+is the last round's, a mean over clients on 500 queries labelled as the client's group labels them; results are added
+to ``benchmarks/results/prototypes_<part>.json`` cell by cell.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ifedpriv.measure.agreement import adjusted_rand
 from ifedpriv.methods.prototype_icl import PrototypeIcl
 
 CLIENTS, PER_CLIENT, QUERIES = 16, 32, 500
-WORLDS = {"remedy, 2 groups": ("remedy", 2), "mood, 2 groups": ("mood", 2), "mood, 4 groups": ("mood", 4)}
+WORLDS = {"remedy, 2 groups": ("remedy", 2), "mood, 4 groups": ("mood", 4)}
 SINGLE = {"kind": "ifed_icl", "guard": False}
 
 
@@ -105,7 +105,7 @@ def by_group(setup: Setup, lists: Sequence[Answers]) -> dict[str, float]:
 
 def measured(setup: Setup) -> tuple[dict[str, float], list[Answers]]:
     """Accuracy, agreement of clusters and groups, and a client's bytes, with the answers."""
-    state, outcome = play(setup)
+    state, _ = play(setup)
     artifact = setup.method.artifact(state)
     if not isinstance(setup.method, PrototypeIcl):
         found: Answers = baselines.global_injection(setup, artifact)

@@ -133,8 +133,8 @@ class Clustering:
     def _projected(self, state: State, sketch: Sketch) -> NDArray[np.float64]:
         """A sketch in the directions in which sketches differ; no longer than 1, as the bound on moments asks."""
         centred = sketch.astype(np.float64) - state.arrays[MEAN]
-        moved = centred @ state.arrays[DIRECTIONS].astype(np.float64).T
-        return np.asarray(moved / max(1.0, float(np.linalg.norm(moved))), dtype=np.float64)
+        moved: NDArray[np.float64] = centred @ state.arrays[DIRECTIONS].astype(np.float64).T
+        return np.asarray(moved / max(1.0, float(np.linalg.norm(moved))))
 
     def slot(self, state: State, sketch: Sketch, *, all_alive: bool = False) -> int:
         """A client's cluster: the nearest that lives."""

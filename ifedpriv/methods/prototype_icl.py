@@ -46,7 +46,7 @@ class PrototypeIcl:
         sketch: public coordinates in which clients are compared.
         seed: public; fixes the starts of the clustering.
         groups: names of the groups, for an oracle; empty otherwise.
-        noised: the guard's scores come with noise.
+        noised: uploads are clipped and noised.
         work: what has been computed of the clients' examples already.
         public: coefficients from public tasks, where the specification asks for them.
     """
@@ -75,8 +75,9 @@ class PrototypeIcl:
         self.public = public
         self.work = ClientWork(backbone, task) if work is None else work
         self.clustering = Clustering(spec.clusters, sketch.size, seed)
-        # Measured from what everybody knows, so that little is left for a clip to cut.
-        self._anchor = sketch.centres.mean(axis=0).reshape(backbone.n_layers, 2, backbone.width)
+        # Measured from what everybody knows where vectors are clipped, so that little is left to cut.
+        known = sketch.centres.mean(axis=0) if noised else np.zeros_like(sketch.centres[0])
+        self._anchor = known.reshape(backbone.n_layers, 2, backbone.width)
         self._sketches: dict[int, tuple[Client, NDArray[np.float32]]] = {}
 
     @property
