@@ -125,6 +125,24 @@ def test_generation_with_cache_and_padding(backbone):
         assert prompt + text == backbone.tokenizer.decode(encoded, skip_special_tokens=True)
 
 
+def test_transformers_own_generate_needs_to_know_of_nothing(backbone):
+    """Called as anybody calls it, with padding on the left, while a prompt stands in front."""
+    batch = backbone.make_batch([LONG, SHORT], "left")
+    written = backbone.make_batch([[*IN_FRONT, *LONG], [*IN_FRONT, *SHORT]], "left")
+
+    def said(given):
+        masked = {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
+        with torch.no_grad():
+            new = backbone.model.generate(
+                **masked, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=2
+            )
+        return new[:, given.input_ids.shape[1] :].tolist()
+
+    with in_front(backbone, rows_of(backbone)):
+        got = said(batch)
+    assert got == said(written)
+
+
 def test_a_shared_beginning_is_shared_with_what_stands_in_front(backbone):
     shared = list(range(100, 118))
     sequences = [[*shared, *LONG], [*shared, *SHORT]]
