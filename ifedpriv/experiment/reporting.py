@@ -26,7 +26,7 @@ from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.measure.agreement import adjusted_rand
 from ifedpriv.measure.share import share_over_queries
 from ifedpriv.methods.prototype_icl import PrototypeIcl
-from ifedpriv.methods.specs import IclSpec
+from ifedpriv.methods.specs import FicpdSpec, IclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -139,7 +139,7 @@ def _rows(outcome: Outcome) -> list[Row]:
         LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
         GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
         LOCAL_PROMPT: ("local soft prompt", f"each client's own prompt; {asked}"),
-        META_PROMPT: ("meta prompt (FICPD)", "one prompt for all, distilled by the server on public texts"),
+        META_PROMPT: ("meta prompt (FICPD)", _meta(setup)),
         PROTOTYPE_PROMPT: ("own cluster's prompt (FICPD)", _clusters(outcome, asked)),
     }
     result = []
@@ -207,6 +207,14 @@ def _prototypes(outcome: Outcome, asked: str) -> str:
         return found
     slots = [int(method.shares(bank, client).argmax()) for client in members(outcome.setup)]
     return f"{found}; adjusted Rand index of clusters and groups {adjusted_rand(slots, groups):.2f}"
+
+
+def _meta(setup: Setup) -> str:
+    """What a run's prompt for everybody is."""
+    spec = setup.config.method
+    if isinstance(spec, FicpdSpec) and spec.meta.when == "never":
+        return "one prompt for all, the clients' mean, since nothing was distilled"
+    return "one prompt for all, distilled by the server on public texts"
 
 
 def _clusters(outcome: Outcome, asked: str) -> str:

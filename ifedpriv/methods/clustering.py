@@ -145,7 +145,9 @@ class Clustering:
         """How much of each prototype a client uses, ``[prototypes]``, given where the prototypes' clusters lie."""
         if self.spec.use == "mix":
             return mixture_weights(sketch, centres, self.spec.temperature)
-        return np.eye(len(centres))[nearest(sketch, centres)]
+        one = np.zeros(len(centres))
+        one[nearest(sketch, centres)] = 1
+        return one
 
     @staticmethod
     def _open(state: State) -> NDArray[np.bool_]:

@@ -29,7 +29,8 @@ from defenses.prototypes.spherical import nearest
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Task
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.errors import InputError
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.soft_prompt.client_model import BlackBox, WhiteBox
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
@@ -112,6 +113,7 @@ class Ficpd:
         self.seed = seed
         self.turns = turns(spec)
         self.width = prompt_width(backbone)
+        _check(spec, task, self.width)
         self.plan = _plan(spec, embedding_scale(backbone), seed)
         self._begin = slots.frame(spec.clusters, spec.length, self.width, (seed, _FRAME))
         zeroth = self.plan.zeroth if spec.access == "black_box" else None
@@ -194,19 +196,19 @@ class Ficpd:
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Counts, the mean prompt, or one step of Lloyd's; and the distillation where it is due."""
         turn, a, spec = self.turns[state.round], state.arrays, self.spec
-        clients, exact = aggregate.total_weight, aggregate.noise == 0
+        clients, noise = aggregate.total_weight, aggregate.noise
         if turn.phase is Phase.COUNT:
             counts = aggregate.means[MEMBERS] * np.float32(clients)
-            return state.next(counts=np.rint(counts) if exact else counts)
+            return state.next(counts=counts if noise else np.rint(counts))
         if turn.phase is Phase.COMMON:
-            one = np.stack([a["origin"]] * spec.clusters)
-            found, new, _ = slots.lloyd(aggregate.means, clients, one, spec.min_members, exact=exact)
-            after = state.next(
-                origin=found[0], before=a["origin"], **self._unparted(found[0], met=bool(new[0]))
-            )
+            # How many clients take part is public, and all of them are in the first place.
+            met = clients >= spec.min_members
+            change = slots.calmed(aggregate.means[slots.slot_name(0)], noise)
+            common = (a["origin"] + change).astype(np.float32) if met else a["origin"]
+            after = state.next(origin=common, before=a["origin"], **self._unparted(common, met=met))
         else:
             found, new, members = slots.lloyd(
-                aggregate.means, clients, a["prototypes"], spec.min_members, exact=exact
+                aggregate.means, clients, a["prototypes"], spec.min_members, noise
             )
             after = state.next(
                 prototypes=found,
@@ -305,6 +307,21 @@ class Ficpd:
 def best(losses: NDArray[np.float64]) -> int:
     """The place of the least loss; what is not a number is the largest."""
     return int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+
+
+def _check(spec: FicpdSpec, task: Task, width: int) -> None:
+    """Refuse what only the model and the task show to be impossible."""
+    numbers = spec.length * width
+    if spec.tuning.intrinsic > numbers:
+        raise InputError(
+            f"method.tuning.intrinsic is {spec.tuning.intrinsic}, and a prompt has {numbers} numbers",
+            f"use at most {numbers}, or 0 for all of them",
+        )
+    if task.kind is TaskKind.GENERATION and spec.meta.when != "never":
+        raise InputError(
+            f"method.meta.when is {spec.meta.when!r}, and a generation task has no label words to distil on",
+            "use never",
+        )
 
 
 def _plan(spec: FicpdSpec, unit: float, seed: int) -> TunePlan:
