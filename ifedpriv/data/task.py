@@ -101,7 +101,9 @@ class Task:
                 "task.answer_range is set for a classification task",
                 "give label_values, one number for each class",
             )
-        if self.answer_range and not (len(self.answer_range) == 2 and self.answer_range[0] < self.answer_range[1]):
+        if self.answer_range and not (
+            len(self.answer_range) == 2 and self.answer_range[0] < self.answer_range[1]
+        ):
             raise InputError(
                 f"task.answer_range is {list(self.answer_range)}", "give the smallest and the largest number"
             )

@@ -38,6 +38,12 @@ def global_injection(setup: Setup, injection: Adaptation) -> Answers:
     return _answers(setup, setup.all_queries, injection=injection)
 
 
+def on_validation(setup: Setup, injection: Adaptation) -> Answers:
+    """The federation's artifact on the task's validation texts, which neither clients nor results are made of."""
+    asked = [query for group in setup.groups for query in setup.validation(group)]
+    return _answers(setup, asked, injection=injection)
+
+
 def local_icl(setup: Setup, client: Client) -> Answers:
     """One client's own demonstrations in the prompt of every query of its group."""
     return _answers(setup, setup.queries(client.group), context=demonstrations(setup, client))

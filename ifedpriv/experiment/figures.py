@@ -140,8 +140,8 @@ def _errors(task: Task, answers: Answers) -> numbers.NumberErrors:
     if task.kind is TaskKind.GENERATION:
         truth, predicted = ([str(text) for text in texts] for texts in (answers.truth, answers.predicted))
         return numbers.number_errors(truth, predicted, *task.answer_range)
-    classes = [np.asarray(each, dtype=np.int64).tolist() for each in (answers.truth, answers.predicted)]
-    return numbers.label_errors(*classes, task.label_values)
+    true, given = (np.asarray(each, dtype=np.int64).tolist() for each in (answers.truth, answers.predicted))
+    return numbers.label_errors(true, given, task.label_values)
 
 
 def _root(sums: NDArray[np.float64]) -> NDArray[np.float64]:

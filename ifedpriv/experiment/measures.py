@@ -70,11 +70,12 @@ def fairness(setup: Setup, lists: Sequence[Answers]) -> FairnessRecord | None:
         return _record(scores, parity_difference(given), parity_difference(perfect), "clients", None)
     pooled = _by_group(setup, found)
     truths, answered = [truth for truth, _ in pooled], [predicted for _, predicted in pooled]
-    gaps = [
-        parity_difference(np.stack([np.bincount(each, minlength=task.n_classes) / len(each) for each in one]))
+    given, perfect = (
+        np.stack([np.bincount(each, minlength=task.n_classes) / len(each) for each in one])
         for one in (answered, truths)
-    ]
-    return _record(scores, *gaps, "groups", odds_difference(truths, answered, task.n_classes))
+    )
+    odds = odds_difference(truths, answered, task.n_classes)
+    return _record(scores, parity_difference(given), parity_difference(perfect), "groups", odds)
 
 
 def _by_client(setup: Setup, lists: Sequence[Answers]) -> list[tuple[int, Answers]] | None:
@@ -85,7 +86,9 @@ def _by_client(setup: Setup, lists: Sequence[Answers]) -> list[tuple[int, Answer
     if len(lists) == 1 and len(lists[0]) == sum(sizes.values()):
         ends = np.cumsum([sizes[group] for group in setup.groups])
         parts = {
-            group: Answers(lists[0].truth[end - sizes[group] : end], lists[0].predicted[end - sizes[group] : end])
+            group: Answers(
+                lists[0].truth[end - sizes[group] : end], lists[0].predicted[end - sizes[group] : end]
+            )
             for group, end in zip(setup.groups, ends.tolist(), strict=True)
         }
         return [(client, parts[groups[client]]) for client in range(len(setup.clients))]
@@ -158,10 +161,10 @@ def target(asked: float | None, lines: Sequence[dict[str, Any]]) -> TargetRecord
     """When the run got to the target of its configuration; None where that has none."""
     if asked is None:
         return None
-    scored = [(place, line["validation"]) for place, line in enumerate(lines) if line["validation"] is not None]
-    scores = [found["value"] for _, found in scored]
+    scored = [place for place, line in enumerate(lines) if line.get("validation") is not None]
+    scores = [float(lines[place]["validation"]["value"]) for place in scored]
     place = first_reached(scores, asked)
-    until = lines if place is None else lines[: scored[place][0] + 1]
+    until = lines if place is None else lines[: scored[place] + 1]
     return TargetRecord(
         target=asked,
         reached=place is not None,
@@ -175,5 +178,5 @@ def target(asked: float | None, lines: Sequence[dict[str, Any]]) -> TargetRecord
 
 
 def _queries(lines: Sequence[dict[str, Any]]) -> int | None:
-    found = [line["queries"] for line in lines]
-    return None if any(each is None for each in found) else sum(found)
+    found = [line["queries"] for line in lines if line.get("queries") is not None]
+    return sum(found) if len(found) == len(lines) else None

@@ -53,7 +53,7 @@ def wanted(setup: Setup) -> bool:
 
 
 def balanced(setup: Setup) -> Balanced:
-    """Training examples of clients and as many test examples of the same groups and classes, drawn by the run's seed."""
+    """Training examples of clients, and as many test examples of the same groups and classes; the run's seed draws."""
     rng = np.random.default_rng([setup.config.seed, _DRAW])
     halves: tuple[list[Example], ...] = ([], [], [], [])
     used: set[str] = set()
@@ -69,8 +69,8 @@ def balanced(setup: Setup) -> Balanced:
             others = [outside[i] for i in rng.permutation(len(outside))[:count]]
             used.update(example.text for example in others)
             for place, drawn in enumerate((chosen, others)):
-                halves[place] += drawn[: count // 2]
-                halves[place + 2] += drawn[count // 2 :]
+                halves[place].extend(drawn[: count // 2])
+                halves[place + 2].extend(drawn[count // 2 :])
     return Balanced(*map(tuple, halves))
 
 
@@ -79,7 +79,7 @@ def _own(setup: Setup, number: int, group: str) -> Sequence[Example]:
 
 
 def losses(setup: Setup, artifact: Adaptation) -> dict[str, Any]:
-    """Every drawn example's loss with the final artifact on, as JSON can hold it; empty lists where there are too few."""
+    """Each drawn example's loss with the final artifact on, as JSON can hold it; empty lists where there are few."""
     found = balanced(setup)
     if len(found.members) < FEWEST:
         return {name: [] for name in Balanced.__slots__}

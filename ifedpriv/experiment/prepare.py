@@ -82,6 +82,10 @@ class Setup:
         """Test examples as a group of clients would label them."""
         return test_for_group(self.data.test, group, self.partition)
 
+    def validation(self, group: str) -> list[Example]:
+        """Validation examples as a group of clients would label them."""
+        return test_for_group(self.data.validation, group, self.partition)
+
     @property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups that label differently; one if all agree."""

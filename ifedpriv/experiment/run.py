@@ -19,8 +19,9 @@ from typing import Any
 from defenses.ledger import Ledger
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
+from ifedpriv.backbone.count import counted
 from ifedpriv.errors import UserError
-from ifedpriv.experiment import baselines, control_plan, controls
+from ifedpriv.experiment import baselines, control_plan, controls, membership
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import single
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
@@ -54,6 +55,8 @@ class Outcome:
         rounds: the lines of ``rounds.jsonl``.
         rows: comparison name to lists of answers and seconds of client time.
         up, down: bytes by client over all rounds.
+        membership: losses of training and test examples with the artifact on, by `membership.losses`; None where that
+            was not asked for.
         seconds: wall time of rounds and comparisons, of all processes that worked on this run.
         started: when the first of those processes began, as ISO 8601.
     """
@@ -66,6 +69,7 @@ class Outcome:
     rows: dict[str, Comparison]
     up: Traffic
     down: Traffic
+    membership: dict[str, Any] | None
     seconds: float
     started: str
 
@@ -106,8 +110,8 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     _check_begun_with(setup, ledger)
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
-    with _recording(setup, run, state.round) as view:
-        federation = federation_of(setup, ledger, view)
+    with _recording(setup, run, state.round) as view, counted(setup.backbone) as queries:
+        federation = federation_of(setup, ledger, view, queries)
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
             state, record = federation.play_round(state)
@@ -136,8 +140,20 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     injection = setup.method.artifact(state, said)
     injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
     rows = _compare(run, [*_jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
+    told = _membership(setup, run, injection)
     seconds = before + time.perf_counter() - started
-    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
+    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, told, seconds, facts["started"])
+
+
+def _membership(setup: Setup, run: RunDirectory, injection: Artifact) -> dict[str, Any] | None:
+    """What only a simulation can measure, kept like a comparison; None where it is not asked for."""
+    if not membership.wanted(setup):
+        return None
+    kept = run.load_part("membership")
+    if kept is None:
+        kept = membership.losses(setup, injection)
+        run.save_part("membership", kept)
+    return kept
 
 
 def train(setup: Setup) -> tuple[State, Artifact]:
@@ -163,11 +179,14 @@ def _chosen(setup: Setup, state: State) -> dict[str, str]:
 
 def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
-    test = None
+    test = validation = None
+    wanted, kind = setup.config.evaluation, setup.data.task.kind
     trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
-    if setup.config.evaluation.every_round and trained:
-        answers = baselines.global_injection(setup, setup.method.artifact(state))
-        test = single(setup.data.task.kind, answers).to_json()
+    if trained and wanted.every_round:
+        test = single(kind, baselines.global_injection(setup, setup.method.artifact(state))).to_json()
+    if trained and wanted.target is not None:
+        held = baselines.on_validation(setup, setup.method.artifact(state))
+        validation = single(kind, held).to_json()
     up_payload, up_wire = record.up.totals()
     down_payload, down_wire = record.down.totals()
     helpers_payload, helpers_wire = record.helpers.totals()
@@ -175,12 +194,14 @@ def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> di
         "round": record.round,
         "kind": str(record.kind),
         "loss": record.loss,
+        "validation": validation,
         "test": test,
         "up": {"payload": up_payload, "wire": up_wire},
         "down": {"payload": down_payload, "wire": down_wire},
         "helpers": {"payload": helpers_payload, "wire": helpers_wire},
         "seconds": record.seconds,
         "client_seconds": record.client_seconds,
+        "queries": record.queries,
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
         "refusals": list(record.refusals),

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -62,6 +64,7 @@ class RoundRecord:
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
         client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
+        queries: sequences that all clients together put through the model; None where nobody counts.
         up: bytes to the server.
         down: bytes to the clients.
         helpers: bytes between the server and parties that are no clients, both ways.
@@ -75,6 +78,7 @@ class RoundRecord:
     loss: float | None = None
     seconds: float = 0.0
     client_seconds: float = 0.0
+    queries: int | None = None
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
     helpers: Traffic = field(default_factory=Traffic)
@@ -95,6 +99,7 @@ class Federation:
         view: records what the server sees, if given.
         agreed: digest of what all ends have agreed on beside the state (method, template, model); with the state it
             makes the context of a round, for defenses that bind to one.
+        queries: how many sequences have gone through the model so far, if anybody counts.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Federation:
         seed: int,
         view: ServerViewWriter | None = None,
         agreed: bytes = b"",
+        queries: Callable[[], int] | None = None,
     ) -> None:
         self.method = method
         self.defense = defense.enrolled(_everybody(method, clients), entropy.branch("enrolment"))
@@ -119,6 +125,7 @@ class Federation:
         self.seed = seed
         self.view = view
         self.agreed = agreed
+        self.queries = queries
 
     def play_round(self, state: State) -> tuple[State, RoundRecord]:
         """One round: broadcast, client steps, aggregate.
@@ -132,7 +139,7 @@ class Federation:
         started = time.perf_counter()
         number = state.round
         kind, layout = self.method.asks(number)
-        record = RoundRecord(number, kind)
+        record = RoundRecord(number, kind, queries=None if self.queries is None else 0)
         invited = self.cohort.invited(number, self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
@@ -166,10 +173,9 @@ class Federation:
             step = self._client_step(state, client, record)
             entropy = self.entropy.branch(f"round {number} client {client}")
             session = self.defense.client(client, info, entropy)
-            before = time.process_time()
             # Rows of examples are computed here, one by one, as they are taken.
-            upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
-            record.client_seconds += time.process_time() - before
+            with self._spending(record):
+                upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
@@ -221,10 +227,18 @@ class Federation:
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])
+        with self._spending(record):
+            return self.method.client_step(state, self.clients[client], rng)
+
+    @contextmanager
+    def _spending(self, record: RoundRecord) -> Iterator[None]:
+        """Count a client's processor time and queries until the block ends."""
+        asked = self.queries() if self.queries else 0
         before = time.process_time()
-        step = self.method.client_step(state, self.clients[client], rng)
+        yield
         record.client_seconds += time.process_time() - before
-        return step
+        if self.queries is not None and record.queries is not None:
+            record.queries += self.queries() - asked
 
     def _broadcast(
         self, state: State, recipients: tuple[int, ...], record: RoundRecord

@@ -22,7 +22,9 @@ Floats = NDArray[np.float64]
 ORDER = 4
 """Longest n-gram that is counted."""
 
-SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0 (of the definition; computed by ifedpriv)"
+SIGNATURE = (
+    "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0 (of the definition; computed by ifedpriv)"
+)
 """What a reader needs to compare a BLEU with another paper's, in sacrebleu's notation."""
 
 # mteval-v13a sets all ASCII punctuation apart but for the apostrophe, and full stop, comma and hyphen by their digits.

@@ -78,8 +78,9 @@ def weights_of(truth: Labels, counts: Labels) -> Floats:
 
 def rates(labels: Labels, weights: Floats, n_classes: int) -> Floats:
     """The weighted share of each class among ``labels``: float64 ``[classes]``."""
-    found: Floats = np.bincount(labels, weights=weights, minlength=n_classes).astype(np.float64)
-    return found / weights.sum()
+    found = np.bincount(labels, weights=weights, minlength=n_classes).astype(np.float64)
+    shares: Floats = found / weights.sum()
+    return shares
 
 
 def parity_difference(rates_by_group: Floats) -> float:

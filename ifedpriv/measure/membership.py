@@ -133,7 +133,9 @@ def _delong(members: Floats, others: Floats, level: float) -> Interval:
     if not 0 < value < 1:
         # The rule of three: no misordered pair among n shows that they are rarer than about 3 / n.
         reach = min(1.0, -math.log(1 - level) / min(len(one), len(other)))
-        return Interval(0.0 if value == 0 else 1 - reach, reach if value == 0 else 1.0, level, "rule of three")
+        return Interval(
+            0.0 if value == 0 else 1 - reach, reach if value == 0 else 1.0, level, "rule of three"
+        )
     half = float(stats.norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
     centre = math.log(value / (1 - value))
     low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))

@@ -71,7 +71,7 @@ class FairnessRecord(Record):
         parity: demographic parity difference: the largest gap in how often one class is answered; None for generation.
         parity_perfect: the same of perfect answers: where clients hold different classes, fairness is not 0.
         parity_over: whose answers are compared: ``groups`` of clients, or ``clients`` where there is one group.
-        odds: the largest gap between groups in P(answer | true class), which perfect answers have at 0; None where there
+        odds: the largest gap between groups in P(answer | true class), which is 0 for perfect answers; None where there
             is one group.
     """
 
@@ -146,8 +146,8 @@ class MembershipRecord(Record):
 
     def check(self) -> None:
         """Everything, or nothing and why."""
-        found = (self.threshold, self.advantage, self.true_rate, self.false_rate, self.auc)
-        found = (*found, self.true_rate_at_1_percent)
+        rates = (self.advantage, self.true_rate, self.false_rate, self.auc, self.true_rate_at_1_percent)
+        found = (self.threshold, *rates)
         missing = sum(each is None for each in found)
         if missing != (0 if self.measured else len(found)):
             raise FieldError("measured", "does not fit what is there", "give all figures, or none")

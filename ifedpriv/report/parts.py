@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ifedpriv.report.measure_records import FairnessRecord, NumberError
 from ifedpriv.report.records import FieldError, Record
 
 # Keys of the rows that a standard run has, in the order in which they are shown.
@@ -93,12 +94,14 @@ class Row(Record):
     Attributes:
         key: what programs know it by, such as ``zero_shot``.
         name: what readers know it by.
-        figures: the scores, by metric name (``accuracy``, ``macro_f1``, ``exact_match``, ``rouge_l``).
+        figures: the scores, by metric name (``accuracy``, ``macro_f1``, ``exact_match``, ``rouge_l``, ``bleu``).
         up_bytes_per_client: what one client sends in the whole run, mean over clients; None where unknown.
         down_bytes_per_client: what one client receives in the whole run, mean over clients.
         client_seconds: one client's computing time in the whole run, mean over clients.
         inference_tokens_per_query: length of the prompt that a query pays for, mean over queries.
         notes: what a reader has to know about this line; may be empty.
+        numbers: the error of answers that are numbers; None for other tasks.
+        fairness: how unequally the clients are served; None where the answers say nothing about single clients.
     """
 
     key: str
@@ -109,6 +112,8 @@ class Row(Record):
     client_seconds: float | None
     inference_tokens_per_query: float | None
     notes: str
+    numbers: NumberError | None = None
+    fairness: FairnessRecord | None = None
 
     def check(self) -> None:
         """Ranges."""
@@ -124,7 +129,7 @@ class RoundRecord(Record):
     Attributes:
         round: its number, from 0.
         loss: mean training loss over clients; None where nothing was trained.
-        validation: score on the clients' held-out examples, or None.
+        validation: score on the task's validation texts, which no client holds; None where no target was set.
         test: score on test data, for the eye only: nothing may be chosen by it; None where not measured.
         up_bytes: from all clients to the server in this round.
         down_bytes: from the server to all clients in this round.
@@ -132,6 +137,7 @@ class RoundRecord(Record):
         took_part: names of the clients that are in the aggregate.
         dropped: names of the clients that failed and are not; one that failed late is in the aggregate.
         epsilon: privacy spent up to and with this round; None where there is no bound.
+        queries: sequences that all clients together put through the model; None where not counted.
     """
 
     round: int
@@ -144,10 +150,11 @@ class RoundRecord(Record):
     took_part: tuple[str, ...]
     dropped: tuple[str, ...]
     epsilon: float | None
+    queries: int | None = None
 
     def check(self) -> None:
         """Ranges, and nobody in two places."""
-        _not_negative(self, "round", "seconds", "epsilon")
+        _not_negative(self, "round", "seconds", "epsilon", "queries")
         both = sorted(set(self.took_part) & set(self.dropped))
         require(not both, "dropped", f"names {both[:3]}, who also took part")
 
