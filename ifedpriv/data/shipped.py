@@ -158,15 +158,18 @@ def _write_split(
     wanted = _cycle(turns[0][0], rng)
     contradicting_groups = len({convention for convention, _ in turns}) > 1
     while len(examples) < size:
-        convention, voice = turns[len(examples) % len(turns)]
-        values = wanted(len(examples) // len(turns))
+        turn = len(examples) % len(turns)
+        convention, voice = turns[turn]
+        # Voices of one convention go on where the one before ends, so that all together are balanced as well.
+        begun = 0 if contradicting_groups else turn * (size // len(turns))
+        values = wanted(begun + len(examples) // len(turns))
         text = write_text(rng, values, frames=voice.frames, vocabulary=voice.words)
         if text.text in seen:
             continue
         seen.add(text.text)
         attributes = {"domain": text.domain, **voice.attributes}
         if contradicting_groups:
-            attributes["group"] = f"group {len(examples) % len(turns)}"
+            attributes["group"] = f"group {turn}"
         examples.append(_example(task, convention, text, attributes))
     return tuple(examples[i] for i in rng.permutation(size))
 
