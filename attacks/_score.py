@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
+from defenses.compression import compresses
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -289,7 +290,9 @@ def _check_truth(
     view: ServerView, backbone: Backbone, config: RunConfig, task: Task, held: Mapping[int, Sequence[Example]]
 ) -> None:
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
-    if not readable or not isinstance(config.method, IfedIclSpec):
+    # What a projection has mixed is not attacked.
+    compressed = compresses(view.facts.defense.compression, UploadKind.VECTOR)
+    if not readable or compressed or not isinstance(config.method, IfedIclSpec):
         return
     for frame in view.uploads(UploadKind.VECTOR):
         recorded = frame.upload.arrays.get("vector")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from attacks._attack import Scope, Who
 from defenses.codec import Precision
+from defenses.compression import compresses
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
@@ -71,6 +72,9 @@ def read_targets(view: ServerView, backbone: Backbone) -> tuple[Targets, Targets
     rounds = [entry for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR]
     if not rounds:
         why = "the recording holds no round of context vectors"
+        return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
+    if compresses(view.facts.defense.compression, UploadKind.VECTOR):
+        why = "the vectors travelled through a public projection, which this attack does not turn back"
         return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
     if Computes.INDIVIDUAL_UPLOADS not in view.facts.server_computes:
         why = f"the view holds only sums over {len(rounds[0].roster)} clients"

@@ -11,6 +11,8 @@ from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
 from defenses.codec import Precision
+from defenses.compression import compresses
+from defenses.dp.compressed import Compressed
 from defenses.dp.promise import bounded
 from defenses.dp.release import Plain, Release
 from defenses.entropy import Entropy, SecureEntropy
@@ -72,6 +74,9 @@ class Defense:
                 f"defense.privacy is on, and nothing says how uploads of kind {kind} are bounded",
                 "give a `Bounded` release for each kind, as `releases`",
             )
+        compression = self.spec.compression
+        if compression is not None and compresses(compression, kind):
+            return Compressed(compression, Plain(kind))
         return Plain(kind)
 
     @property

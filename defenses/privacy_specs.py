@@ -81,6 +81,28 @@ class CoefficientPrivacy(_Spec):
     rate: float = Field(0.1, gt=0, le=1)
 
 
+class PromptPrivacy(_Spec):
+    """The soft prompts' releases, all rounds together.
+
+    Attributes:
+        share: of the budget.
+        clip: norm of a client's change to its cluster's prompt in one round, after compression.
+    """
+
+    share: float = Field(0.9, gt=0, le=1)
+    clip: float = Field(1.0, gt=0)
+
+
+class CountPrivacy(_Spec):
+    """The releases of how many clients are in each cluster, all rounds together.
+
+    Attributes:
+        share: of the budget.
+    """
+
+    share: float = Field(0.1, gt=0, le=1)
+
+
 class ScorePrivacy(_Spec):
     """The guard's held-out scores.
 
@@ -110,6 +132,8 @@ class PrivacySpec(_Spec):
         vector: the context vector.
         coefficients: the coefficients.
         scores: the guard's scores.
+        prompts: soft prompts.
+        counts: how many clients are in each cluster.
         public: public texts.
     """
 
@@ -124,6 +148,8 @@ class PrivacySpec(_Spec):
     vector: VectorPrivacy = VectorPrivacy()
     coefficients: CoefficientPrivacy = CoefficientPrivacy()
     scores: ScorePrivacy = ScorePrivacy()
+    prompts: PromptPrivacy = PromptPrivacy()
+    counts: CountPrivacy = CountPrivacy()
     public: PublicSpec = PublicSpec()
 
     def least(self, roster: int) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from defenses.codec import Precision
+from defenses.compression_specs import CompressionSpec
 from defenses.privacy_specs import PrivacySpec
 from defenses.upload import UploadKind
 
@@ -27,12 +28,16 @@ class WireSpec(_Spec):
         coefficients: precision of λ and β, which travel as two arrays.
         weights: precision of adapter weights.
         scores: precision of held-out scores.
+        prompts: precision of soft prompts.
+        counts: precision of how many clients are in each cluster.
     """
 
     vector: Precision = Precision.FP16
     coefficients: Precision = Precision.FP16
     weights: Precision = Precision.FP16
     scores: Precision = Precision.FP32
+    prompts: Precision = Precision.FP16
+    counts: Precision = Precision.FP32
 
     def for_kind(self, kind: UploadKind) -> Precision:
         """The precision for one kind of upload."""
@@ -45,6 +50,10 @@ class WireSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.PROMPTS:
+                return self.prompts
+            case UploadKind.COUNTS:
+                return self.counts
 
 
 class ClipsSpec(_Spec):
@@ -55,12 +64,16 @@ class ClipsSpec(_Spec):
         coefficients: clip of λ and β, which begin at 0 and 1.
         weights: clip of adapter weights.
         scores: clip of held-out scores, which are shares of right answers.
+        prompts: clip of soft prompts' changes, and of what stands beside them.
+        counts: clip of how many clients are in a cluster, of which one client is one.
     """
 
     vector: float = Field(64.0, ge=1e-30, le=1e30)
     coefficients: float = Field(8.0, ge=1e-30, le=1e30)
     weights: float = Field(4.0, ge=1e-30, le=1e30)
     scores: float = Field(1.0, ge=1e-30, le=1e30)
+    prompts: float = Field(4.0, ge=1e-30, le=1e30)
+    counts: float = Field(1.0, ge=1e-30, le=1e30)
 
     def for_kind(self, kind: UploadKind) -> float:
         """The clip for one kind of upload."""
@@ -73,6 +86,10 @@ class ClipsSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.PROMPTS:
+                return self.prompts
+            case UploadKind.COUNTS:
+                return self.counts
 
 
 class GridSpec(_Spec):
@@ -103,10 +120,26 @@ class _Defense(_Spec):
         wire: how the numbers travel wherever they travel unprotected: the server's broadcasts, and without a
             defense the uploads too.
         privacy: differential privacy; left out, there is none.
+        compression: a public random projection of what clients upload, before it is clipped and noised; left out, there
+            is none.
     """
 
     wire: WireSpec = WireSpec()
     privacy: PrivacySpec | None = None
+    compression: CompressionSpec | None = None
+
+    @model_validator(mode="after")
+    def _compressed_vectors_have_no_other_coordinates(self) -> _Defense:
+        if self.compression is None or self.privacy is None or "vector" not in self.compression.kinds:
+            return self
+        vector = self.privacy.vector
+        for name, value in (("rank", vector.rank), ("by_block", vector.by_block)):
+            if value:
+                raise ValueError(
+                    f"privacy.vector.{name} is {value} and compression is on for vectors, whose directions it mixes; "
+                    f"leave {name} out, or take vector out of compression.kinds"
+                )
+        return self
 
     def bounds(self, kind: UploadKind) -> bool:
         """Whether uploads of a kind travel as the whole numbers of a private release.

@@ -35,6 +35,8 @@ class UploadKind(StrEnum):
     COEFFICIENTS = "coefficients"
     WEIGHTS = "weights"
     SCORES = "scores"
+    PROMPTS = "prompts"
+    COUNTS = "counts"
 
 
 @dataclass(frozen=True, slots=True)

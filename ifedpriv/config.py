@@ -21,7 +21,7 @@ from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
-from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
+from ifedpriv.methods.specs import FicpdSpec, IfedIclSpec, MethodSpec
 
 SCHEMA: Literal[1] = 1
 
@@ -133,7 +133,7 @@ class RunConfig(_Section):
     backbone: BackboneSection = BackboneSection()
     data: DataSpec = EmbeddedData(name="topic")
     partition: PartitionSpec = DirichletPartition(clients=8, examples_per_client=32, min_examples=4)
-    method: Annotated[IfedIclSpec | FedLoraSpec, Field(discriminator="kind")] = IfedIclSpec()
+    method: Annotated[MethodSpec, Field(discriminator="kind")] = IfedIclSpec()
     cohort: CohortSpec = CohortSpec()
     defense: DefenseSpec = ClearSpec()
     evaluation: EvaluationSection = EvaluationSection()
@@ -161,6 +161,26 @@ class RunConfig(_Section):
             raise ValueError(
                 f"defense.groups is {groups}, which leaves {asked // groups} of {asked} clients in a group, fewer than "
                 f"defense.min_clients {self.defense.min_clients}; use fewer groups or more clients"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clusters_fit(self) -> RunConfig:
+        if not isinstance(self.method, FicpdSpec):
+            return self
+        clients, asked = self.partition.clients, self.cohort.size(self.partition.clients)
+        for name, value, there in (
+            ("clusters", self.method.clusters, clients),
+            ("min_members", self.method.min_members, asked),
+        ):
+            if value > there:
+                raise ValueError(
+                    f"method.{name} is {value}, and a round asks {there} of {clients} clients; use at most {there}"
+                )
+        if isinstance(self.defense, MaskedSpec) and self.defense.groups > 1:
+            raise ValueError(
+                f"defense.groups is {self.defense.groups} and method.kind is 'ficpd', whose clusters are parts of one "
+                "sum, and a median of groups has no parts; use 1"
             )
         return self
 
@@ -344,8 +364,19 @@ def mistake(error: ValidationError, source: str, more: Collection[str] = ()) -> 
         more: further tags that stand in the path and are no fields.
     """
     first = error.errors()[0]
-    tags = {"ifed_icl", "fed_lora", "embedded", "files", "hub", "preset", "iid", "dirichlet", "pathological"}
-    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", *more}
+    tags = {
+        "ifed_icl",
+        "fed_lora",
+        "ficpd",
+        "embedded",
+        "files",
+        "hub",
+        "preset",
+        "iid",
+        "dirichlet",
+        "pathological",
+    }
+    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", "rows", "flat", *more}
     parts = [str(part) for part in first["loc"] if str(part) not in tags]
     field = ".".join(parts) or source
     message = first["msg"].removeprefix("Value error, ")

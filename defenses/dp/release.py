@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from defenses.compression import projection
+from defenses.compression_specs import CompressionSpec
 from defenses.dp.contribution import contribution
 from defenses.dp.lattice import Lattice, lattice
 from defenses.dp.shrink import shrunk
@@ -130,6 +132,8 @@ class Bounded:
             that the clients add together.
         shrink: pull the released mean toward the centre by what is known of the noise.
         by_block: no block of a row takes more than its even share of the clip.
+        compression: rows are projected in the transform's coordinates, and the clip is of what is left of them.
+        layout: of the method's arrays; only where there is compression.
     """
 
     kind: UploadKind
@@ -146,14 +150,23 @@ class Bounded:
     honest: Callable[[int], int] = lambda roster: roster
     shrink: bool = True
     by_block: bool = False
+    compression: CompressionSpec | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
+        if (self.compression is None) != (self.layout is None):
+            raise ValueError("a layout is given where there is compression, and only there")
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise UserError(f"the clip of {self.kind} uploads is {self.clip}", "use a finite number above 0")
         if not (math.isfinite(self.multiplier) and self.multiplier > 0):
             raise UserError(
                 f"the noise of {self.kind} uploads is {self.multiplier}", "no budget is that large"
             )
+
+    @property
+    def rank(self) -> int:
+        """Numbers of a row, without the count; the same in every round."""
+        return self.coordinates(None, 0).rank
 
     def lattice(self, roster: int) -> Lattice:
         """The whole numbers of a round that asks ``roster`` clients."""
@@ -164,7 +177,7 @@ class Bounded:
                 "lower one of them, or ask more clients",
             )
         return lattice(
-            rank=self.transform.rank,
+            rank=self.rank,
             clip=self.clip,
             counted=self.unit is Unit.EXAMPLE,
             count_weight=self.count_weight,
@@ -177,7 +190,7 @@ class Bounded:
     def travels(self, layout: Layout) -> Layout:
         """One row of whole numbers."""
         self._check(layout)
-        return Layout.of({ARRAY: (self.transform.rank + (self.unit is Unit.EXAMPLE),)})
+        return Layout.of({ARRAY: (self.rank + (self.unit is Unit.EXAMPLE),)})
 
     def give(
         self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
@@ -190,7 +203,7 @@ class Bounded:
             UserError: examples are to be hidden, and what is offered does not say what each of them did.
         """
         terms = self.lattice(roster)
-        rows, transform = self._rows(contributed), self._transform(centre)
+        rows, transform = self._rows(contributed), self.coordinates(centre, contributed.round)
         found = contribution(rows, transform, terms, by_block=self.by_block)
         total = found.total
         if terms.share:
@@ -211,9 +224,10 @@ class Bounded:
         step = terms.clip / terms.steps / units
         values = total[: terms.rank] * step
         noise = self.deviation(terms, clients) * step
+        transform = self.coordinates(centre, aggregate.round)
         if self.shrink:
-            values = shrunk(values, noise, self.transform.coordinate_blocks)
-        means = layout.unflatten(self._transform(centre).back(values))
+            values = shrunk(values, noise, transform.coordinate_blocks)
+        means = layout.unflatten(transform.back(values))
         return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round, noise=noise)
 
     def mechanism(self, roster: int) -> Mechanism:
@@ -267,8 +281,13 @@ class Bounded:
             )
         return contributed.batches
 
-    def _transform(self, centre: Float32Array | None) -> Transform:
-        return self.transform.around(centre) if self.relative and centre is not None else self.transform
+    def coordinates(self, centre: Float32Array | None, round_number: int) -> Transform:
+        """In what coordinates a round's rows are clipped."""
+        around = self.relative and centre is not None
+        transform = self.transform.around(centre) if around and centre is not None else self.transform
+        if self.compression is None or self.layout is None:
+            return transform
+        return transform.through(projection(self.compression, self.layout, round_number))
 
     def _check(self, layout: Layout) -> None:
         if layout.size != self.transform.size:

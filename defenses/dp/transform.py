@@ -8,11 +8,12 @@ dropped. Invariant: nothing here is computed from private data; whoever gets a `
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from defenses.compression import Projection
 from defenses.errors import UserError
 from defenses.upload import Float32Array
 
@@ -24,19 +25,21 @@ _ORTHONORMAL = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Transform:
-    """x becomes ``basis @ ((x - centre) / scale)``.
+    """x becomes ``basis @ ((x - centre) / scale)``, or the projection of that.
 
     Attributes:
         centre: ``[size]``.
         scale: ``[size]``, above 0.
         basis: ``[rank, size]`` with orthonormal rows; None keeps all directions.
         blocks: ``[size]`` whole numbers; coordinates of one block are shrunk together, where there is no basis.
+        projection: what the upload is compressed by; never beside a basis.
     """
 
     centre: Float32Array
     scale: Float32Array
     basis: Float32Array | None = None
     blocks: npt.NDArray[np.int64] | None = None
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         for name in ("centre", "scale"):
@@ -47,6 +50,14 @@ class Transform:
             object.__setattr__(self, name, array)
         if self.scale.shape != self.centre.shape or not (self.scale > 0).all():
             raise UserError("transform.scale is not one number above 0 for each of the centre's", "check it")
+        if self.projection is not None and (
+            self.basis is not None or self.projection.given.size != self.size
+        ):
+            raise UserError(
+                f"transform.projection takes {self.projection.given.size} numbers, and a transform of {self.size} "
+                f"{'with' if self.basis is not None else 'without'} a basis is given",
+                "make both for the same upload, and use a basis or a projection",
+            )
         if self.basis is None:
             return
         basis = np.array(self.basis, dtype=np.float32)
@@ -73,27 +84,37 @@ class Transform:
     @property
     def rank(self) -> int:
         """Numbers that come out."""
+        if self.projection is not None:
+            return self.projection.kept.size
         return self.size if self.basis is None else len(self.basis)
 
     @property
     def coordinate_blocks(self) -> npt.NDArray[np.int64]:
-        """Block of each number that comes out; one block where there is a basis, which mixes them."""
+        """Block of each number that comes out; one block where a basis or a projection mixes them."""
         if self.blocks is None or self.basis is not None:
             return np.zeros(self.rank, dtype=np.int64)
-        return self.blocks
+        return self.blocks if self.projection is None else _unmixed(self.blocks, self.projection)
 
     def around(self, centre: Float32Array) -> Transform:
         """The same around another public centre, such as what the server has broadcast."""
-        return Transform(centre, self.scale, self.basis, self.blocks)
+        return replace(self, centre=centre)
+
+    def through(self, projection: Projection) -> Transform:
+        """The same, compressed."""
+        return replace(self, projection=projection)
 
     def forward(self, rows: npt.NDArray[np.floating]) -> Float64Array:
         """Rows ``[n, size]`` in the coordinates of the clip, ``[n, rank]``; what is not finite stays so."""
         with np.errstate(invalid="ignore", over="ignore"):
             moved = (np.asarray(rows, dtype=np.float64) - self.centre) / self.scale
+            if self.projection is not None:
+                return self.projection.apply(moved)
             return moved if self.basis is None else moved @ self.basis.astype(np.float64).T
 
     def back(self, values: Float64Array) -> Float32Array:
         """The numbers ``[size]`` for coordinates ``[rank]``; in directions that were dropped, the centre."""
+        if self.projection is not None:
+            values = self.projection.undo(values[None])[0]
         moved = values if self.basis is None else values @ self.basis.astype(np.float64)
         return (moved * self.scale + self.centre).astype(np.float32)
 
@@ -109,3 +130,20 @@ class Transform:
 
     def __repr__(self) -> str:
         return f"Transform({self.size} to {self.rank})"
+
+
+def _unmixed(blocks: npt.NDArray[np.int64], projection: Projection) -> npt.NDArray[np.int64]:
+    """Blocks after a projection: arrays that it leaves alone keep theirs, all others are block 0."""
+    before = dict(
+        zip(projection.given.names, np.split(blocks, np.cumsum(projection.given.sizes)[:-1]), strict=True)
+    )
+    alone = {
+        name
+        for name, shape in zip(projection.given.names, projection.given.shapes, strict=True)
+        if len(shape) < 2
+    }
+    parts = [
+        before[name] if name in alone else np.zeros(size, dtype=np.int64)
+        for name, size in zip(projection.kept.names, projection.kept.sizes, strict=True)
+    ]
+    return np.concatenate(parts)

@@ -24,6 +24,7 @@ from ifedpriv.backbone.batches import Batch, Side, pad
 from ifedpriv.backbone.families import Sites, resolve, text_config
 from ifedpriv.backbone.fingerprint import fingerprint_of
 from ifedpriv.backbone.forward import Head, head_of, last_hidden
+from ifedpriv.backbone.front import tokens_in_front
 from ifedpriv.backbone.generation import generate
 from ifedpriv.backbone.narrow import can_narrow, narrowed
 from ifedpriv.backbone.prove import prove_outputs, prove_sites
@@ -215,14 +216,16 @@ class Backbone:
         return self.encode_pair(prompt, answer)[1]
 
     def check_length(self, ids: Sequence[int], what: str) -> None:
-        """Refuse a text that is longer than the context.
+        """Refuse a text that is longer than the context, or than what a soft prompt leaves of it.
 
         Raises:
             InputError: naming ``what``, its length and the context's.
         """
-        if len(ids) > self.max_length:
+        front = tokens_in_front(self.sites.base)
+        if len(ids) + front > self.max_length:
+            before = f", {front} of a soft prompt stand in front" if front else ""
             raise InputError(
-                f"{what} has {len(ids)} tokens, and the backbone's context is {self.max_length}",
+                f"{what} has {len(ids)} tokens{before}, and the backbone's context is {self.max_length}",
                 "shorten the text, or choose a backbone with a longer context",
             )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from ifedpriv.backbone.front import written_out
 from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ def generate(
 
 
 def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: int, stop: str) -> list[str]:
-    batch = backbone.make_batch(sequences, side="left")
-    width = batch.input_ids.shape[1]
     ends = _end_ids(backbone)
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
@@ -71,7 +70,9 @@ def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: i
                 )
         return torch.tensor(finished, device=input_ids.device)
 
-    with torch.no_grad():
+    with torch.no_grad(), written_out(backbone) as front:
+        batch = backbone.make_batch([[*front, *sequence] for sequence in sequences], side="left")
+        width = batch.input_ids.shape[1]
         written = backbone.model.generate(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,

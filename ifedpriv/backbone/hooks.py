@@ -16,10 +16,12 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from ifedpriv.backbone.front import columns_moved
 from ifedpriv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from ifedpriv.backbone.backbone import Backbone
+    from ifedpriv.backbone.families import Sites
 
 _INJECTED: WeakSet[nn.Module] = WeakSet()
 
@@ -56,7 +58,7 @@ class Captured:
             layers.append(torch.stack((attention, mlp), dim=-2))
         return torch.stack(layers, dim=-3)
 
-    def _take(self, layer: int, branch: int, multiplier: float, output: Tensor) -> None:
+    def _take(self, layer: int, branch: int, multiplier: float, moved: int, output: Tensor) -> None:
         if self._rows[layer][branch] is not None:
             raise InputError(
                 "capture holds one forward pass and got a second", "open a new capture for each batch"
@@ -74,7 +76,7 @@ class Captured:
                 f"capture has positions for {batch} sequences, and the batch has {output.shape[0]}",
                 "give one row of positions for each sequence",
             )
-        positions = self._positions.to(output.device)
+        positions = self._positions.to(output.device) + moved
         rows = torch.arange(batch, device=output.device)
         # Indexing copies, so a model that goes on adding in place (Falcon) cannot change what was taken.
         taken = output[rows if positions.ndim == 1 else rows[:, None], positions].float()
@@ -104,7 +106,7 @@ def capture(backbone: Backbone, positions: Tensor) -> Iterator[Captured]:
     with ExitStack() as stack:
         for layer, place in enumerate(sites.layers):
             for branch, module in enumerate(place.branches):
-                hook = _reading(captured, layer, branch, sites.multiplier)
+                hook = _reading(captured, layer, branch, sites)
                 stack.callback(module.register_forward_hook(hook).remove)
         yield captured
 
@@ -203,9 +205,9 @@ def with_first_tensor(output: Any, tensor: Tensor) -> Any:
     return tensor
 
 
-def _reading(captured: Captured, layer: int, branch: int, multiplier: float) -> Callable[..., None]:
+def _reading(captured: Captured, layer: int, branch: int, sites: Sites) -> Callable[..., None]:
     def hook(module: nn.Module, args: Any, output: Any) -> None:
-        captured._take(layer, branch, multiplier, first_tensor(output))
+        captured._take(layer, branch, sites.multiplier, columns_moved(sites.base), first_tensor(output))
 
     return hook
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ifedpriv.backbone.batches import pad
 from ifedpriv.backbone.families import Sites
 from ifedpriv.backbone.forward import last_hidden
+from ifedpriv.backbone.front import columns_moved
 from ifedpriv.backbone.hooks import first_tensor, with_first_tensor
 from ifedpriv.backbone.prove import PATH_TOLERANCE, probe_tokens, relative_difference
 
@@ -42,10 +43,11 @@ def narrowed(sites: Sites, rows: Tensor, columns: Tensor, n_rows: int) -> Iterat
             return None
         given = args[0]
         shapes.append(tuple(given.shape))
+        there = columns + columns_moved(sites.base)
         if given.ndim == 2:
             # OPT runs its MLP over all tokens of the batch as one long list.
-            return (given[_flat(rows, columns, given.shape[0] // n_rows)], *args[1:])
-        return (given[rows, columns].unsqueeze(0), *args[1:])
+            return (given[_flat(rows, there, given.shape[0] // n_rows)], *args[1:])
+        return (given[rows, there].unsqueeze(0), *args[1:])
 
     def after(module: nn.Module, args: Any, output: Any) -> Any:
         if not shapes:
@@ -53,10 +55,11 @@ def narrowed(sites: Sites, rows: Tensor, columns: Tensor, n_rows: int) -> Iterat
         shape = shapes.pop()
         found = first_tensor(output)
         whole = found.new_zeros((*shape[:-1], found.shape[-1]))
+        there = columns + columns_moved(sites.base)
         if len(shape) == 2:
-            whole[_flat(rows, columns, shape[0] // n_rows)] = found
+            whole[_flat(rows, there, shape[0] // n_rows)] = found
         else:
-            whole[rows, columns] = found.squeeze(0)
+            whole[rows, there] = found.squeeze(0)
         return with_first_tensor(output, whole)
 
     handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.front import tokens_in_front
 
 _WORTH_SHARING = 16
 """Shorter beginnings cost less to compute again than their cache costs to copy."""
@@ -47,7 +48,9 @@ class SharedPrefix:
         length = common_prefix(sequences)
         forward = inspect.signature(type(backbone.sites.base).forward).parameters
         cached = {"past_key_values", "use_cache", "attention_mask", "position_ids"} <= set(forward)
-        self.length = length if cached and length >= _WORTH_SHARING else 0
+        # What stands in front of every prompt is shared as well.
+        shared = length + tokens_in_front(backbone.sites.base) if length else 0
+        self.length = length if cached and shared >= _WORTH_SHARING else 0
         self._cache = self._compute(list(sequences[0][: self.length])) if self.length else None
 
     def hidden(self, sequences: Sequence[Sequence[int]]) -> Tensor:

@@ -21,7 +21,7 @@ from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ContextVector
 from ifedpriv.methods.fed_lora import FedLora
-from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
+from ifedpriv.methods.ifed_icl import IfedIcl, calibration_plan, starting_coefficients
 from ifedpriv.methods.lora_adapter import LoraAdapter
 from ifedpriv.methods.method import Client
 
@@ -36,12 +36,6 @@ def zero_shot(setup: Setup) -> Answers:
 def global_injection(setup: Setup, injection: Adaptation) -> Answers:
     """The federation's injection (or adapter), no demonstration in the prompt."""
     return _answers(setup, setup.all_queries, injection=injection)
-
-
-def on_validation(setup: Setup, injection: Adaptation) -> Answers:
-    """The federation's artifact on the task's validation texts, which neither clients nor results are made of."""
-    asked = [query for group in setup.groups for query in setup.validation(group)]
-    return _answers(setup, asked, injection=injection)
 
 
 def local_icl(setup: Setup, client: Client) -> Answers:
@@ -74,6 +68,7 @@ def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     """What a client makes alone, with as many steps as it takes in the federation, or with public coefficients."""
     if isinstance(setup.method, FedLora):
         return _adapter_alone(setup, setup.method, client)
+    assert isinstance(setup.method, IfedIcl)
     spec = setup.method.spec
     vector = extract(
         setup.backbone,

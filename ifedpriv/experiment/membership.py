@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ifedpriv.data.task import Example
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import bucketed
+from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.measure.intervals import Interval
 from ifedpriv.measure.membership import yeom
 from ifedpriv.report.measure_records import Estimate, MembershipRecord
@@ -87,14 +89,25 @@ def losses(setup: Setup, artifact: Adaptation) -> dict[str, Any]:
 
 
 def example_losses(setup: Setup, artifact: Adaptation | None, examples: Sequence[Example]) -> list[float]:
-    """Mean cross-entropy of each example's answer, in nats a token, with an artifact on."""
+    """Mean cross-entropy of each example's answer, in nats a token, with an artifact on.
+
+    Of a library of prompts everybody holds all, so an example has the loss of the prompt that fits it best.
+    """
+    if isinstance(artifact, PromptLibrary):
+        prompts = [artifact.prompt(index) for index in range(len(artifact.prototypes) + 1)]
+        every = np.stack([_losses(setup, prompt, examples) for prompt in prompts])
+        return [float(loss) for loss in every.min(axis=0)]
+    return [float(loss) for loss in _losses(setup, artifact, examples)]
+
+
+def _losses(setup: Setup, artifact: Adaptation | None, examples: Sequence[Example]) -> NDArray[np.float64]:
     objective = Objective(setup.backbone, setup.data.task, examples)
     result = np.zeros(len(examples))
     size = setup.config.evaluation.batch_size
     with torch.inference_mode(), artifact.on(setup.backbone) if artifact else nullcontext():
         for chosen in bucketed([len(d.ids) for d in objective.demonstrations], size):
             result[chosen] = objective.losses_of(chosen).double().cpu().numpy()
-    return [float(loss) for loss in result]
+    return result
 
 
 def record(found: Mapping[str, Sequence[float]] | None) -> MembershipRecord:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from defenses.compression import compresses
 from defenses.defense import Defense
 from defenses.entropy import Entropy, InsecureSeeded, SecureEntropy
 from defenses.ledger import PublicDeclaration
@@ -21,21 +22,21 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
-from ifedpriv.data.task import Example, Task, TaskData, TaskKind
+from ifedpriv.data.task import Example, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.errors import UserError
+from ifedpriv.experiment.methods import AnyMethod, build_method
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
 from ifedpriv.experiment.public_start import declared, public_start
 from ifedpriv.icl.choice import Choice
 from ifedpriv.icl.labels import label_tokens
-from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import tokenize_all
 from ifedpriv.methods.client_work import ClientWork
-from ifedpriv.methods.fed_lora import FedLora
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import Client, State
+from ifedpriv.methods.method import Client, Method, State
 from ifedpriv.methods.public_start import PublicStart
-from ifedpriv.methods.specs import FedLoraSpec, IfedIclSpec
+from ifedpriv.methods.specs import FicpdSpec, IfedIclSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ class Setup:
     data: TaskData
     partition: Partition
     clients: Clients
-    method: IfedIcl | FedLora
+    method: AnyMethod
     defense: Defense
     entropy: Entropy
     declarations: tuple[PublicDeclaration, ...] = ()
@@ -81,10 +82,6 @@ class Setup:
     def queries(self, group: str) -> list[Example]:
         """Test examples as a group of clients would label them."""
         return test_for_group(self.data.test, group, self.partition)
-
-    def validation(self, group: str) -> list[Example]:
-        """Validation examples as a group of clients would label them."""
-        return test_for_group(self.data.validation, group, self.partition)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -158,7 +155,7 @@ def gather(
         split(number, examples, group, _held_out(config))
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
-    _check_texts(backbone, data, clients)
+    _check_texts(backbone, data, clients, config.method.length if isinstance(config.method, FicpdSpec) else 0)
     embedded = config.data.source == "embedded"
     return Material(
         ground(config),
@@ -179,7 +176,8 @@ def protect(config: RunConfig, material: Material) -> Setup:
     backbone, task, privacy = material.backbone, material.data.task, config.defense.privacy
     entropy = entropy_of(config)
     public = public_start(config, backbone, task, data_root(config))
-    method = build_method(config, backbone, task, work=material.work, public=public)
+    root = data_root(config)
+    method = build_method(config, backbone, task, root, work=material.work, public=public)
     defense = Defense.from_spec(config.defense)
     declarations = declared(public)
     if privacy is not None:
@@ -189,8 +187,9 @@ def protect(config: RunConfig, material: Material) -> Setup:
         defense = replace(defense, releases=planned.releases)
         declarations += planned.declarations
         method = build_method(
-            config, backbone, task, planned.steps, entropy.branch("method"), material.work, public
+            config, backbone, task, root, planned.steps, entropy.branch("method"), material.work, public
         )
+    declarations += _compressed(config, method, defense)
     return Setup(
         config,
         backbone,
@@ -201,6 +200,28 @@ def protect(config: RunConfig, material: Material) -> Setup:
         defense,
         entropy,
         declarations,
+    )
+
+
+def _compressed(config: RunConfig, method: Method, defense: Defense) -> tuple[PublicDeclaration, ...]:
+    """What compression takes as public; it is found to fit the uploads before anything is spent."""
+    spec = config.defense.compression
+    if spec is None:
+        return ()
+    asked = dict(method.asks(number) for number in range(method.rounds))
+    wanted = {kind: layout for kind, layout in asked.items() if compresses(spec, kind)}
+    if not wanted:
+        raise UserError(
+            f"defense.compression.kinds is {list(spec.kinds)}, and clients upload {[str(kind) for kind in asked]}",
+            "name one of those, or leave defense.compression out",
+        )
+    for kind, layout in wanted.items():
+        defense.release(kind).travels(layout)
+    return (
+        PublicDeclaration(
+            f"the random projection of {' and '.join(map(str, wanted))}",
+            "drawn from the configuration's seed and the round's number",
+        ),
     )
 
 
@@ -215,38 +236,20 @@ def _split_by_content(config: RunConfig) -> bool:
     return privacy is not None and privacy.unit == "example"
 
 
-def build_method(
-    config: RunConfig,
-    backbone: Backbone,
-    task: Task,
-    private: PrivateSteps | None = None,
-    entropy: Entropy | None = None,
-    work: ClientWork | None = None,
-    public: PublicStart | None = None,
-) -> IfedIcl | FedLora:
-    """The method that a configuration names."""
-    if isinstance(config.method, FedLoraSpec):
-        return FedLora(config.method, backbone, task, config.seed)
-    noised = config.defense.privacy is not None
-    return IfedIcl(
-        config.method,
-        backbone,
-        task,
-        private=private,
-        noised=noised,
-        entropy=entropy,
-        work=work,
-        public=public,
-    )
-
-
 def entropy_of(config: RunConfig) -> Entropy:
     """Where the run's randomness comes from: the system, or in a simulation the seed."""
     return InsecureSeeded(config.seed, "run") if config.simulation else SecureEntropy()
 
 
-def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client]) -> None:
-    """Refuse label words and texts that the model cannot take, before anything is computed or written."""
+def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client], front: int) -> None:
+    """Refuse label words and texts that the model cannot take, before anything is computed or written.
+
+    Args:
+        backbone: the model.
+        data: the task and its texts.
+        clients: who holds what.
+        front: virtual tokens in front of every text.
+    """
     task = data.task
     if task.kind is TaskKind.GENERATION:
         room = task.max_new_tokens
@@ -257,7 +260,8 @@ def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client]) 
     prompts = backbone.encode_prompts([task.prompt(query.text) for query in data.test])
     for query, ids in zip(data.test, prompts, strict=True):
         backbone.check_length(
-            [*ids, *range(room)], f"a test example of task {task.name} of {len(query.text)} characters"
+            [*ids, *range(room + front)],
+            f"a test example of task {task.name} of {len(query.text)} characters",
         )
 
 

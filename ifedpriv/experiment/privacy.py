@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.compression import compresses, projection
+from defenses.dp.compressed import Compressed
 from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
 from defenses.privacy_specs import PrivacySpec, PublicSpec, VectorPrivacy
 from defenses.units import Neighbouring, Trust, Unit
-from defenses.upload import UploadKind
+from defenses.upload import Layout, UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.public import public_examples
@@ -27,9 +31,8 @@ from ifedpriv.data.task import Task
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public import public_transform
-from ifedpriv.methods.fed_lora import FedLora
-from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import Client
+from ifedpriv.methods.ficpd_slots import MEMBERS
+from ifedpriv.methods.method import Client, Method
 from ifedpriv.methods.specs import IfedIclSpec
 
 
@@ -79,7 +82,7 @@ class PublicCoordinates:
 def plan_privacy(
     config: RunConfig,
     spec: PrivacySpec,
-    method: IfedIcl | FedLora,
+    method: Method,
     *,
     clients: Sequence[Client],
     coordinates: PublicCoordinates,
@@ -131,7 +134,13 @@ def plan_privacy(
         if kind in bounded:
             releases[kind] = replace(bounded[kind], multiplier=multiplier)
         else:
-            releases[kind] = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(kind, multiplier))
+            compression = config.defense.compression
+            releases[kind] = (
+                Compressed(compression, beforehand)
+                if compression is not None and compresses(compression, kind)
+                else beforehand
+            )
             steps = PrivateSteps(c.rate, c.clip, multiplier)
     declarations = _declarations(spec, held_out=method.guard_round is not None)
     return Privacy(releases, steps, bound.epsilon, declarations)
@@ -145,23 +154,37 @@ def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
 
 
 def _share(spec: PrivacySpec, kind: UploadKind) -> float:
-    if kind is UploadKind.VECTOR:
-        return spec.vector.share
-    return spec.scores.share if kind is UploadKind.SCORES else spec.coefficients.share
+    shares = {
+        UploadKind.VECTOR: spec.vector.share,
+        UploadKind.SCORES: spec.scores.share,
+        UploadKind.PROMPTS: spec.prompts.share,
+        UploadKind.COUNTS: spec.counts.share,
+    }
+    return shares.get(kind, spec.coefficients.share)
 
 
 def _bounded(
     kind: UploadKind,
     spec: PrivacySpec,
     config: RunConfig,
-    method: IfedIcl | FedLora,
+    method: Method,
     coordinates: PublicCoordinates,
 ) -> Bounded:
-    size = next(layout.size for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    layout = next(layout for k, layout in map(method.asks, range(method.rounds)) if k is kind)
+    size, compression = layout.size, config.defense.compression
+    compressed = compression is not None and compresses(compression, kind)
     count_weight = spec.vector.count_weight
     if kind is UploadKind.VECTOR:
         assert isinstance(config.method, IfedIclSpec)
         transform, clip = coordinates.of(spec.public, spec.vector, Position(config.method.position))
+        if compression is not None and compressed:
+            # A typical public row is so much shorter once it is projected.
+            clip *= math.sqrt(projection(compression, layout, 0).kept.size / size)
+    elif kind is UploadKind.PROMPTS:
+        transform, clip = _prompt_coordinates(layout, spec.prompts.clip), math.sqrt(2) * spec.prompts.clip
+    elif kind is UploadKind.COUNTS:
+        # A client is one of one cluster.
+        transform, clip = Transform.identity(size), 1.0
     elif kind is UploadKind.SCORES:
         # Right or wrong, with the injection and without: two numbers from 0 to 1.
         transform, clip, count_weight = Transform.identity(size), math.sqrt(size), 1.0
@@ -182,8 +205,19 @@ def _bounded(
         rate=spec.coefficients.rate if gradients else 1.0,
         honest=spec.honest,
         shrink=kind is UploadKind.VECTOR and spec.vector.shrink,
-        by_block=kind is UploadKind.VECTOR and spec.vector.by_block,
+        by_block=kind is UploadKind.PROMPTS or (kind is UploadKind.VECTOR and spec.vector.by_block),
+        compression=compression if compressed else None,
+        layout=layout if compressed else None,
     )
+
+
+def _prompt_coordinates(layout: Layout, clip: float) -> Transform:
+    """Two blocks of equal length: the change to one cluster's prompt, and the one that says which cluster it is."""
+    counts = np.concatenate(
+        [np.full(size, name == MEMBERS) for name, size in zip(layout.names, layout.sizes, strict=True)]
+    )
+    scale = np.where(counts, 1 / clip, 1.0)
+    return Transform(np.zeros(layout.size), scale, blocks=counts.astype(np.int64))
 
 
 def _declarations(spec: PrivacySpec, *, held_out: bool) -> tuple[PublicDeclaration, ...]:

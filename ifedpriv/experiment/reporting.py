@@ -20,6 +20,7 @@ from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.run import Comparison, Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
+from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.measure.share import share_over_queries
 from ifedpriv.methods.specs import IfedIclSpec
 from ifedpriv.report.schema import (
@@ -28,7 +29,10 @@ from ifedpriv.report.schema import (
     LOCAL_ICL,
     LOCAL_INJECTION,
     LOCAL_LORA,
+    LOCAL_PROMPT,
+    META_PROMPT,
     OTHER_TASK,
+    PROTOTYPE_PROMPT,
     PUBLIC_MEAN,
     RANDOM_VECTOR,
     ZERO_SHOT,
@@ -132,6 +136,9 @@ def _rows(outcome: Outcome) -> list[Row]:
         ),
         LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
         GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
+        LOCAL_PROMPT: ("local soft prompt", f"each client's own prompt; {asked}"),
+        META_PROMPT: ("meta prompt (FICPD)", "one prompt for all, distilled by the server on public texts"),
+        PROTOTYPE_PROMPT: ("own cluster's prompt (FICPD)", _clusters(outcome, asked)),
     }
     result = []
     for key, (name, notes) in described.items():
@@ -142,7 +149,11 @@ def _rows(outcome: Outcome) -> list[Row]:
         if key == LOCAL_ICL:
             first = setup.clients[setup.clients.numbers(0)[0]]
             tokens = _mean_length(setup, demonstrations(setup, first))
-        if key in (GLOBAL_INJECTION, GLOBAL_LORA):
+        if key in (LOCAL_PROMPT, META_PROMPT, PROTOTYPE_PROMPT) and isinstance(
+            outcome.injection, PromptLibrary
+        ):
+            tokens = query + outcome.injection.meta.shape[0]
+        if key in (GLOBAL_INJECTION, GLOBAL_LORA, META_PROMPT, PROTOTYPE_PROMPT):
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
         scores, beside = figures(kind, comparison.lists), _beside(setup, comparison)
@@ -188,6 +199,15 @@ def _made_of(outcome: Outcome) -> str:
     if outcome.setup.frozen:
         return f"the federation's vector; {choice.sentence()}"
     return f"the federation's vector and coefficients, last round; begun with {choice.sentence()}"
+
+
+def _clusters(outcome: Outcome, asked: str) -> str:
+    """How many clusters a run of soft prompts ended with."""
+    if not isinstance(outcome.injection, PromptLibrary):
+        return ""
+    count = len(outcome.injection.prototypes)
+    many = f"{count} cluster{'' if count == 1 else 's'} with members"
+    return f"of {many}, the prompt that fits a client's own examples best, last round; {asked}"
 
 
 def _mean_length(setup: Setup, context: str) -> float:
@@ -259,7 +279,9 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
         tuple(f"client {c}" for c in line["took_part"]),
         tuple(f"client {c}" for c in line["dropped"] if c not in line["took_part"]),
         line["epsilon"],
+        # Runs that were begun by an earlier version lack them.
         line.get("queries"),
+        line.get("server_queries"),
     )
 
 

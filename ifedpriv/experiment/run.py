@@ -8,7 +8,7 @@ differs in nothing but the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +22,9 @@ from defenses.view import ServerViewWriter
 from ifedpriv.backbone.count import counted
 from ifedpriv.errors import UserError
 from ifedpriv.experiment import baselines, control_plan, controls, membership
+from ifedpriv.experiment.comparisons import Job, jobs, on_validation, piece, server_queries, together
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
-from ifedpriv.experiment.figures import single
+from ifedpriv.experiment.figures import figures, primary_metric
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.public_start import declared
@@ -32,15 +33,8 @@ from ifedpriv.federation.federation import RoundRecord
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.methods.fed_lora import FedLora
-from ifedpriv.methods.method import Artifact, Client, State
-from ifedpriv.report.schema import (
-    GLOBAL_INJECTION,
-    GLOBAL_LORA,
-    LOCAL_ICL,
-    LOCAL_INJECTION,
-    LOCAL_LORA,
-    ZERO_SHOT,
-)
+from ifedpriv.methods.ficpd import Ficpd
+from ifedpriv.methods.method import Artifact, State
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +44,7 @@ class Outcome:
     Attributes:
         setup: what it was made of.
         state: after the last round.
-        injection: the artifact (an injection or an adapter), with its privacy statement.
+        injection: the artifact (an injection, an adapter or a library of prompts), with its privacy statement.
         ledger: what was released.
         rounds: the lines of ``rounds.jsonl``.
         rows: comparison name to lists of answers and seconds of client time.
@@ -138,8 +132,8 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
         **statement.to_metadata(),
     }
     injection = setup.method.artifact(state, said)
-    injection.save(run.adapter if isinstance(setup.method, FedLora) else run.injection)
-    rows = _compare(run, [*_jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
+    injection.save(_artifact_path(setup, run))
+    rows = _compare(run, [*jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
     told = _membership(setup, run, injection)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, told, seconds, facts["started"])
@@ -171,6 +165,16 @@ def _check_begun_with(setup: Setup, ledger: Ledger) -> None:
         )
 
 
+def _artifact_path(setup: Setup, run: RunDirectory) -> Path:
+    match setup.method:
+        case FedLora():
+            return run.adapter
+        case Ficpd():
+            return run.library
+        case _:
+            return run.injection
+
+
 def _chosen(setup: Setup, state: State) -> dict[str, str]:
     """What travels with an injection about where its coefficients are from."""
     choice = setup.choice(state)
@@ -181,12 +185,13 @@ def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> di
     """One line of ``rounds.jsonl``."""
     test = validation = None
     wanted, kind = setup.config.evaluation, setup.data.task.kind
-    trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS)
-    if trained and wanted.every_round:
-        test = single(kind, baselines.global_injection(setup, setup.method.artifact(state))).to_json()
-    if trained and wanted.target is not None:
-        held = baselines.on_validation(setup, setup.method.artifact(state))
-        validation = single(kind, held).to_json()
+    if record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS, UploadKind.PROMPTS):
+        artifact = setup.method.artifact(state)
+        if wanted.every_round:
+            test = figures(kind, together(setup, artifact))[primary_metric(kind)].to_json()
+        if wanted.target is not None:
+            held = together(on_validation(setup), artifact)
+            validation = figures(kind, held)[primary_metric(kind)].to_json()
     up_payload, up_wire = record.up.totals()
     down_payload, down_wire = record.down.totals()
     helpers_payload, helpers_wire = record.helpers.totals()
@@ -201,16 +206,13 @@ def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> di
         "helpers": {"payload": helpers_payload, "wire": helpers_wire},
         "seconds": record.seconds,
         "client_seconds": record.client_seconds,
-        "queries": record.queries,
         "took_part": list(record.took_part),
         "dropped": list(record.failed),
         "refusals": list(record.refusals),
+        "queries": record.queries,
+        "server_queries": server_queries(setup.method, state, record),
         "epsilon": setup.defense.statement(ledger).epsilon if ledger.events else None,
     }
-
-
-Job = tuple[str, str, Callable[[], dict[str, Any]]]
-"""Row, name of the piece, and how to make it."""
 
 
 def _compare(run: RunDirectory, jobs: Sequence[Job], report: Report) -> dict[str, Comparison]:
@@ -236,10 +238,6 @@ def _comparison(pieces: Sequence[dict[str, Any]]) -> Comparison:
     )
 
 
-def _piece(answers: Answers, seconds: float | None, **more: str) -> dict[str, Any]:
-    return {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": seconds, **more}
-
-
 def _controls(
     setup: Setup, state: State, made_from: Mapping[str, controls.Source], report: Report
 ) -> list[Job]:
@@ -250,36 +248,9 @@ def _controls(
         stage = f"control {control.replace('_', ' ')}"
         other = controls.calibrated(setup, vector, lambda _, done, total: report(stage, done, total))
         answers = baselines.global_injection(setup, setup.method.artifact(other))
-        return _piece(answers, None, note=controls.note(control, made_from, frozen=setup.frozen))
+        return piece(answers, None, note=controls.note(control, made_from, frozen=setup.frozen))
 
     return [(control, control, partial(job, control)) for control in control_plan.evaluable(setup.config)]
-
-
-def _jobs(setup: Setup, injection: Artifact) -> list[Job]:
-    """The method and what it is compared with; seconds are those that a client spends on getting ready."""
-    wanted = setup.config.evaluation
-    lora = isinstance(setup.method, FedLora)
-    together, own_row = (GLOBAL_LORA, LOCAL_LORA) if lora else (GLOBAL_INJECTION, LOCAL_INJECTION)
-
-    def alone(client: Client) -> dict[str, Any]:
-        before = time.process_time()
-        own = baselines.train_alone(setup, client)
-        spent = time.process_time() - before
-        return _piece(baselines.local_injection(setup, own, client), spent)
-
-    def shown(client: Client) -> dict[str, Any]:
-        return _piece(baselines.local_icl(setup, client), 0.0)
-
-    jobs: list[Job] = [
-        (ZERO_SHOT, ZERO_SHOT, lambda: _piece(baselines.zero_shot(setup), 0.0)),
-        (together, together, lambda: _piece(baselines.global_injection(setup, injection), 0.0)),
-    ]
-    for client in (setup.clients[number] for number in setup.clients.numbers(0)):
-        if wanted.local_icl:
-            jobs.append((LOCAL_ICL, f"{LOCAL_ICL}-{client.number}", partial(shown, client)))
-        if wanted.local_injection:
-            jobs.append((own_row, f"{own_row}-{client.number}", partial(alone, client)))
-    return jobs
 
 
 def _first_facts(setup: Setup) -> dict[str, Any]:

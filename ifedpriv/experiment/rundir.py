@@ -62,6 +62,11 @@ class RunDirectory:
         return self.path / "adapter.safetensors"
 
     @property
+    def library(self) -> Path:
+        """The artifact of a run of soft prompts."""
+        return self.path / "library.safetensors"
+
+    @property
     def injection(self) -> Path:
         """The trained artifact."""
         return self.path / "injection.safetensors"

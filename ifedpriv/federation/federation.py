@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -37,6 +36,8 @@ _RELEASED = {
     UploadKind.COEFFICIENTS: "injection coefficients calibrated on the clients' examples",
     UploadKind.WEIGHTS: "adapter weights trained on the clients' examples",
     UploadKind.SCORES: "right answers on the clients' held-out examples, with and without the injection",
+    UploadKind.PROMPTS: "changes to soft prompts tuned on the clients' examples, by cluster",
+    UploadKind.COUNTS: "how many clients are in each cluster",
 }
 
 
@@ -63,8 +64,8 @@ class RoundRecord:
         failed: clients that were asked and did not stay to the end; one that fails late may still have taken part.
         loss: mean training loss of the clients, where the round trains.
         seconds: wall time.
+        queries: forward passes of one example that the clients asked of the model; None where nobody counts them.
         client_seconds: processor time of all clients together: their steps, and their ends of the protocol.
-        queries: sequences that all clients together put through the model; None where nobody counts.
         up: bytes to the server.
         down: bytes to the clients.
         helpers: bytes between the server and parties that are no clients, both ways.
@@ -76,9 +77,9 @@ class RoundRecord:
     took_part: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     loss: float | None = None
+    queries: int | None = None
     seconds: float = 0.0
     client_seconds: float = 0.0
-    queries: int | None = None
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
     helpers: Traffic = field(default_factory=Traffic)
@@ -99,7 +100,7 @@ class Federation:
         view: records what the server sees, if given.
         agreed: digest of what all ends have agreed on beside the state (method, template, model); with the state it
             makes the context of a round, for defenses that bind to one.
-        queries: how many sequences have gone through the model so far, if anybody counts.
+        queries: how many sequences have gone through the model so far, for methods that do not count by themselves.
     """
 
     def __init__(
@@ -139,8 +140,8 @@ class Federation:
         started = time.perf_counter()
         number = state.round
         kind, layout = self.method.asks(number)
-        record = RoundRecord(number, kind, queries=None if self.queries is None else 0)
-        invited = self.cohort.invited(number, self.clients.numbers(number))
+        record = RoundRecord(number, kind)
+        invited = self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
         if not invited:
             return self._nobody(state, record, started)
         release = self.defense.release(kind)
@@ -148,7 +149,9 @@ class Federation:
         if self.view is not None:
             self.view.begin_round(info)
         state, heard = self._broadcast(state, invited, record)
-        centre = layout.flatten(heard[kind].arrays) if kind in heard else None
+        known = heard.get(kind)
+        # What was broadcast under another layout is nothing that an upload could be measured from.
+        centre = layout.flatten(known.arrays) if known is not None and known.layout == layout else None
         if self.defense.binds_context:
             info = replace(info, context=context(state, self.agreed))
         try:
@@ -170,12 +173,20 @@ class Federation:
                 if left == 0:
                     exchange.lose([client])
                     continue
+            asked = self.queries() if self.queries else None
             step = self._client_step(state, client, record)
             entropy = self.entropy.branch(f"round {number} client {client}")
             session = self.defense.client(client, info, entropy)
             # Rows of examples are computed here, one by one, as they are taken.
-            with self._spending(record):
-                upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
+            before = time.process_time()
+            upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
+            record.client_seconds += time.process_time() - before
+            # A method that counts by itself counts what a resumed run has to compute again only once.
+            queries = step.queries
+            if queries is None and self.queries is not None and asked is not None:
+                queries = self.queries() - asked
+            if queries is not None:
+                record.queries = (record.queries or 0) + queries
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
@@ -227,18 +238,10 @@ class Federation:
 
     def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
         rng = np.random.default_rng([self.seed, _STEP, state.round, client])
-        with self._spending(record):
-            return self.method.client_step(state, self.clients[client], rng)
-
-    @contextmanager
-    def _spending(self, record: RoundRecord) -> Iterator[None]:
-        """Count a client's processor time and queries until the block ends."""
-        asked = self.queries() if self.queries else 0
         before = time.process_time()
-        yield
+        step = self.method.client_step(state, self.clients[client], rng)
         record.client_seconds += time.process_time() - before
-        if self.queries is not None and record.queries is not None:
-            record.queries += self.queries() - asked
+        return step
 
     def _broadcast(
         self, state: State, recipients: tuple[int, ...], record: RoundRecord

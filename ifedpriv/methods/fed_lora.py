@@ -57,6 +57,10 @@ class FedLora:
         """There is no guard: the baseline is reported as it comes."""
         return None
 
+    def cohort(self, round_number: int) -> int:
+        """Every round draws its own clients."""
+        return round_number
+
     def initial_state(self) -> State:
         """A drawn from the seed, B zero: the model as it is."""
         return State(0, self._adapters.start(np.random.default_rng([self.seed, _START])))

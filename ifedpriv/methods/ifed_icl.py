@@ -114,6 +114,10 @@ class IfedIcl:
         """Number of the round that asks for held-out scores, if there is one."""
         return self.rounds - 1 if self.spec.guard and not self.frozen else None
 
+    def cohort(self, round_number: int) -> int:
+        """Every round draws its own clients."""
+        return round_number
+
     def initial_state(self) -> State:
         """No vector yet, unless one stands in; coefficients at their start."""
         start = State(0, {"coefficients": starting_coefficients(self.spec, self.backbone.n_layers).values})

@@ -81,10 +81,12 @@ class ClientStep:
     Attributes:
         upload: what the server should have of it: arrays, or one row for each example, whose mean it should have.
         loss: mean loss over the steps; None where the round does not train, or where it may not be looked at.
+        queries: forward passes of one example that it asked of the model; None where nobody counts them.
     """
 
     upload: Upload | Records
     loss: float | None
+    queries: int | None = None
 
 
 class Artifact(Adaptation, Protocol):
@@ -101,6 +103,15 @@ class Method(Protocol):
     @property
     def rounds(self) -> int:
         """Number of rounds, all kinds together."""
+        ...
+
+    @property
+    def guard_round(self) -> int | None:
+        """Number of the round that asks for held-out scores, if there is one."""
+        ...
+
+    def cohort(self, round_number: int) -> int:
+        """Which draw of clients a round asks: rounds of one draw ask the same clients, and draw 0 asks everybody."""
         ...
 
     def initial_state(self) -> State:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ifedpriv.methods.ficpd_specs import FicpdSpec
+
 
 class CalibrationSpec(BaseModel):
     """How the coefficients are calibrated; the defaults are those of the shipped results.
@@ -133,4 +135,4 @@ class FedLoraSpec(BaseModel):
     aggregation: Literal["uniform", "count"] = "count"
 
 
-MethodSpec = IfedIclSpec | FedLoraSpec
+MethodSpec = IfedIclSpec | FedLoraSpec | FicpdSpec

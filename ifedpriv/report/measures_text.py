@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from ifedpriv.report import wording
 from ifedpriv.report.measure_records import Estimate, FairnessRecord, NumberError
-from ifedpriv.report.schema import GLOBAL_INJECTION, GLOBAL_LORA, Report, Row
-
-MAIN_ROWS = (GLOBAL_INJECTION, GLOBAL_LORA)
-"""Rows of a federated method, of which a run has one; where it has another key, the last row that costs bytes."""
+from ifedpriv.report.schema import MAIN_ROWS, Report, Row
 
 
 def lines(report: Report) -> tuple[str, ...]:
@@ -28,7 +25,7 @@ def lines(report: Report) -> tuple[str, ...]:
 
 
 def main_row(report: Report) -> Row | None:
-    """The row of the federated method."""
+    """The row of the federated method; where none is known by its name, the last one that costs bytes."""
     named = [row for row in report.rows if row.key in MAIN_ROWS]
     paid = [row for row in report.rows if row.up_bytes_per_client and row.up_bytes_per_client.wire]
     found = named or paid

@@ -13,8 +13,7 @@ from ifedpriv.report.page_style import STYLE
 from ifedpriv.report.schema import (
     CLASSIFICATION,
     CONTROL_ROWS,
-    GLOBAL_INJECTION,
-    GLOBAL_LORA,
+    MAIN_ROWS,
     ZERO_SHOT,
     Holdings,
     Report,
@@ -85,7 +84,8 @@ def render(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     metric = report.primary_metric
-    floor, ours = report.row(ZERO_SHOT), report.row(GLOBAL_INJECTION) or report.row(GLOBAL_LORA)
+    floor = report.row(ZERO_SHOT)
+    ours = next((row for row in map(report.row, MAIN_ROWS) if row is not None), None)
     if floor is None or ours is None:
         return ""
     found = ours.figures[metric]
@@ -173,7 +173,7 @@ def _results(report: Report) -> str:
         ]
         for row in report.rows
     ]
-    main = [row.key in (GLOBAL_INJECTION, GLOBAL_LORA) for row in report.rows]
+    main = [row.key in MAIN_ROWS for row in report.rows]
     metric = report.primary_metric
     caption = (
         "Scores on test texts, from 0 to 1, where 1 is best. The interval allows for the chance that lies in "

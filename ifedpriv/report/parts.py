@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ifedpriv.report.measure_records import FairnessRecord, NumberError
 from ifedpriv.report.records import FieldError, Record
@@ -20,6 +21,11 @@ GLOBAL_INJECTION = "global_injection"
 # A LoRA run has these in place of the injections.
 LOCAL_LORA = "local_lora"
 GLOBAL_LORA = "global_lora"
+# And a run of soft prompts these.
+LOCAL_PROMPT = "local_prompt"
+META_PROMPT = "meta_prompt"
+PROTOTYPE_PROMPT = "prototype_prompt"
+MAIN_ROWS = (GLOBAL_INJECTION, GLOBAL_LORA, PROTOTYPE_PROMPT)
 STANDARD_ROWS = (ZERO_SHOT, LOCAL_ICL, LOCAL_INJECTION, GLOBAL_INJECTION)
 # Beside an injection: the same calibration with another vector in place of the clients'.
 ZERO_VECTOR = "zero_vector"
@@ -137,8 +143,11 @@ class RoundRecord(Record):
         took_part: names of the clients that are in the aggregate.
         dropped: names of the clients that failed and are not; one that failed late is in the aggregate.
         epsilon: privacy spent up to and with this round; None where there is no bound.
-        queries: sequences that all clients together put through the model; None where not counted.
+        queries: forward passes of one example that all clients asked of the model; None where nobody counts them.
+        server_queries: likewise the server.
     """
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("queries", "server_queries")
 
     round: int
     loss: float | None
@@ -151,10 +160,11 @@ class RoundRecord(Record):
     dropped: tuple[str, ...]
     epsilon: float | None
     queries: int | None = None
+    server_queries: int | None = None
 
     def check(self) -> None:
         """Ranges, and nobody in two places."""
-        _not_negative(self, "round", "seconds", "epsilon", "queries")
+        _not_negative(self, "round", "seconds", "epsilon", "queries", "server_queries")
         both = sorted(set(self.took_part) & set(self.dropped))
         require(not both, "dropped", f"names {both[:3]}, who also took part")
 

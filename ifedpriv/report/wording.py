@@ -68,6 +68,17 @@ EXPLANATIONS = {
         "the usual baseline: clients fine-tune one adapter (LoRA), and the server averages its weights after "
         "every round; the score is that of the last round, never of the best one"
     ),
+    "local_prompt": (
+        "each client tunes a soft prompt on its own examples, with as many steps as in the federation; nothing leaves "
+        "the client; the score is the mean over clients"
+    ),
+    "meta_prompt": (
+        "one soft prompt for everybody, which the server distils on public texts from the prompts of all clusters"
+    ),
+    "prototype_prompt": (
+        "the federated method: clients that are alike share a soft prompt, the mean of theirs; each client answers "
+        "with the one that fits its own examples best; the score is the mean over clients, after the last round"
+    ),
     "instructed": "the backbone is told in words what is asked, and sees no example",
     "pooled_icl": (
         "examples of all clients in one prompt: no federation may do this, it shows what sharing everything "

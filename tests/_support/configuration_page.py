@@ -14,11 +14,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from defenses import compression_specs as compression
 from defenses import privacy_specs as privacy
 from defenses import specs as defenses
 from ifedpriv import config
 from ifedpriv.data import specs as data
 from ifedpriv.federation.cohort import CohortSpec
+from ifedpriv.methods.ficpd_specs import FicpdSpec, MetaSpec, TuningSpec
 from ifedpriv.methods.specs import CalibrationSpec, FedLoraSpec, IfedIclSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -90,6 +92,11 @@ SECTIONS = (
         "Needs the extra `lora`. There is no guard.",
         (("", FedLoraSpec),),
     ),
+    (
+        "`method` with `kind: ficpd`",
+        "What it does, and what leaves a client: [ficpd.md](ficpd.md). There is no guard.",
+        (("", FicpdSpec), ("tuning.", TuningSpec), ("meta.", MetaSpec)),
+    ),
     ("`cohort`", "", (("", CohortSpec),)),
     (
         "`defense`",
@@ -103,6 +110,15 @@ SECTIONS = (
             ("bfv", defenses.BfvSpec),
         ),
     ),
+    (
+        "`defense.compression`",
+        "What it saves, and what it does not hide: [ficpd.md](ficpd.md).",
+        (
+            ("any", compression._Compression),
+            ("rows", compression.RowsCompression),
+            ("flat", compression.FlatCompression),
+        ),
+    ),
     ("`defense.wire`", "The bytes: [wire.md](wire.md).", (("", defenses.WireSpec),)),
     (
         "`defense.privacy`",
@@ -112,6 +128,8 @@ SECTIONS = (
             ("vector.", privacy.VectorPrivacy),
             ("coefficients.", privacy.CoefficientPrivacy),
             ("scores.", privacy.ScorePrivacy),
+            ("prompts.", privacy.PromptPrivacy),
+            ("counts.", privacy.CountPrivacy),
             ("public.", privacy.PublicSpec),
         ),
     ),

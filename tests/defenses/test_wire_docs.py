@@ -47,9 +47,10 @@ def test_header_length_and_version_in_words():
 
 
 def test_codes():
-    for code, kind, precision in rows(WIRE, "code | kind"):
-        assert frame.KIND_CODES[UploadKind(kind)] == int(code)
-        assert frame.PRECISION_CODES[Precision(precision)] == int(code)
+    table = rows(WIRE, "code | kind")
+    assert {UploadKind(kind): int(code) for code, kind, _ in table} == frame.KIND_CODES
+    precisions = {Precision(found): int(code) for code, _, found in table if found}
+    assert precisions == frame.PRECISION_CODES
 
 
 def test_grid_of_int4_in_words():

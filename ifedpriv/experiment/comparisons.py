@@ -1,0 +1,124 @@
+"""The lines of a run's table, piece by piece: the method, what clients do alone, and the bare model.
+
+The one invariant: a piece is made from the setup and the artifact alone, so that a resumed run may keep those that it
+has and make the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ifedpriv.experiment import baselines
+from ifedpriv.experiment.prepare import Setup
+from ifedpriv.experiment.prompts_compared import PromptAnswers
+from ifedpriv.federation.federation import RoundRecord
+from ifedpriv.icl.evaluate import Answers
+from ifedpriv.icl.soft_prompt.library import PromptLibrary
+from ifedpriv.methods.fed_lora import FedLora
+from ifedpriv.methods.ficpd import SERVER_QUERIES, Ficpd
+from ifedpriv.methods.method import Artifact, Client, Method, State
+from ifedpriv.report.schema import (
+    GLOBAL_INJECTION,
+    GLOBAL_LORA,
+    LOCAL_ICL,
+    LOCAL_INJECTION,
+    LOCAL_LORA,
+    LOCAL_PROMPT,
+    META_PROMPT,
+    PROTOTYPE_PROMPT,
+    ZERO_SHOT,
+)
+
+Job = tuple[str, str, Callable[[], dict[str, Any]]]
+"""Row, name of the piece, and how to make it."""
+
+
+def piece(answers: Answers, seconds: float | None, **more: str) -> dict[str, Any]:
+    """Answers as they are kept, with the seconds that a client spends on getting ready."""
+    return {"truth": answers.truth, "predicted": answers.predicted, "client_seconds": seconds, **more}
+
+
+def together(setup: Setup, artifact: Artifact) -> list[Answers]:
+    """What the federation's artifact answers: one list, or one for each client where clients use it differently."""
+    if isinstance(setup.method, Ficpd) and isinstance(artifact, PromptLibrary):
+        return PromptAnswers(setup, setup.method, artifact).of_everybody()
+    return [baselines.global_injection(setup, artifact)]
+
+
+def on_validation(setup: Setup) -> Setup:
+    """The same experiment, asked the task's validation texts, which neither clients nor results are made of."""
+    return replace(setup, data=replace(setup.data, test=setup.data.validation))
+
+
+def server_queries(method: Method, state: State, record: RoundRecord) -> int | None:
+    """What the server asked of the model in a round; None where nobody counts it.
+
+    Args:
+        method: the method.
+        state: after the round.
+        record: of the round.
+    """
+    if not isinstance(method, Ficpd):
+        return None
+    distilled = method.distils(record.round) and record.took_part and SERVER_QUERIES in state.arrays
+    return int(state.arrays[SERVER_QUERIES][0]) if distilled else 0
+
+
+def jobs(setup: Setup, artifact: Artifact) -> list[Job]:
+    """The method and what it is compared with; seconds are those that a client spends on getting ready."""
+    found: list[Job] = [(ZERO_SHOT, ZERO_SHOT, lambda: piece(baselines.zero_shot(setup), 0.0))]
+    if isinstance(setup.method, Ficpd) and isinstance(artifact, PromptLibrary):
+        return found + _prompts(setup, setup.method, artifact)
+    lora = isinstance(setup.method, FedLora)
+    row, own_row = (GLOBAL_LORA, LOCAL_LORA) if lora else (GLOBAL_INJECTION, LOCAL_INJECTION)
+
+    def alone(client: Client) -> dict[str, Any]:
+        before = time.process_time()
+        own = baselines.train_alone(setup, client)
+        spent = time.process_time() - before
+        return piece(baselines.local_injection(setup, own, client), spent)
+
+    found.append((row, row, lambda: piece(baselines.global_injection(setup, artifact), 0.0)))
+    for client in _clients(setup):
+        found += _shown(setup, client)
+        if setup.config.evaluation.local_injection:
+            found.append((own_row, f"{own_row}-{client.number}", partial(alone, client)))
+    return found
+
+
+def _prompts(setup: Setup, method: Ficpd, library: PromptLibrary) -> list[Job]:
+    answers = PromptAnswers(setup, method, library)
+
+    def alone(client: Client) -> dict[str, Any]:
+        before = time.process_time()
+        own = answers.alone(client)
+        spent = time.process_time() - before
+        return piece(baselines.local_injection(setup, own, client), spent)
+
+    def shared(client: Client) -> dict[str, Any]:
+        return piece(answers.of(client), 0.0)
+
+    found: list[Job] = [
+        (META_PROMPT, META_PROMPT, lambda: piece(baselines.global_injection(setup, library), 0.0))
+    ]
+    for client in _clients(setup):
+        found += _shown(setup, client)
+        found.append((PROTOTYPE_PROMPT, f"{PROTOTYPE_PROMPT}-{client.number}", partial(shared, client)))
+        if setup.config.evaluation.local_injection:
+            found.append((LOCAL_PROMPT, f"{LOCAL_PROMPT}-{client.number}", partial(alone, client)))
+    return found
+
+
+def _shown(setup: Setup, client: Client) -> list[Job]:
+    if not setup.config.evaluation.local_icl:
+        return []
+    name = f"{LOCAL_ICL}-{client.number}"
+    return [(LOCAL_ICL, name, lambda: piece(baselines.local_icl(setup, client), 0.0))]
+
+
+def _clients(setup: Setup) -> list[Client]:
+    return [setup.clients[number] for number in setup.clients.numbers(0)]

@@ -1,0 +1,173 @@
+"""A backbone with a client's examples, asked for losses of prompts: open (with gradients) or as a black box.
+
+The invariant: both give the same loss, which is that of `Objective`; the black box has nothing public beside it.
+Many prompts go through the model in one pass, each sequence behind its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.front import in_front
+from ifedpriv.data.task import Example, Task
+from ifedpriv.errors import InputError
+from ifedpriv.icl.objective import Loss, Objective
+from ifedpriv.icl.prompts import bucketed
+
+
+class WhiteBox:
+    """A model that gives losses and gradients; a `GradientOracle`.
+
+    Args:
+        backbone: the frozen model.
+        task: the task's wording.
+        examples: the client's own; tokenised once.
+        loss: what an answer competes with.
+        rows_per_pass: sequences in one forward pass, at most.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        examples: Sequence[Example],
+        *,
+        loss: Loss = Loss.LABELS,
+        rows_per_pass: int = 64,
+    ) -> None:
+        if not examples:
+            raise InputError("a soft prompt is to be tuned on no examples", "give at least one")
+        if rows_per_pass < 1:
+            raise InputError(f"rows_per_pass is {rows_per_pass}", "give at least 1")
+        self._backbone = backbone
+        self._asked = _Asked(backbone, task, examples, loss)
+        self._rows_per_pass = rows_per_pass
+        self._queries = 0
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return len(self._asked.demonstrations)
+
+    @property
+    def queries(self) -> int:
+        """Forward passes of one example so far."""
+        return self._queries
+
+    def losses(self, prompts: NDArray[np.float32], chosen: Sequence[int]) -> NDArray[np.float64]:
+        """The mean loss over the answer tokens of chosen examples, for each prompt; see `LossOracle`."""
+        bank = torch.from_numpy(np.array(prompts, dtype=np.float32)).to(self._backbone.device)
+        pairs = [(prompt, example) for example in chosen for prompt in range(len(bank))]
+        lengths = [self._asked.length(example) for _, example in pairs]
+        total = torch.zeros(len(bank), dtype=torch.float64)
+        count = torch.zeros(len(bank), dtype=torch.float64)
+        for part in bucketed(lengths, self._rows_per_pass):
+            self._queries += len(part)
+            owners = torch.tensor([pairs[i][0] for i in part])
+            with torch.inference_mode(), in_front(self._backbone, bank, owners):
+                each, rows = self._asked.each([pairs[i][1] for i in part])
+            whose = owners[torch.tensor(rows)]
+            total.index_add_(0, whose, each.double().cpu())
+            count.index_add_(0, whose, torch.ones(len(rows), dtype=torch.float64))
+        means: NDArray[np.float64] = (total / count).numpy()
+        return means
+
+    def gradient(
+        self, prompt: NDArray[np.float32], chosen: Sequence[int]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The mean loss over the answer tokens of chosen examples, and its gradient; see `GradientOracle`."""
+        point = torch.from_numpy(np.array(prompt, dtype=np.float32)).to(self._backbone.device)
+        point.requires_grad_()
+        tokens = sum(self._asked.answer_tokens(example) for example in chosen)
+        loss = 0.0
+        for part in bucketed([self._asked.length(example) for example in chosen], self._rows_per_pass):
+            self._queries += len(part)
+            with in_front(self._backbone, point):
+                share = self._asked.each([chosen[i] for i in part])[0].sum() / tokens
+                # Inside: models that compute a block anew for its gradient must find the prompt there.
+                share.backward()  # type: ignore[no-untyped-call]
+            loss += float(share.detach())
+        assert point.grad is not None
+        slope: NDArray[np.float64] = point.grad.double().cpu().numpy()
+        return loss, slope
+
+
+class BlackBox:
+    """The same model behind a service that answers with losses only; a `LossOracle`.
+
+    Args:
+        backbone: the model on the service's side.
+        task: the task's wording.
+        examples: the client's own.
+        loss: what an answer competes with.
+        rows_per_pass: sequences in one forward pass, at most.
+    """
+
+    __slots__ = ("__service",)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        examples: Sequence[Example],
+        *,
+        loss: Loss = Loss.LABELS,
+        rows_per_pass: int = 64,
+    ) -> None:
+        self.__service = WhiteBox(backbone, task, examples, loss=loss, rows_per_pass=rows_per_pass)
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return self.__service.examples
+
+    @property
+    def queries(self) -> int:
+        """Forward passes of one example so far."""
+        return self.__service.queries
+
+    def losses(self, prompts: NDArray[np.float32], chosen: Sequence[int]) -> NDArray[np.float64]:
+        """The mean loss over the answer tokens of chosen examples, for each prompt; see `LossOracle`."""
+        return self.__service.losses(prompts, chosen)
+
+
+class _Asked(Objective):
+    """An objective that gives the loss of each answer token, so that sequences of one pass may differ in prompt."""
+
+    def __init__(self, backbone: Backbone, task: Task, examples: Sequence[Example], kind: Loss) -> None:
+        super().__init__(backbone, task, examples)
+        labels = self._label_tokens() if kind is Loss.LABELS else None
+        self._words = None if labels is None or not labels.single else [t[0] for t in labels.tokens]
+
+    def length(self, example: int) -> int:
+        """Tokens of what is fed to the model."""
+        d = self._demonstrations[example]
+        return d.prompt_length if self._words is not None else self._end(d) - 1
+
+    def answer_tokens(self, example: int) -> int:
+        """How many tokens of an example have a loss."""
+        d = self._demonstrations[example]
+        return 1 if self._words is not None else self._end(d) - d.prompt_length
+
+    def each(self, chosen: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """The cross-entropy of each answer token, ``[N]``, and which of the chosen examples it belongs to."""
+        demonstrations = [self._demonstrations[i] for i in chosen]
+        if self._words is None:
+            batch, rows, columns, targets = self._wanted(demonstrations)
+            words = None
+        else:
+            batch = self._backbone.make_batch([d.ids[: d.prompt_length] for d in demonstrations])
+            rows, columns = list(range(len(chosen))), [d.prompt_length - 1 for d in demonstrations]
+            targets = [self._classes[i] for i in chosen]
+            words = torch.tensor(self._words, device=self._backbone.device)
+        at = self._backbone.hidden_at(batch, rows, columns)
+        logits = self._backbone.logits(at, words).float()
+        wanted = torch.tensor(targets, device=logits.device)
+        return functional.cross_entropy(logits, wanted, reduction="none"), rows

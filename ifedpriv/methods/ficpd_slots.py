@@ -1,0 +1,142 @@
+"""FICPD's arithmetic on clusters: which one a client is in, what it adds to the sum, what the server makes of it.
+
+The server never sees a client's prompt or cluster: a client adds its change in the place of its own cluster and zeros
+in all others, with a one beside it, so that the sum holds each cluster's changes and how many they are of. The server's
+step is then Lloyd's (the mean of the members), and similarity is the cosine, as in spherical k-means.
+
+Invariant: what is here reads arrays that everybody has, or one client's own, and draws only from public seeds.
+
+Reference: spherical k-means: Dhillon and Modha, Machine Learning 42 (2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defenses.upload import Layout
+
+Prompts = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+MEMBERS = "members"
+_HALF = 0.5
+
+
+def slot_name(slot: int) -> str:
+    """The array of one cluster's changes."""
+    return f"slot.{slot:02d}"
+
+
+def prompt_layout(clusters: int, length: int, width: int) -> Layout:
+    """Changes by cluster, ``[length, width]`` each, and how many clients' they are, ``[clusters]``."""
+    slots = {slot_name(slot): (length, width) for slot in range(clusters)}
+    return Layout.of({**slots, MEMBERS: (clusters,)})
+
+
+def count_layout(clusters: int) -> Layout:
+    """How many clients are in each cluster."""
+    return Layout.of({MEMBERS: (clusters,)})
+
+
+def one_hot(slot: int, clusters: int) -> Prompts:
+    """A one in the place of a client's cluster."""
+    found = np.zeros(clusters, dtype=np.float32)
+    found[slot] = 1
+    return found
+
+
+def in_slot(slot: int, change: Prompts, clusters: int) -> dict[str, Prompts]:
+    """One client's part of the sum."""
+    arrays = {slot_name(k): np.zeros_like(change) for k in range(clusters)}
+    return {**arrays, slot_name(slot): change, MEMBERS: one_hot(slot, clusters)}
+
+
+def frame(clusters: int, length: int, width: int, seed: Sequence[int]) -> Floats:
+    """Public directions to begin with, ``[clusters, length, width]``: pairs of opposite ones, at right angles.
+
+    Measured from the clients' mean, the prompts of two equal groups lie opposite each other, so that a pair of opposite
+    directions parts them whichever way it points.
+    """
+    pairs = (clusters + 1) // 2
+    drawn = np.random.default_rng(list(seed)).normal(size=(length * width, pairs))
+    basis = np.linalg.qr(drawn)[0].T if pairs <= length * width else drawn.T
+    both = np.stack([basis, -basis], axis=1).reshape(2 * pairs, length, width)
+    found: Floats = both[:clusters]
+    return found
+
+
+def directions(prototypes: Prompts, origin: Prompts, taken: Sequence[bool], begin: Floats) -> Floats:
+    """Where the clusters lie, seen from the mean; those that nobody has been in yet lie where they began.
+
+    Args:
+        prototypes: ``[clusters, length, width]``.
+        origin: ``[length, width]``.
+        taken: which clusters have had members.
+        begin: `frame`.
+    """
+    found = prototypes.astype(np.float64) - origin
+    found[~np.asarray(taken, dtype=np.bool_)] = begin[~np.asarray(taken, dtype=np.bool_)]
+    return found
+
+
+def nearest(prompt: Prompts, origin: Prompts, centres: Floats, among: Sequence[bool]) -> int:
+    """The cluster whose direction has the largest cosine with a prompt's, both seen from the mean.
+
+    A direction of length zero has no cosine; it counts as at a right angle to everything. The first of equals wins.
+
+    Args:
+        prompt: a client's, ``[length, width]``.
+        origin: the mean, ``[length, width]``.
+        centres: `directions`.
+        among: clusters that may be chosen; at least one.
+    """
+    mine = (prompt.astype(np.float64) - origin).reshape(-1)
+    each = centres.reshape(len(centres), -1)
+    lengths = np.linalg.norm(each, axis=1) * np.linalg.norm(mine)
+    cosines = np.divide(each @ mine, lengths, out=np.zeros(len(each)), where=lengths > 0)
+    return int(np.where(among, cosines, -np.inf).argmax())
+
+
+def live(counts: NDArray[np.floating], least: int) -> NDArray[np.bool_]:
+    """Which clusters have enough members; the largest one where none has."""
+    found: NDArray[np.bool_] = counts > least - _HALF
+    if not found.any():
+        found = np.arange(len(counts)) == int(counts.argmax())
+    return found
+
+
+def lloyd(
+    means: Mapping[str, Prompts], clients: float, prototypes: Prompts, least: int, *, exact: bool
+) -> tuple[Prompts, NDArray[np.bool_], Floats]:
+    """The members' mean for each cluster with enough of them; the others keep their prompt.
+
+    Args:
+        means: the mean over clients of what `in_slot` gave.
+        clients: how many they are.
+        prototypes: the prompts that changes were measured from, ``[clusters, length, width]``.
+        least: the fewest members.
+        exact: no noise is in the means, so that members are whole.
+
+    Returns:
+        The prompts, which of them are new, and how many members each has, float64 ``[clusters]``.
+    """
+    members = means[MEMBERS].astype(np.float64) * clients
+    if exact:
+        members = np.rint(members)
+    new = members > least - _HALF
+    found = prototypes.astype(np.float64)
+    for slot in np.flatnonzero(new):
+        found[slot] += means[slot_name(int(slot))].astype(np.float64) * (clients / members[slot])
+    return found.astype(np.float32), new, members
+
+
+def pooled(prototypes: Prompts, members: Floats, new: NDArray[np.bool_], otherwise: Prompts) -> Prompts:
+    """The mean over all clients whose cluster has enough of them."""
+    if not new.any():
+        return otherwise
+    weights = members[new] / members[new].sum()
+    found: Prompts = np.tensordot(weights, prototypes[new].astype(np.float64), axes=1).astype(np.float32)
+    return found
