@@ -25,7 +25,7 @@ from ifedpriv.backbone.families import Sites, resolve, text_config
 from ifedpriv.backbone.fingerprint import fingerprint_of
 from ifedpriv.backbone.forward import Head, head_of, last_hidden
 from ifedpriv.backbone.front import tokens_in_front
-from ifedpriv.backbone.generation import generate
+from ifedpriv.backbone.generation import Sampling, generate
 from ifedpriv.backbone.narrow import can_narrow, narrowed
 from ifedpriv.backbone.prove import prove_outputs, prove_sites
 from ifedpriv.errors import InputError, ModelError
@@ -290,15 +290,22 @@ class Backbone:
         return self.head.logits(hidden_rows, vocabulary)
 
     def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str, *, batch_size: int = 16
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str,
+        *,
+        batch_size: int = 16,
+        sampling: Sampling | None = None,
     ) -> list[str]:
-        """Greedy continuations by the model's own ``generate``, with its cache.
+        """Continuations by the model's own ``generate``, with its cache; greedy unless drawn.
 
         Args:
             prompts: the texts to continue.
             max_new_tokens: the most tokens added to each.
             stop: text that ends a continuation and is not part of it; empty for none.
             batch_size: prompts at a time.
+            sampling: how tokens are drawn; left out, the best is taken.
 
         Returns:
             The new text of each prompt, in the prompts' order, with its leading space if there is one.
@@ -306,7 +313,7 @@ class Backbone:
         Raises:
             InputError: if a prompt and its continuation do not fit the context.
         """
-        return generate(self, prompts, max_new_tokens, stop, batch_size)
+        return generate(self, prompts, max_new_tokens, stop, batch_size, sampling)
 
     @cached_property
     def _prefix(self) -> tuple[int, ...]:

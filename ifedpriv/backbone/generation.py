@@ -1,18 +1,20 @@
-"""Greedy text, through the model's own ``generate``, so that cache and hooks meet as they do in deployment.
+"""Text through the model's own ``generate``, so that cache and hooks meet as they do in deployment.
 
-The invariant: the text depends on the model and the prompt only; sampling and penalties that a checkpoint's
-generation config may ask for are switched off.
+The invariant: the text depends on the model, the prompt and, where it is drawn, on a seed only; sampling and penalties
+that a checkpoint's generation config may ask for are switched off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from ifedpriv.backbone.front import written_out
 from ifedpriv.errors import InputError
@@ -24,10 +26,32 @@ if TYPE_CHECKING:
 _TAIL = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn instead of taking the best.
+
+    Attributes:
+        seed: of the draws; a prompt's text depends on it, on the prompt's place in the list, and on no other prompt.
+        temperature: divides the logits.
+    """
+
+    seed: int
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"the sampling temperature is {self.temperature}", "give a positive number")
+
+
 def generate(
-    backbone: Backbone, prompts: Sequence[str], max_new_tokens: int, stop: str, batch_size: int
+    backbone: Backbone,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    stop: str,
+    batch_size: int,
+    sampling: Sampling | None = None,
 ) -> list[str]:
-    """Continue prompts greedily; see `Backbone.generate`."""
+    """Continue prompts; see `Backbone.generate`."""
     if max_new_tokens < 1 or batch_size < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens} and batch_size {batch_size}", "give at least 1")
     encoded = [backbone.encode_prompt(prompt) for prompt in prompts]
@@ -40,14 +64,31 @@ def generate(
     texts = [""] * len(encoded)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        for row, text in zip(
-            rows, _one_batch(backbone, [encoded[r] for r in rows], max_new_tokens, stop), strict=True
-        ):
+        drawn = _Draws(sampling, rows) if sampling is not None else None
+        written = _one_batch(backbone, [encoded[r] for r in rows], max_new_tokens, stop, drawn)
+        for row, text in zip(rows, written, strict=True):
             texts[row] = text
     return texts
 
 
-def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: int, stop: str) -> list[str]:
+class _Draws(LogitsProcessor):  # type: ignore[misc]
+    """Gumbel noise on the logits: the best of them is then a draw from their softmax, row by row its own.
+
+    Reference: Maddison, Tarlow and Minka, *A* sampling*, arXiv 1411.0030, section 2.
+    """
+
+    def __init__(self, sampling: Sampling, rows: Sequence[int]) -> None:
+        self._temperature = sampling.temperature
+        self._generators = [np.random.default_rng([sampling.seed, row]) for row in rows]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        noise = np.stack([generator.gumbel(size=scores.shape[1]) for generator in self._generators])
+        return scores.double() / self._temperature + torch.from_numpy(noise).to(scores.device)
+
+
+def _one_batch(
+    backbone: Backbone, sequences: list[list[int]], max_new_tokens: int, stop: str, drawn: _Draws | None
+) -> list[str]:
     ends = _end_ids(backbone)
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
@@ -78,6 +119,7 @@ def _one_batch(backbone: Backbone, sequences: list[list[int]], max_new_tokens: i
             attention_mask=batch.attention_mask,
             generation_config=config,
             stopping_criteria=[stopped] if stop else [],
+            logits_processor=LogitsProcessorList([drawn] if drawn is not None else []),
         )
     texts = [
         _new_text(backbone, sequence, row, ends)

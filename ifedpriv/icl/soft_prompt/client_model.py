@@ -6,7 +6,8 @@ Many prompts go through the model in one pass, each sequence behind its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,14 +23,114 @@ from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.icl.prompts import bucketed
 
 
-class WhiteBox:
-    """A model that gives losses and gradients; a `GradientOracle`.
+class Terms(Protocol):
+    """What a loss is made of: terms of numbered examples, such as one for each token of an answer."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model."""
+        ...
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        ...
+
+    def length(self, example: int) -> int:
+        """Tokens that are fed to the model for an example."""
+        ...
+
+    def count(self, example: int) -> int:
+        """How many terms an example has."""
+        ...
+
+    def kind(self, example: int) -> int:
+        """Examples of different kinds do not go through the model together."""
+        ...
+
+    def each(self, chosen: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """The terms of examples of one kind, ``[N]``, and which of the chosen examples each belongs to.
+
+        The model gets one sequence for each chosen example, in their order, in every pass that this takes.
+        """
+        ...
+
+
+class Ask:
+    """Losses and gradients of prompts as means of terms; a `GradientOracle`.
+
+    Args:
+        terms: of the loss.
+        rows_per_pass: sequences in one forward pass, at most.
+    """
+
+    def __init__(self, terms: Terms, rows_per_pass: int = 64) -> None:
+        if not terms.examples:
+            raise InputError("a soft prompt is to be tuned on no examples", "give at least one")
+        if rows_per_pass < 1:
+            raise InputError(f"rows_per_pass is {rows_per_pass}", "give at least 1")
+        self._terms = terms
+        self._backbone = terms.backbone
+        self._rows_per_pass = rows_per_pass
+        self._queries = 0
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return self._terms.examples
+
+    @property
+    def queries(self) -> int:
+        """Forward passes of one example so far."""
+        return self._queries
+
+    def losses(self, prompts: NDArray[np.float32], chosen: Sequence[int]) -> NDArray[np.float64]:
+        """The mean of the terms of chosen examples, for each prompt; see `LossOracle`."""
+        bank = torch.from_numpy(np.array(prompts, dtype=np.float32)).to(self._backbone.device)
+        pairs = [(prompt, example) for example in chosen for prompt in range(len(bank))]
+        total = np.zeros(len(bank))
+        for part in self._passes([example for _, example in pairs]):
+            owners = torch.tensor([pairs[i][0] for i in part])
+            with torch.inference_mode(), in_front(self._backbone, bank, owners):
+                each, rows = self._terms.each([pairs[i][1] for i in part])
+            np.add.at(total, owners[rows].numpy(), each.double().cpu().numpy())
+        return total / sum(self._terms.count(example) for example in chosen)
+
+    def gradient(
+        self, prompt: NDArray[np.float32], chosen: Sequence[int]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The mean of the terms of chosen examples, and its gradient; see `GradientOracle`."""
+        point = torch.from_numpy(np.array(prompt, dtype=np.float32)).to(self._backbone.device)
+        point.requires_grad_()
+        count = sum(self._terms.count(example) for example in chosen)
+        loss = 0.0
+        for part in self._passes(chosen):
+            with in_front(self._backbone, point):
+                share = self._terms.each([chosen[i] for i in part])[0].sum() / count
+                # Inside: models that compute a block anew for its gradient must find the prompt there.
+                share.backward()  # type: ignore[no-untyped-call]
+            loss += float(share.detach())
+        assert point.grad is not None
+        slope: NDArray[np.float64] = point.grad.double().cpu().numpy()
+        return loss, slope
+
+    def _passes(self, examples: Sequence[int]) -> Iterator[list[int]]:
+        """Indices into the examples given, cut into passes of one kind and of like lengths; each is a query."""
+        for kind in sorted({self._terms.kind(example) for example in examples}):
+            alike = [i for i, example in enumerate(examples) if self._terms.kind(example) == kind]
+            for part in bucketed([self._terms.length(examples[i]) for i in alike], self._rows_per_pass):
+                self._queries += len(part)
+                yield [alike[i] for i in part]
+
+
+class WhiteBox(Ask):
+    """A model that gives losses and gradients of a client's examples; a `GradientOracle`.
 
     Args:
         backbone: the frozen model.
         task: the task's wording.
         examples: the client's own; tokenised once.
-        loss: what an answer competes with.
+        loss: what an answer competes with; the loss is the mean cross-entropy over answer tokens.
         rows_per_pass: sequences in one forward pass, at most.
     """
 
@@ -42,61 +143,7 @@ class WhiteBox:
         loss: Loss = Loss.LABELS,
         rows_per_pass: int = 64,
     ) -> None:
-        if not examples:
-            raise InputError("a soft prompt is to be tuned on no examples", "give at least one")
-        if rows_per_pass < 1:
-            raise InputError(f"rows_per_pass is {rows_per_pass}", "give at least 1")
-        self._backbone = backbone
-        self._asked = _Asked(backbone, task, examples, loss)
-        self._rows_per_pass = rows_per_pass
-        self._queries = 0
-
-    @property
-    def examples(self) -> int:
-        """How many examples there are."""
-        return len(self._asked.demonstrations)
-
-    @property
-    def queries(self) -> int:
-        """Forward passes of one example so far."""
-        return self._queries
-
-    def losses(self, prompts: NDArray[np.float32], chosen: Sequence[int]) -> NDArray[np.float64]:
-        """The mean loss over the answer tokens of chosen examples, for each prompt; see `LossOracle`."""
-        bank = torch.from_numpy(np.array(prompts, dtype=np.float32)).to(self._backbone.device)
-        pairs = [(prompt, example) for example in chosen for prompt in range(len(bank))]
-        lengths = [self._asked.length(example) for _, example in pairs]
-        total = torch.zeros(len(bank), dtype=torch.float64)
-        count = torch.zeros(len(bank), dtype=torch.float64)
-        for part in bucketed(lengths, self._rows_per_pass):
-            self._queries += len(part)
-            owners = torch.tensor([pairs[i][0] for i in part])
-            with torch.inference_mode(), in_front(self._backbone, bank, owners):
-                each, rows = self._asked.each([pairs[i][1] for i in part])
-            whose = owners[torch.tensor(rows)]
-            total.index_add_(0, whose, each.double().cpu())
-            count.index_add_(0, whose, torch.ones(len(rows), dtype=torch.float64))
-        means: NDArray[np.float64] = (total / count).numpy()
-        return means
-
-    def gradient(
-        self, prompt: NDArray[np.float32], chosen: Sequence[int]
-    ) -> tuple[float, NDArray[np.float64]]:
-        """The mean loss over the answer tokens of chosen examples, and its gradient; see `GradientOracle`."""
-        point = torch.from_numpy(np.array(prompt, dtype=np.float32)).to(self._backbone.device)
-        point.requires_grad_()
-        tokens = sum(self._asked.answer_tokens(example) for example in chosen)
-        loss = 0.0
-        for part in bucketed([self._asked.length(example) for example in chosen], self._rows_per_pass):
-            self._queries += len(part)
-            with in_front(self._backbone, point):
-                share = self._asked.each([chosen[i] for i in part])[0].sum() / tokens
-                # Inside: models that compute a block anew for its gradient must find the prompt there.
-                share.backward()  # type: ignore[no-untyped-call]
-            loss += float(share.detach())
-        assert point.grad is not None
-        slope: NDArray[np.float64] = point.grad.double().cpu().numpy()
-        return loss, slope
+        super().__init__(_AnswerTokens(backbone, task, examples, loss), rows_per_pass)
 
 
 class BlackBox:
@@ -138,7 +185,7 @@ class BlackBox:
         return self.__service.losses(prompts, chosen)
 
 
-class _Asked(Objective):
+class _AnswerTokens(Objective):
     """An objective that gives the loss of each answer token, so that sequences of one pass may differ in prompt."""
 
     def __init__(self, backbone: Backbone, task: Task, examples: Sequence[Example], kind: Loss) -> None:
@@ -151,7 +198,21 @@ class _Asked(Objective):
         d = self._demonstrations[example]
         return d.prompt_length if self._words is not None else self._end(d) - 1
 
-    def answer_tokens(self, example: int) -> int:
+    @property
+    def backbone(self) -> Backbone:
+        """The model."""
+        return self._backbone
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return len(self._demonstrations)
+
+    def kind(self, example: int) -> int:
+        """All of one task."""
+        return 0
+
+    def count(self, example: int) -> int:
         """How many tokens of an example have a loss."""
         d = self._demonstrations[example]
         return 1 if self._words is not None else self._end(d) - d.prompt_length

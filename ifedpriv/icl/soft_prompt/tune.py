@@ -4,18 +4,19 @@ The invariant: this file sees an oracle and numbers, and imports no model; the s
 digit, and every step that was not taken is counted.
 
 References: the objective is FICPD's, task loss + λ‖p‖₂ (the norm itself, not its square) + μ‖p − p_ref‖² after FedProx
-(arXiv 1812.06127); Adam is that of arXiv 1412.6980.
+(arXiv 1812.06127).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ifedpriv.errors import InputError
+from ifedpriv.icl.soft_prompt.descent import Descent, Optimiser, Space
 from ifedpriv.icl.soft_prompt.oracle import GradientOracle, LossOracle
 from ifedpriv.icl.soft_prompt.zeroth_order import ZerothOrder, estimate, subspace
 
@@ -40,7 +41,7 @@ class TunePlan:
     steps: int
     batch_size: int
     rate: float
-    optimiser: Literal["adam", "sgd"] = "adam"
+    optimiser: Optimiser = "adam"
     norm: float = 0.0
     proximal: float = 0.0
     zeroth: ZerothOrder | None = None
@@ -105,61 +106,63 @@ def tune(
     Raises:
         InputError: gradients are wanted of a black box.
     """
-    if plan.zeroth is None and not isinstance(oracle, GradientOracle):
-        raise InputError(
-            "tuning asks for gradients, and the model gives losses only",
-            "set how slopes are estimated from losses",
-        )
-    begin = np.asarray(start, dtype=np.float64)
-    pulled_to = begin if reference is None else np.asarray(reference, dtype=np.float64)
-    basis = None
-    if plan.zeroth is not None and plan.zeroth.intrinsic:
-        basis = subspace(plan.zeroth.intrinsic, *start.shape, plan.subspace_seed)
+    check_door(oracle, plan.zeroth)
+    space = space_around(start, plan.zeroth, plan.subspace_seed, plan.unit)
+    pulled_to = space.start if reference is None else np.asarray(reference, dtype=np.float64)
     before = oracle.queries
-    point = _Descent(np.zeros(begin.size if basis is None else len(basis)), plan)
-    prompt, losses, skipped = begin, [], 0
-    for chosen in _batches(oracle.examples, plan.steps, plan.batch_size, rng):
-        loss, slope = _slope(oracle, prompt, chosen, plan, rng, basis)
-        slope += _inward(plan.norm * _direction(prompt) + 2 * plan.proximal * (prompt - pulled_to), basis)
-        moved = point.stepped(plan.unit * slope)
-        way = moved.place if basis is None else moved.place @ basis
-        there = begin + plan.unit * way.reshape(begin.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            numbers = (loss, there.astype(np.float32), moved.second)
-        if not all(bool(np.isfinite(each).all()) for each in numbers):
+    descent, losses, skipped = Descent(space.origin, plan.optimiser, plan.rate), [], 0
+    for chosen in batches(oracle.examples, plan.steps, plan.batch_size, rng):
+        prompt = space.prompt(descent.place)
+        loss, slope = slope_at(oracle, prompt, chosen, plan.zeroth, space, rng)
+        pull = plan.norm * _direction(prompt) + 2 * plan.proximal * (prompt - pulled_to)
+        moved = descent.stepped(slope + space.inward(pull))
+        if not (np.isfinite(loss) and moved.sound(space)):
             skipped += 1
             continue
-        point, prompt = moved, there
+        descent = moved
         losses.append(loss)
-    found = prompt.astype(np.float32)
+    found = space.prompt(descent.place).astype(np.float32)
     found.flags.writeable = False
     return Tuned(found, float(np.mean(losses)) if losses else float("nan"), oracle.queries - before, skipped)
 
 
-def _slope(
+def check_door(oracle: LossOracle, zeroth: ZerothOrder | None) -> None:
+    """Refuse to take gradients of a model that gives losses only.
+
+    Raises:
+        InputError: it does.
+    """
+    if zeroth is None and not isinstance(oracle, GradientOracle):
+        raise InputError(
+            "tuning asks for gradients, and the model gives losses only",
+            "set how slopes are estimated from losses",
+        )
+
+
+def space_around(start: NDArray[np.float32], zeroth: ZerothOrder | None, seed: int, unit: float) -> Space:
+    """All prompts, or the public subspace around the start that zeroth-order steps are confined to."""
+    basis = (
+        subspace(zeroth.intrinsic, *start.shape, seed) if zeroth is not None and zeroth.intrinsic else None
+    )
+    return Space(np.asarray(start, dtype=np.float64), basis, unit)
+
+
+def slope_at(
     oracle: LossOracle,
     prompt: NDArray[np.float64],
-    chosen: list[int],
-    plan: TunePlan,
+    chosen: Sequence[int],
+    zeroth: ZerothOrder | None,
+    space: Space,
     rng: np.random.Generator,
-    basis: NDArray[np.float64] | None,
 ) -> tuple[float, NDArray[np.float64]]:
-    """The task loss, and its slope in the numbers that move."""
+    """The loss over chosen examples, and its slope in the coordinates of a space."""
     single = prompt.astype(np.float32)
-    if plan.zeroth is None:
+    if zeroth is None:
         assert isinstance(oracle, GradientOracle)
         loss, gradient = oracle.gradient(single, chosen)
-        return loss, np.array(gradient, dtype=np.float64).reshape(-1)
-    zeroth = ZerothOrder(
-        plan.zeroth.directions, plan.zeroth.mu * plan.unit, plan.zeroth.shape, plan.zeroth.intrinsic
-    )
-    found = estimate(oracle, single, chosen, zeroth, rng, basis)
-    return found.loss, found.gradient.reshape(-1)
-
-
-def _inward(slope: NDArray[np.float64], basis: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    flat = slope.reshape(-1)
-    return flat if basis is None else basis @ flat
+        return loss, space.inward(np.asarray(gradient, dtype=np.float64))
+    found = estimate(oracle, single, chosen, replace(zeroth, mu=zeroth.mu * space.unit), rng, space.basis)
+    return found.loss, space.unit * found.gradient.reshape(-1)
 
 
 def _direction(prompt: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -168,30 +171,7 @@ def _direction(prompt: NDArray[np.float64]) -> NDArray[np.float64]:
     return prompt / length if length > 0 else np.zeros_like(prompt)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Descent:
-    """Where an optimiser stands; a step makes the next one, so that a bad step can be left untaken."""
-
-    place: NDArray[np.float64]
-    plan: TunePlan
-    steps: int = 0
-    first: NDArray[np.float64] | float = 0.0
-    second: NDArray[np.float64] | float = 0.0
-
-    def stepped(self, slope: NDArray[np.float64]) -> _Descent:
-        if self.plan.optimiser == "sgd":
-            return _Descent(self.place - self.plan.rate * slope, self.plan, self.steps + 1)
-        steps = self.steps + 1
-        first = 0.9 * self.first + 0.1 * slope
-        # What is no number in the end is seen by the caller.
-        with np.errstate(over="ignore", invalid="ignore"):
-            second = 0.999 * self.second + 0.001 * slope**2
-            size = np.sqrt(second / (1 - 0.999**steps)) + 1e-8
-            place = self.place - self.plan.rate * (first / (1 - 0.9**steps)) / size
-        return _Descent(place, self.plan, steps, first, second)
-
-
-def _batches(examples: int, steps: int, size: int, rng: np.random.Generator) -> list[list[int]]:
+def batches(examples: int, steps: int, size: int, rng: np.random.Generator) -> list[list[int]]:
     """Batches without replacement while examples last; then a fresh shuffle."""
     size = min(size, examples)
     drawn: list[int] = []

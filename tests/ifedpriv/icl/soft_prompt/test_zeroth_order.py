@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from ifedpriv.errors import InputError
-from ifedpriv.icl.soft_prompt import oracle, tune, zeroth_order
+from ifedpriv.icl.soft_prompt import descent, oracle, tune, zeroth_order
 from ifedpriv.icl.soft_prompt.oracle import GradientOracle, LossOracle
 from ifedpriv.icl.soft_prompt.tune import TunePlan
 from ifedpriv.icl.soft_prompt.tune import tune as take_steps
@@ -157,14 +157,16 @@ def test_wrong_plans_are_refused(wrong):
         ZerothOrder(**wrong)
 
 
-@pytest.mark.parametrize("module", [oracle, zeroth_order, tune], ids=lambda m: m.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [oracle, zeroth_order, descent, tune], ids=lambda m: m.__name__.rpartition(".")[2]
+)
 def test_what_works_on_losses_imports_no_model(module):
     """Neither by name nor through what it imports: a process that loads it has no torch."""
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     named = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     named += [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     allowed = {"__future__", "collections", "dataclasses", "functools", "typing", "numpy"}
-    ours = {"ifedpriv.errors", oracle.__name__, zeroth_order.__name__}
+    ours = {"ifedpriv.errors", oracle.__name__, zeroth_order.__name__, descent.__name__}
     assert not [name for name in named if name.partition(".")[0] not in allowed and name not in ours]
     code = f"import sys, {module.__name__}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
