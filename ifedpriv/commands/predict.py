@@ -1,14 +1,21 @@
-"""Answer texts with a run's injection."""
+"""Answer texts with what a run has made: its injection, or one of its soft prompts."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ifedpriv.commands.console import say
 from ifedpriv.errors import InputError
+
+if TYPE_CHECKING:
+    from ifedpriv.backbone.backbone import Backbone
+    from ifedpriv.data.task import Task
+    from ifedpriv.icl.predict import Adaptation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", action="append", metavar="TEXT", help="a text to answer; may be given again"
     )
     parser.add_argument("--file", type=Path, help="a file with one text a line; - for standard input")
+    parser.add_argument(
+        "--prototype", type=int, metavar="N", help="of a run of soft prompts, the N-th cluster's, from 1; 0 is for all"
+    )
+    parser.add_argument(
+        "--examples", type=Path, metavar="FILE", help="of its prompts, the one that fits these labelled texts best"
+    )
     parser.add_argument("--plain", action="store_true", help="answer with the bare model, for comparison")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with scores")
 
@@ -26,13 +39,12 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     texts = _texts(options)
     from ifedpriv.data.task import TaskKind
-    from ifedpriv.experiment.artifact import load_run
     from ifedpriv.experiment.facts import guard_warning
     from ifedpriv.icl.predict import generate_answers, score_labels
 
-    backbone, task, injection = load_run(options.run)
-    used = None if options.plain else injection
-    warning = guard_warning(injection.facts)
+    backbone, task, found, facts = _adaptation(options)
+    used = None if options.plain else found
+    warning = guard_warning(facts)
     if warning is not None and not options.plain:
         say(f"ifedpriv: warning: {warning}; --plain answers without it", sys.stderr)
     if task.kind is TaskKind.GENERATION:
@@ -48,6 +60,34 @@ def run(options: argparse.Namespace) -> int:
     for answer, line in zip(answers, lines, strict=True):
         print(json.dumps(line) if options.json else answer)
     return 0
+
+
+def _adaptation(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation, Mapping[str, str]]:
+    """What a run has made, on what and for what, and the facts that travel with it."""
+    from ifedpriv.experiment.artifact import has_library, load_library, load_run, nearest_prompt
+
+    if not has_library(options.run):
+        for name in ("prototype", "examples"):
+            if getattr(options, name) is not None:
+                raise InputError(
+                    f"--{name} is given, and {options.run} is no run of soft prompts", "leave it out"
+                )
+        backbone, task, injection = load_run(options.run)
+        return backbone, task, injection, injection.facts
+    if options.prototype is not None and options.examples is not None:
+        raise InputError("--prototype and --examples are both given", "give one: either names a prompt")
+    backbone, task, library = load_library(options.run)
+    number = options.prototype or 0
+    if not 0 <= number <= len(library.prototypes):
+        raise InputError(
+            f"--prototype is {number}, and the run has {len(library.prototypes)}",
+            f"use 1 to {len(library.prototypes)}, or 0 for the prompt that is for all",
+        )
+    if options.examples is not None:
+        number = nearest_prompt(library, backbone, task, options.examples)
+        chosen = f"prototype {number}" if number else "the prompt that is for all"
+        say(f"ifedpriv: {chosen} fits the labelled texts best", sys.stderr)
+    return backbone, task, library.prompt(number), library.facts
 
 
 def _texts(options: argparse.Namespace) -> list[str]:

@@ -1,16 +1,21 @@
-"""A finished run as something to use: the backbone, the task's wording, and the injection, checked to fit."""
+"""A finished run as something to use: the backbone, the task's wording, and the artifact, checked to fit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Task
-from ifedpriv.errors import UserError
+from ifedpriv.data.jsonl import read_jsonl
+from ifedpriv.data.rows import LabelTable
+from ifedpriv.data.task import Example, Task, TaskKind
+from ifedpriv.errors import InputError, UserError
 from ifedpriv.experiment.facts import task_of
 from ifedpriv.experiment.prepare import load_backbone
 from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.soft_prompt.client_model import WhiteBox
+from ifedpriv.icl.soft_prompt.library import PromptLibrary
+from ifedpriv.methods.ficpd import best
 
 
 def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
@@ -30,3 +35,54 @@ def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
     backbone = load_backbone(run.config())
     injection.check(backbone)
     return backbone, task_of(injection.facts), injection
+
+
+def has_library(path: Path) -> bool:
+    """Whether a folder is of a run of soft prompts."""
+    return RunDirectory.open(path).config().method.kind == "ficpd"
+
+
+def load_library(path: Path) -> tuple[Backbone, Task, PromptLibrary]:
+    """Backbone, task and prompts of a finished run of soft prompts.
+
+    Raises:
+        UserError: its files do not fit each other.
+    """
+    run = RunDirectory.open(path)
+    library = PromptLibrary.load(run.library)
+    backbone = load_backbone(run.config())
+    library.check(backbone)
+    return backbone, task_of(library.facts), library
+
+
+def nearest_prompt(library: PromptLibrary, backbone: Backbone, task: Task, path: Path) -> int:
+    """The prompt with the least loss on a few labelled examples: 0 is the meta prompt, k the k-th prototype.
+
+    Args:
+        library: the prompts.
+        backbone: the frozen model.
+        task: the wording.
+        path: a JSON Lines file of ``text`` and ``label`` (or ``answer``).
+    """
+    examples = _labelled(task, path)
+    model = WhiteBox(backbone, task, examples)
+    return best(model.losses(library.prompts(), range(model.examples)))
+
+
+def _labelled(task: Task, path: Path) -> list[Example]:
+    table = read_jsonl(path)
+    labels = LabelTable(task.label_words, task.label_words)
+    found = []
+    for row in table.rows:
+        text, where = row.fields.get("text"), table.at(row)
+        wanted = "answer" if task.kind is TaskKind.GENERATION else "label"
+        if not isinstance(text, str) or not text.strip() or wanted not in row.fields:
+            raise InputError(
+                f"{where}: there is no text with its {wanted}", f"give each row the fields 'text' and {wanted!r}"
+            )
+        value = row.fields[wanted]
+        if task.kind is TaskKind.GENERATION:
+            found.append(Example(text.strip(), answer=str(value)))
+        else:
+            found.append(Example(text.strip(), labels.index(value, where, wanted)))
+    return found

@@ -22,6 +22,7 @@ from defenses.dp.release import Beforehand, Bounded, Release
 from defenses.dp.transform import Transform
 from defenses.ledger import PublicDeclaration
 from defenses.privacy_specs import PrivacySpec, PublicSpec, VectorPrivacy
+from defenses.prototypes.slots import MEMBERS
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Layout, UploadKind
 from ifedpriv.backbone.backbone import Backbone
@@ -31,7 +32,6 @@ from ifedpriv.data.task import Task
 from ifedpriv.icl.private_calibrate import PrivateSteps
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public import public_transform
-from ifedpriv.methods.ficpd_slots import MEMBERS
 from ifedpriv.methods.method import Client, Method
 from ifedpriv.methods.specs import IfedIclSpec
 

@@ -24,6 +24,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.prototypes.slots import MEMBERS, living, slotted
+from defenses.prototypes.spherical import nearest
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
@@ -112,7 +114,8 @@ class Ficpd:
         self.width = prompt_width(backbone)
         self.plan = _plan(spec, embedding_scale(backbone), seed)
         self._begin = slots.frame(spec.clusters, spec.length, self.width, (seed, _FRAME))
-        self._distiller = Distiller(spec.meta, backbone, task, seed, texts) if texts else None
+        zeroth = self.plan.zeroth if spec.access == "black_box" else None
+        self._distiller = Distiller(spec.meta, backbone, task, seed, texts, zeroth) if texts else None
         self._models: OrderedDict[int, WhiteBox | BlackBox] = OrderedDict()
         self._tuned: OrderedDict[int, tuple[bytes, Tuned]] = OrderedDict()
 
@@ -176,16 +179,15 @@ class Ficpd:
             arrays = slots.in_slot(0, found.prompt - state.arrays["origin"], clusters)
             return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries)
         if turn.phase is Phase.COUNT:
-            slot = self._nearest(state, found, np.ones(clusters, dtype=np.bool_))
-            arrays = {slots.MEMBERS: slots.one_hot(slot, clusters)}
+            slot = self._nearest(state, found)
+            arrays = {MEMBERS: slotted({}, slot, clusters)[MEMBERS]}
             return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.COUNTS), loss, queries)
         counts = state.arrays["counts"]
         if not counts.any():
             # The counts were lost, so nothing is known to be large enough.
-            nothing = slots.in_slot(0, np.zeros_like(found.prompt), clusters)
-            nothing[slots.MEMBERS] = np.zeros(clusters, dtype=np.float32)
-            return ClientStep(Upload(nothing, 1.0, state.round, UploadKind.PROMPTS), None, queries)
-        slot = self._nearest(state, found, slots.live(counts, self.spec.min_members))
+            arrays = slots.nothing(clusters, *found.prompt.shape)
+            return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), None, queries)
+        slot = self._nearest(state, found, living(counts, 1, self.spec.min_members))
         arrays = slots.in_slot(slot, found.prompt - state.arrays["prototypes"][slot], clusters)
         return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries)
 
@@ -194,7 +196,7 @@ class Ficpd:
         turn, a, spec = self.turns[state.round], state.arrays, self.spec
         clients, exact = aggregate.total_weight, aggregate.noise == 0
         if turn.phase is Phase.COUNT:
-            counts = aggregate.means[slots.MEMBERS] * np.float32(clients)
+            counts = aggregate.means[MEMBERS] * np.float32(clients)
             return state.next(counts=np.rint(counts) if exact else counts)
         if turn.phase is Phase.COMMON:
             one = np.stack([a["origin"]] * spec.clusters)
@@ -257,11 +259,10 @@ class Ficpd:
         found = tune(model, start, self.plan, rng)
         return Tuned(found.prompt, found.loss, model.queries - before, found.skipped)
 
-    def _nearest(self, state: State, found: Tuned, among: NDArray[np.bool_]) -> int:
+    def _nearest(self, state: State, found: Tuned, alive: NDArray[np.bool_] | None = None) -> int:
         a = state.arrays
-        taken = [bool(each) for each in a["taken"]]
-        centres = slots.directions(a["prototypes"], a["origin"], taken, self._begin)
-        return slots.nearest(found.prompt, a["origin"], centres, [bool(each) for each in among])
+        centres = slots.directions(a["prototypes"], a["origin"], a["taken"] > 0, self._begin)
+        return nearest(found.prompt.astype(np.float64) - a["origin"], centres, alive)
 
     def _starts(self, state: State) -> NDArray[np.float32]:
         """What a client may begin with: clusters that had members, and the distilled prompt where clients have it."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task
-from ifedpriv.icl.soft_prompt.distil import Distilled, MetaPlan, distil
+from ifedpriv.icl.soft_prompt.distil import Distilled, MetaMethod, MetaPlan, distil
 from ifedpriv.icl.soft_prompt.prompt import embedding_scale
 from ifedpriv.icl.soft_prompt.synthesis import SeedTexts, SynthesisPlan, synthesise
+from ifedpriv.icl.soft_prompt.zeroth_order import ZerothOrder
 from ifedpriv.methods.ficpd_specs import MetaSpec
 
 _WRITE, _DISTIL = 44, 45
@@ -31,22 +32,31 @@ class Distiller:
         task: the task's wording.
         seed: public.
         texts: public seed texts.
+        zeroth: how slopes are estimated where the model is a black box; None to take gradients.
     """
 
     def __init__(
-        self, spec: MetaSpec, backbone: Backbone, task: Task, seed: int, texts: Sequence[str]
+        self,
+        spec: MetaSpec,
+        backbone: Backbone,
+        task: Task,
+        seed: int,
+        texts: Sequence[str],
+        zeroth: ZerothOrder | None = None,
     ) -> None:
         self._backbone = backbone
         self._seed = seed
         self._texts = (SeedTexts(task, texts),)
         self._writing = SynthesisPlan(new_tokens=spec.new_tokens)
         self._plan = MetaPlan(
-            spec.method,
+            MetaMethod(spec.method),
             spec.steps,
+            spec.rate,
             spec.inner_steps,
             spec.inner_rate,
-            spec.rate,
             spec.batch_size,
+            zeroth=zeroth,
+            subspace_seed=seed,
             unit=embedding_scale(backbone),
         )
         self._last: tuple[bytes, Distilled] | None = None

@@ -16,17 +16,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.prototypes.slots import MEMBERS, per_slot, slotted
 from defenses.upload import Layout
 
 Prompts = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-MEMBERS = "members"
+_BLOCK = "prompt"
 _HALF = 0.5
 
 
 def slot_name(slot: int) -> str:
-    """The array of one cluster's changes."""
+    """The array of one cluster's changes; one for each, so that a compression of its rows is that of a prompt's."""
     return f"slot.{slot:02d}"
 
 
@@ -41,17 +42,16 @@ def count_layout(clusters: int) -> Layout:
     return Layout.of({MEMBERS: (clusters,)})
 
 
-def one_hot(slot: int, clusters: int) -> Prompts:
-    """A one in the place of a client's cluster."""
-    found = np.zeros(clusters, dtype=np.float32)
-    found[slot] = 1
-    return found
-
-
 def in_slot(slot: int, change: Prompts, clusters: int) -> dict[str, Prompts]:
     """One client's part of the sum."""
-    arrays = {slot_name(k): np.zeros_like(change) for k in range(clusters)}
-    return {**arrays, slot_name(slot): change, MEMBERS: one_hot(slot, clusters)}
+    filled = slotted({_BLOCK: change}, slot, clusters)
+    return {**{slot_name(k): filled[_BLOCK][k] for k in range(clusters)}, MEMBERS: filled[MEMBERS]}
+
+
+def nothing(clusters: int, length: int, width: int) -> dict[str, Prompts]:
+    """The part of a client that is in no cluster."""
+    empty = in_slot(0, np.zeros((length, width), dtype=np.float32), clusters)
+    return {**empty, MEMBERS: np.zeros(clusters, dtype=np.float32)}
 
 
 def frame(clusters: int, length: int, width: int, seed: Sequence[int]) -> Floats:
@@ -68,7 +68,7 @@ def frame(clusters: int, length: int, width: int, seed: Sequence[int]) -> Floats
     return found
 
 
-def directions(prototypes: Prompts, origin: Prompts, taken: Sequence[bool], begin: Floats) -> Floats:
+def directions(prototypes: Prompts, origin: Prompts, taken: NDArray[np.bool_], begin: Floats) -> Floats:
     """Where the clusters lie, seen from the mean; those that nobody has been in yet lie where they began.
 
     Args:
@@ -77,34 +77,7 @@ def directions(prototypes: Prompts, origin: Prompts, taken: Sequence[bool], begi
         taken: which clusters have had members.
         begin: `frame`.
     """
-    found = prototypes.astype(np.float64) - origin
-    found[~np.asarray(taken, dtype=np.bool_)] = begin[~np.asarray(taken, dtype=np.bool_)]
-    return found
-
-
-def nearest(prompt: Prompts, origin: Prompts, centres: Floats, among: Sequence[bool]) -> int:
-    """The cluster whose direction has the largest cosine with a prompt's, both seen from the mean.
-
-    A direction of length zero has no cosine; it counts as at a right angle to everything. The first of equals wins.
-
-    Args:
-        prompt: a client's, ``[length, width]``.
-        origin: the mean, ``[length, width]``.
-        centres: `directions`.
-        among: clusters that may be chosen; at least one.
-    """
-    mine = (prompt.astype(np.float64) - origin).reshape(-1)
-    each = centres.reshape(len(centres), -1)
-    lengths = np.linalg.norm(each, axis=1) * np.linalg.norm(mine)
-    cosines = np.divide(each @ mine, lengths, out=np.zeros(len(each)), where=lengths > 0)
-    return int(np.where(among, cosines, -np.inf).argmax())
-
-
-def live(counts: NDArray[np.floating], least: int) -> NDArray[np.bool_]:
-    """Which clusters have enough members; the largest one where none has."""
-    found: NDArray[np.bool_] = counts > least - _HALF
-    if not found.any():
-        found = np.arange(len(counts)) == int(counts.argmax())
+    found: Floats = np.where(taken[:, None, None], prototypes.astype(np.float64) - origin, begin)
     return found
 
 
@@ -126,11 +99,12 @@ def lloyd(
     members = means[MEMBERS].astype(np.float64) * clients
     if exact:
         members = np.rint(members)
-    new = members > least - _HALF
-    found = prototypes.astype(np.float64)
-    for slot in np.flatnonzero(new):
-        found[slot] += means[slot_name(int(slot))].astype(np.float64) * (clients / members[slot])
-    return found.astype(np.float32), new, members
+    new: NDArray[np.bool_] = members > least - _HALF
+    block = np.stack([means[slot_name(k)] for k in range(len(prototypes))])
+    counted = {_BLOCK: block, MEMBERS: (members / clients).astype(np.float32)}
+    changes = per_slot(counted, round(clients), {_BLOCK: np.zeros_like(prototypes)})[_BLOCK]
+    found = np.where(new[:, None, None], prototypes + changes, prototypes).astype(np.float32)
+    return found, new, members
 
 
 def pooled(prototypes: Prompts, members: Floats, new: NDArray[np.bool_], otherwise: Prompts) -> Prompts:

@@ -65,19 +65,19 @@ class MetaSpec(_Spec):
         inner_rate: its learning rate, in units of the model's embeddings.
         rate: the outer learning rate, likewise.
         batch_size: texts a step.
-        new_tokens: tokens that the model adds to each seed text.
-        public: seed texts, 64 of them unless it says otherwise; without a path, the generator of the shipped tasks writes
-            them.
+        new_tokens: the most tokens that the model adds to the beginning of a seed text; 0 takes seed texts as they are.
+        public: seed texts, 64 of them unless it says otherwise; without a path, those that the generator of the shipped
+            tasks writes.
     """
 
     when: Literal["end", "every_round", "never"] = "end"
     method: Literal["fomaml", "reptile", "joint"] = "fomaml"
-    steps: int = Field(30, ge=1)
-    inner_steps: int = Field(1, ge=1)
-    inner_rate: float = Field(0.01, gt=0)
-    rate: float = Field(0.02, gt=0)
+    steps: int = Field(60, ge=1)
+    inner_steps: int = Field(3, ge=1)
+    inner_rate: float = Field(0.03, gt=0)
+    rate: float = Field(0.03, gt=0)
     batch_size: int = Field(16, ge=1)
-    new_tokens: int = Field(24, ge=1)
+    new_tokens: int = Field(24, ge=0)
     public: PublicSpec = PublicSpec(texts=64)
 
 
