@@ -57,8 +57,9 @@ KIND_CODES = {
     UploadKind.COEFFICIENTS: 2,
     UploadKind.WEIGHTS: 3,
     UploadKind.SCORES: 4,
-    UploadKind.PROMPTS: 5,
-    UploadKind.COUNTS: 6,
+    UploadKind.CLUSTERS: 5,
+    UploadKind.PROMPTS: 6,
+    UploadKind.COUNTS: 7,
 }
 PRECISION_CODES = {Precision.FP32: 1, Precision.FP16: 2, Precision.INT8: 3, Precision.INT4: 4}
 _KINDS = {code: kind for kind, code in KIND_CODES.items()}

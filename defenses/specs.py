@@ -28,6 +28,7 @@ class WireSpec(_Spec):
         coefficients: precision of λ and β, which travel as two arrays.
         weights: precision of adapter weights.
         scores: precision of held-out scores.
+        clusters: precision of what clients are clustered by.
         prompts: precision of soft prompts.
         counts: precision of how many clients are in each cluster.
     """
@@ -36,6 +37,7 @@ class WireSpec(_Spec):
     coefficients: Precision = Precision.FP16
     weights: Precision = Precision.FP16
     scores: Precision = Precision.FP32
+    clusters: Precision = Precision.FP32
     prompts: Precision = Precision.FP16
     counts: Precision = Precision.FP32
 
@@ -50,6 +52,8 @@ class WireSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.CLUSTERS:
+                return self.clusters
             case UploadKind.PROMPTS:
                 return self.prompts
             case UploadKind.COUNTS:
@@ -64,6 +68,7 @@ class ClipsSpec(_Spec):
         coefficients: clip of λ and β, which begin at 0 and 1.
         weights: clip of adapter weights.
         scores: clip of held-out scores, which are shares of right answers.
+        clusters: clip of what clients are clustered by, which is of length 1.
         prompts: clip of soft prompts' changes, and of what stands beside them.
         counts: clip of how many clients are in a cluster, of which one client is one.
     """
@@ -72,6 +77,7 @@ class ClipsSpec(_Spec):
     coefficients: float = Field(8.0, ge=1e-30, le=1e30)
     weights: float = Field(4.0, ge=1e-30, le=1e30)
     scores: float = Field(1.0, ge=1e-30, le=1e30)
+    clusters: float = Field(1.0, ge=1e-30, le=1e30)
     prompts: float = Field(4.0, ge=1e-30, le=1e30)
     counts: float = Field(1.0, ge=1e-30, le=1e30)
 
@@ -86,6 +92,8 @@ class ClipsSpec(_Spec):
                 return self.weights
             case UploadKind.SCORES:
                 return self.scores
+            case UploadKind.CLUSTERS:
+                return self.clusters
             case UploadKind.PROMPTS:
                 return self.prompts
             case UploadKind.COUNTS:

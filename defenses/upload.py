@@ -35,6 +35,7 @@ class UploadKind(StrEnum):
     COEFFICIENTS = "coefficients"
     WEIGHTS = "weights"
     SCORES = "scores"
+    CLUSTERS = "clusters"
     PROMPTS = "prompts"
     COUNTS = "counts"
 

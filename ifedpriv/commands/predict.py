@@ -26,10 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file", type=Path, help="a file with one text a line; - for standard input")
     parser.add_argument(
-        "--prototype", type=int, metavar="N", help="of a run of soft prompts, the N-th cluster's, from 1; 0 is for all"
+        "--prototype",
+        type=int,
+        metavar="N",
+        help="of a run of soft prompts, the N-th cluster's, from 1; 0 is for all",
     )
     parser.add_argument(
-        "--examples", type=Path, metavar="FILE", help="of its prompts, the one that fits these labelled texts best"
+        "--examples",
+        type=Path,
+        metavar="FILE",
+        help="of its prompts, the one that fits these labelled texts best",
     )
     parser.add_argument("--plain", action="store_true", help="answer with the bare model, for comparison")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with scores")

@@ -78,7 +78,8 @@ def _labelled(task: Task, path: Path) -> list[Example]:
         wanted = "answer" if task.kind is TaskKind.GENERATION else "label"
         if not isinstance(text, str) or not text.strip() or wanted not in row.fields:
             raise InputError(
-                f"{where}: there is no text with its {wanted}", f"give each row the fields 'text' and {wanted!r}"
+                f"{where}: there is no text with its {wanted}",
+                f"give each row the fields 'text' and {wanted!r}",
             )
         value = row.fields[wanted]
         if task.kind is TaskKind.GENERATION:

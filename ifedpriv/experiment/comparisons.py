@@ -7,7 +7,7 @@ has and make the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,6 +52,13 @@ def together(setup: Setup, artifact: Artifact) -> list[Answers]:
 def on_validation(setup: Setup) -> Setup:
     """The same experiment, asked the task's validation texts, which neither clients nor results are made of."""
     return replace(setup, data=replace(setup.data, test=setup.data.validation))
+
+
+def joined(lists: Sequence[Answers]) -> Answers:
+    """One list of all answers, for whoever wants their mean alone."""
+    truth: Any = tuple(each for answers in lists for each in answers.truth)
+    predicted: Any = tuple(each for answers in lists for each in answers.predicted)
+    return Answers(truth, predicted)
 
 
 def server_queries(method: Method, state: State, record: RoundRecord) -> int | None:

@@ -130,6 +130,7 @@ def ground(config: RunConfig) -> str:
         "root": str(data_root(config)),
         "by content": _split_by_content(config),
         "held out": _held_out(config),
+        "in front": _front(config),
         **config.model_dump(mode="json", include={"backbone", "data", "partition"}),
     }
     return json.dumps(parts, sort_keys=True)
@@ -155,7 +156,7 @@ def gather(
         split(number, examples, group, _held_out(config))
         for number, (examples, group) in enumerate(zip(held.clients, held.groups, strict=True))
     )
-    _check_texts(backbone, data, clients, config.method.length if isinstance(config.method, FicpdSpec) else 0)
+    _check_texts(backbone, data, clients, _front(config))
     embedded = config.data.source == "embedded"
     return Material(
         ground(config),
@@ -231,6 +232,11 @@ def _held_out(config: RunConfig) -> float:
     return 0.0 if frozen else config.evaluation.validation_fraction
 
 
+def _front(config: RunConfig) -> int:
+    """Virtual tokens that the method puts in front of every text."""
+    return config.method.length if isinstance(config.method, FicpdSpec) else 0
+
+
 def _split_by_content(config: RunConfig) -> bool:
     privacy = config.defense.privacy
     return privacy is not None and privacy.unit == "example"
@@ -255,13 +261,17 @@ def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client], 
         room = task.max_new_tokens
     else:
         room = max(map(len, label_tokens(backbone, task).tokens))
+    behind = f" behind {front} tokens of method.length" if front else ""
     for client in clients:
-        tokenize_all(backbone, task, (*client.train, *client.validation))
+        for found in tokenize_all(backbone, task, (*client.train, *client.validation)):
+            backbone.check_length(
+                [*found.ids, *range(front)], f"an example of client {client.number}{behind}"
+            )
     prompts = backbone.encode_prompts([task.prompt(query.text) for query in data.test])
     for query, ids in zip(data.test, prompts, strict=True):
         backbone.check_length(
             [*ids, *range(room + front)],
-            f"a test example of task {task.name} of {len(query.text)} characters",
+            f"a test example of task {task.name} of {len(query.text)} characters{behind}",
         )
 
 

@@ -217,7 +217,8 @@ def _prompt_coordinates(layout: Layout, clip: float) -> Transform:
         [np.full(size, name == MEMBERS) for name, size in zip(layout.names, layout.sizes, strict=True)]
     )
     scale = np.where(counts, 1 / clip, 1.0)
-    return Transform(np.zeros(layout.size), scale, blocks=counts.astype(np.int64))
+    zeros = np.zeros(layout.size, dtype=np.float32)
+    return Transform(zeros, scale.astype(np.float32), blocks=counts.astype(np.int64))
 
 
 def _declarations(spec: PrivacySpec, *, held_out: bool) -> tuple[PublicDeclaration, ...]:

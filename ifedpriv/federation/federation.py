@@ -36,6 +36,7 @@ _RELEASED = {
     UploadKind.COEFFICIENTS: "injection coefficients calibrated on the clients' examples",
     UploadKind.WEIGHTS: "adapter weights trained on the clients' examples",
     UploadKind.SCORES: "right answers on the clients' held-out examples, with and without the injection",
+    UploadKind.CLUSTERS: "what clients are clustered by: moments, counts and sums of short sketches of their examples",
     UploadKind.PROMPTS: "changes to soft prompts tuned on the clients' examples, by cluster",
     UploadKind.COUNTS: "how many clients are in each cluster",
 }

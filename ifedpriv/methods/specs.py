@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ifedpriv.methods.ficpd_specs import FicpdSpec
+from ifedpriv.methods.ficpd_specs import FicpdSpec as FicpdSpec
 
 
 class CalibrationSpec(BaseModel):

@@ -47,9 +47,9 @@ def test_header_length_and_version_in_words():
 
 
 def test_codes():
-    table = rows(WIRE, "code | kind")
-    assert {UploadKind(kind): int(code) for code, kind, _ in table} == frame.KIND_CODES
-    precisions = {Precision(found): int(code) for code, _, found in table if found}
+    kinds = {UploadKind(kind): int(code) for code, kind in rows(WIRE, "code | kind")}
+    assert kinds == frame.KIND_CODES
+    precisions = {Precision(precision): int(code) for code, precision in rows(WIRE, "code | precision")}
     assert precisions == frame.PRECISION_CODES
 
 

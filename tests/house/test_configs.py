@@ -27,12 +27,26 @@ SMALL = (
     "data.validation=4",
     "data.test=16",
     "partition.clients=3",
-    "method.calibration.rounds=1",
-    "method.calibration.steps=1",
     "evaluation.shots=2",
     "controls.enabled=false",
 )
-
+SMALL_METHOD = {
+    "ifed_icl": ("method.calibration.rounds=1", "method.calibration.steps=1"),
+    "ficpd": (
+        "method.clusters=2",
+        "method.warmup=1",
+        "method.splits=1",
+        "method.rounds=1",
+        "method.tuning.steps=1",
+        "method.meta.steps=1",
+        "method.meta.public.texts=16",
+    ),
+}
+ROWS = {
+    "ifed_icl": ["zero_shot", "local_icl", "local_injection", "global_injection"],
+    "ficpd": ["zero_shot", "local_icl", "local_prompt", "meta_prompt", "prototype_prompt"],
+}
+ROUNDS = {"one_shot": 1, "ficpd": 5}
 
 OTHERWISE = {
     "groups": ("partition.clients=9",),
@@ -76,6 +90,7 @@ def test_the_files_are_where_this_test_looks():
         "one_shot",
         "dialects",
         "domains",
+        "ficpd",
     }
 
 
@@ -145,16 +160,12 @@ def test_the_languages_of_sib200_are_held_apart(backbone, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=by_name)
 def test_embedded_configs_run_to_their_report(path, backbone, tmp_path):
-    config = load_config(path, (*SMALL, *OTHERWISE.get(path.stem, ())))
+    kind = load_config(path).method.kind
+    config = load_config(path, (*SMALL, *SMALL_METHOD[kind], *OTHERWISE.get(path.stem, ())))
     setup = prepare(config, backbone=backbone)
     report = build_report(execute(setup, RunDirectory.create(tmp_path / "run", config)))
-    assert [row.key for row in report.rows] == [
-        "zero_shot",
-        "local_icl",
-        "local_injection",
-        "global_injection",
-    ]
-    assert report.totals.rounds == (1 if path.stem == "one_shot" else 3)
+    assert [row.key for row in report.rows] == ROWS[kind]
+    assert report.totals.rounds == ROUNDS.get(path.stem, 3)
     held = sum(sum(counts) for counts in report.task.holdings.counts)
     assert 8 <= held <= 48
     if path.stem == "contradictory":

@@ -15,11 +15,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from defenses.dp.compressed import Compressed
 from defenses.dp.release import Beforehand, Bounded
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.experiment import baselines, controls
+from ifedpriv.experiment.comparisons import joined, together
 from ifedpriv.experiment.curve.config import CurveConfig
 from ifedpriv.experiment.curve.keys import ZERO_SHOT, Key
 from ifedpriv.experiment.facts import task_hash
@@ -81,7 +83,7 @@ class Bench:
             line |= {"rounds": state.round, "guard": None}
         else:
             state, ledger = play(setup)
-            answers = baselines.global_injection(setup, setup.method.artifact(state))
+            answers = joined(together(setup, setup.method.artifact(state)))
             statement = setup.defense.statement(ledger)
             verdict = setup.method.verdict(state)
             line |= {
@@ -148,7 +150,8 @@ def _scores(kind: TaskKind, answers: Answers) -> dict[str, float]:
 def _noise(setup: Setup) -> dict[str, float]:
     """Standard deviation of the noise over what one unit can move, by kind of upload."""
     found = {}
-    for kind, release in setup.defense.releases.items():
+    for kind, found_release in setup.defense.releases.items():
+        release = found_release.inner if isinstance(found_release, Compressed) else found_release
         if isinstance(release, Bounded):
             found[str(kind)] = release.multiplier
         elif isinstance(release, Beforehand):

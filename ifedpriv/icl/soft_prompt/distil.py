@@ -98,7 +98,9 @@ class Distilled:
         prompt: float32 ``[L, width]``, read-only.
         losses: of each step that was taken, over the batches it saw.
         before: meta-loss of the start, over all synthetic examples.
-        after: and of the prompt.
+        after: and of the prompt; first-order MAML may raise it, since that asks for what comes after the inner steps.
+        adapted_before: mean loss over prototypes after the inner steps of each from the start, on its other half.
+        adapted_after: and from the prompt, with the same draws.
         skipped: steps not taken, since a number was not finite.
         queries: forward passes of one example that it took, both meta-losses included.
     """
@@ -107,8 +109,15 @@ class Distilled:
     losses: tuple[float, ...]
     before: float
     after: float
+    adapted_before: float
+    adapted_after: float
     skipped: int
     queries: int
+
+    def __repr__(self) -> str:
+        """Show figures only."""
+        adapted = f"adapted {self.adapted_before:.4g} to {self.adapted_after:.4g}"
+        return f"Distilled({self.before:.4g} to {self.after:.4g}, {adapted}, in {len(self.losses)} steps)"
 
 
 def distil(
@@ -134,7 +143,8 @@ def distil(
     tasks = [_Halves.of(backbone, each) for each in synthetic]
     space = space_around(start, plan.zeroth, plan.subspace_seed, plan.unit)
     descent, losses, skipped = Descent(space.origin, "adam", plan.rate), [], 0
-    before = _meta_loss(tasks, space.start)
+    draws = int(rng.integers(2**32))
+    before, adapted_before = _meta_loss(tasks, start), _adapted_loss(tasks, start, plan, draws)
     for _ in range(plan.steps):
         drawn = rng.permutation(len(tasks))[: plan.prototypes_per_step]
         ways = [_way(tasks[i], space, descent, plan, rng) for i in drawn]
@@ -147,9 +157,9 @@ def distil(
         losses.append(loss)
     prompt = space.prompt(descent.place).astype(np.float32)
     prompt.flags.writeable = False
-    after = _meta_loss(tasks, prompt)
-    queries = sum(half.queries for task in tasks for half in (task.adapt, task.ask))
-    return Distilled(prompt, tuple(losses), before, after, skipped, queries)
+    after, adapted_after = _meta_loss(tasks, prompt), _adapted_loss(tasks, prompt, plan, draws)
+    queries = sum(half.queries for task in tasks for half in task.distinct)
+    return Distilled(prompt, tuple(losses), before, after, adapted_before, adapted_after, skipped, queries)
 
 
 class SquaredError(Ask):
@@ -204,6 +214,11 @@ class _Halves:
     adapt: SquaredError
     ask: SquaredError
 
+    @property
+    def distinct(self) -> tuple[SquaredError, ...]:
+        """Both, or the one that is both."""
+        return (self.adapt,) if self.ask is self.adapt else (self.adapt, self.ask)
+
     @classmethod
     def of(cls, backbone: Backbone, synthetic: Synthetic) -> _Halves:
         halves = [[_every_other(part, side) for part in synthetic.parts] for side in (0, 1)]
@@ -232,12 +247,22 @@ def _way(
     return slope_at(task.ask, there, chosen, plan.zeroth, space, rng)
 
 
-def _meta_loss(tasks: Sequence[_Halves], prompt: NDArray[np.floating]) -> float:
+def _meta_loss(tasks: Sequence[_Halves], prompt: NDArray[np.float32]) -> float:
     """Mean over prototypes of the mean over all their examples."""
-    bank = np.asarray(prompt, dtype=np.float32)[None]
     means = []
     for task in tasks:
-        halves = (task.adapt, task.ask) if task.ask is not task.adapt else (task.adapt,)
-        sums = [float(half.losses(bank, range(half.examples))[0]) * half.examples for half in halves]
-        means.append(sum(sums) / sum(half.examples for half in halves))
+        sums = [
+            float(half.losses(prompt[None], range(half.examples))[0]) * half.examples
+            for half in task.distinct
+        ]
+        means.append(sum(sums) / sum(half.examples for half in task.distinct))
     return float(np.mean(means))
+
+
+def _adapted_loss(tasks: Sequence[_Halves], prompt: NDArray[np.float32], plan: MetaPlan, draws: int) -> float:
+    """Mean over prototypes of the loss on the one half after inner steps on the other."""
+    losses = []
+    for number, task in enumerate(tasks):
+        there = tune(task.adapt, prompt, plan.inner, np.random.default_rng([draws, number])).prompt
+        losses.append(float(task.ask.losses(there[None], range(task.ask.examples))[0]))
+    return float(np.mean(losses))

@@ -6,9 +6,9 @@ the client's side, from losses on its own examples; nothing of it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +101,8 @@ class Adapted:
 
     Attributes:
         prompt: tuned on the client's examples.
-        start: which of the library's prompts it began from: 0 the universal one, k + 1 prototype k.
-        losses: of each of the library's prompts on the client's examples, float64 ``[K + 1]``.
+        start: where it began: 0 is the universal prompt, k + 1 prototype k, and K + 1 + i the i-th start of its own.
+        losses: of each of these on the client's examples (after its trial steps), float64.
         tuned: the tuning's own figures.
         queries: forward passes of one example, the choice included.
     """
@@ -118,8 +118,15 @@ class Adapted:
         return f"Adapted({self.prompt!r}, {self.queries} queries)"
 
 
-def adapt(library: PromptLibrary, oracle: LossOracle, plan: TunePlan, rng: np.random.Generator) -> Adapted:
-    """Start from the library's prompt with the least loss on a client's examples, and tune it.
+def adapt(
+    library: PromptLibrary,
+    oracle: LossOracle,
+    plan: TunePlan,
+    rng: np.random.Generator,
+    own: Sequence[NDArray[np.float32]] = (),
+    trial_steps: int = 0,
+) -> Adapted:
+    """Start from the prompt with the least loss on a client's examples, as it is or after a few steps, and tune it.
 
     A loss that is no number counts as the greatest; among equals the universal prompt, then the first, is taken.
 
@@ -128,12 +135,29 @@ def adapt(library: PromptLibrary, oracle: LossOracle, plan: TunePlan, rng: np.ra
         oracle: the client's few examples behind a model.
         plan: the client's steps; none leaves the prompt as it was chosen.
         rng: draws batches and directions.
+        own: further starts, ``[L, width]`` each, such as the wording of the client's task: on a task unlike those that
+            the library was made on, prototypes can be worse than that.
+        trial_steps: steps that each is tuned by before their losses are compared; what first-order MAML has trained is
+            good after some steps and not before.
     """
     check_door(oracle, plan.zeroth)
+    for index, start in enumerate(own):
+        if np.shape(start) != library.meta.shape:
+            raise InputError(
+                f"start {index} of the client's own has shape {np.shape(start)}, and the library's prompts "
+                f"{library.meta.shape}",
+                "give prompts of one shape",
+            )
     before = oracle.queries
-    losses = oracle.losses(library.prompts(), range(oracle.examples))
-    start = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
-    tuned = tune(oracle, library.prompts()[start], plan, rng)
+    starts = np.concatenate((library.prompts(), *(np.asarray(each, dtype=np.float32)[None] for each in own)))
+    tried = starts
+    if trial_steps:
+        draws = int(rng.integers(2**32))
+        trial = replace(plan, steps=trial_steps)
+        tried = np.stack([tune(oracle, each, trial, np.random.default_rng(draws)).prompt for each in starts])
+    losses = oracle.losses(tried, range(oracle.examples))
+    best = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+    tuned = tune(oracle, starts[best], plan, rng)
     # Without the library's facts: its privacy statement says nothing of what was fitted to these examples.
     prompt = SoftPrompt(tuned.prompt, library.backbone)
-    return Adapted(prompt, start, losses, tuned, oracle.queries - before)
+    return Adapted(prompt, best, losses, tuned, oracle.queries - before)

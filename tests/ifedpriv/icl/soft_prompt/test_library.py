@@ -1,5 +1,7 @@
 """A library survives its file to the bit, and a client starts from what suits its own few examples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -119,6 +121,31 @@ def test_what_a_client_tuned_does_not_carry_the_librarys_privacy_statement():
     found = adapt(library(), WhiteBox(tiny_backbone(), task(), examples(4)), PLAN, rng())
     assert dict(found.prompt.facts) == {}
     assert "values" not in repr(found)
+
+
+def test_a_start_of_the_clients_own_is_one_more_candidate():
+    """Better than the library's: a prompt that was tuned on these very examples."""
+    some, oracle = library(), WhiteBox(tiny_backbone(), task(), examples(8))
+    good = tune(oracle, some.meta, PLAN, rng()).prompt
+    found = adapt(some, oracle, PLAN, rng(), [values(1, seed=5)[0], good])
+    assert found.start == 5
+    assert len(found.losses) == 6
+    again = tune(oracle, good, PLAN, rng())
+    np.testing.assert_array_equal(found.prompt.values, again.prompt)
+    with pytest.raises(InputError, match="start 1 of the client's own has shape"):
+        adapt(some, oracle, PLAN, rng(), [good, good[:2]])
+
+
+def test_trial_steps_let_a_start_show_what_it_is_good_for():
+    """The losses compared are those after the steps, from each start, with the same draws."""
+    some, shots = library(1), examples(8)
+    oracle = WhiteBox(tiny_backbone(), task(), shots)
+    found = adapt(some, oracle, PLAN, rng(), trial_steps=4)
+    tried = np.stack([tune(oracle, start, replace(PLAN, steps=4), rng()).prompt for start in some.prompts()])
+    np.testing.assert_allclose(found.losses, oracle.losses(tried, range(8)), atol=1e-4)
+    assert found.start == int(np.argmin(found.losses))
+    assert found.queries == 2 * 4 * 8 + 2 * 8 + found.tuned.queries
+    assert (found.losses < adapt(some, oracle, PLAN, rng()).losses).all()
 
 
 class Told:
