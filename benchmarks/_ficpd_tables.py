@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from _cells import RESULTS, by_cell
 from _ficpd_figures import DOCS, PANELS
 from _sweep import mean_text
@@ -23,11 +24,17 @@ def table(part: str, results: Path = RESULTS, figures: Path = DOCS) -> str:
         row = [cell, str(len(by_seed))]
         for key in keys:
             values = [one[key] for one in by_seed.values() if key in one]
-            row.append(mean_text(values) if values else "")
+            row.append(_text(key, values) if values else "")
         rows.append(row)
     drawn = figures / f"ficpd_{part}.svg"
     picture = f"\n![{part}](figures/{drawn.name})\n" if drawn.exists() else ""
     return markdown(["", "seeds", *keys], rows) + picture
+
+
+def _text(key: str, values: Sequence[float]) -> str:
+    """Scores with intervals; costs, which hardly differ between seeds, as plain means."""
+    costs = key.startswith("MB") or key.startswith("queries") or key == "epsilon"
+    return f"{np.mean(values):.4g}" if costs else mean_text(values)
 
 
 TABLES: dict[str, Callable[[], str]] = {f"ficpd_{part}": partial(table, part) for part in PANELS}
