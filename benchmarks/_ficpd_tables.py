@@ -33,7 +33,7 @@ def table(part: str, results: Path = RESULTS, figures: Path = DOCS) -> str:
 
 def _text(key: str, values: Sequence[float]) -> str:
     """Scores with intervals; costs, which hardly differ between seeds, as plain means."""
-    costs = key.startswith("MB") or key.startswith("queries") or key == "epsilon"
+    costs = key.startswith(("MB", "queries")) or key == "epsilon"
     return f"{np.mean(values):.4g}" if costs else mean_text(values)
 
 

@@ -194,19 +194,19 @@ class Ficpd:
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Counts, the mean prompt, or one step of Lloyd's; and the distillation where it is due."""
         turn, a, spec = self.turns[state.round], state.arrays, self.spec
-        clients, exact = aggregate.total_weight, aggregate.noise == 0
+        clients, noise = aggregate.total_weight, aggregate.noise
         if turn.phase is Phase.COUNT:
             counts = aggregate.means[MEMBERS] * np.float32(clients)
-            return state.next(counts=np.rint(counts) if exact else counts)
+            return state.next(counts=counts if noise else np.rint(counts))
         if turn.phase is Phase.COMMON:
-            one = np.stack([a["origin"]] * spec.clusters)
-            found, new, _ = slots.lloyd(aggregate.means, clients, one, spec.min_members, exact=exact)
-            after = state.next(
-                origin=found[0], before=a["origin"], **self._unparted(found[0], met=bool(new[0]))
-            )
+            # How many clients take part is public, and all of them are in the first place.
+            met = clients >= spec.min_members
+            change = slots.calmed(aggregate.means[slots.slot_name(0)], noise)
+            common = (a["origin"] + change).astype(np.float32) if met else a["origin"]
+            after = state.next(origin=common, before=a["origin"], **self._unparted(common, met=met))
         else:
             found, new, members = slots.lloyd(
-                aggregate.means, clients, a["prototypes"], spec.min_members, exact=exact
+                aggregate.means, clients, a["prototypes"], spec.min_members, noise
             )
             after = state.next(
                 prototypes=found,

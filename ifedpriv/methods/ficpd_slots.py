@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.dp.shrink import shrunk
 from defenses.prototypes.slots import MEMBERS, per_slot, slotted
 from defenses.upload import Layout
 
@@ -82,7 +83,7 @@ def directions(prototypes: Prompts, origin: Prompts, taken: NDArray[np.bool_], b
 
 
 def lloyd(
-    means: Mapping[str, Prompts], clients: float, prototypes: Prompts, least: int, *, exact: bool
+    means: Mapping[str, Prompts], clients: float, prototypes: Prompts, least: int, noise: float = 0.0
 ) -> tuple[Prompts, NDArray[np.bool_], Floats]:
     """The members' mean for each cluster with enough of them; the others keep their prompt.
 
@@ -91,20 +92,31 @@ def lloyd(
         clients: how many they are.
         prototypes: the prompts that changes were measured from, ``[clusters, length, width]``.
         least: the fewest members.
-        exact: no noise is in the means, so that members are whole.
+        noise: standard deviation of noise in the means. Where there is none members are whole; where there is, changes
+            give way to it (James-Stein), so that what is mostly noise moves a prompt little.
 
     Returns:
         The prompts, which of them are new, and how many members each has, float64 ``[clusters]``.
     """
     members = means[MEMBERS].astype(np.float64) * clients
-    if exact:
+    if not noise:
         members = np.rint(members)
     new: NDArray[np.bool_] = members > least - _HALF
     block = np.stack([means[slot_name(k)] for k in range(len(prototypes))])
     counted = {_BLOCK: block, MEMBERS: (members / clients).astype(np.float32)}
-    changes = per_slot(counted, round(clients), {_BLOCK: np.zeros_like(prototypes)})[_BLOCK]
+    changes = per_slot(counted, round(clients), {_BLOCK: np.zeros_like(prototypes)})[_BLOCK].astype(
+        np.float64
+    )
+    for slot in np.flatnonzero(new) if noise else ():
+        changes[slot] = calmed(changes[slot], noise * clients / members[slot])
     found = np.where(new[:, None, None], prototypes + changes, prototypes).astype(np.float32)
     return found, new, members
+
+
+def calmed(change: NDArray[np.floating], noise: float) -> Floats:
+    """A change with noise in it, shrunk by what is known of the noise; see `defenses.dp.shrink`."""
+    found: Floats = shrunk(change.astype(np.float64).reshape(-1), noise).reshape(change.shape)
+    return found
 
 
 def pooled(prototypes: Prompts, members: Floats, new: NDArray[np.bool_], otherwise: Prompts) -> Prompts:

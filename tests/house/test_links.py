@@ -58,5 +58,5 @@ def test_the_helpers_find_what_is_there():
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.parent == ROOT / "docs"], ids=name_of)
 def test_pages_stay_short(path):
     # The reference of all fields is looked things up in, not read, and is made from the code.
-    limit = 300 if path.name == "configuration.md" else 200
+    limit = 400 if path.name == "configuration.md" else 200
     assert len(path.read_text(encoding="utf-8").splitlines()) < limit

@@ -16,6 +16,17 @@ from defenses.view import Direction, ServerView
 from ifedpriv.experiment.rundir import RunDirectory
 
 DELTA = 1e-3
+PROMPTS = {
+    "kind": "ficpd",
+    "length": 3,
+    "clusters": 2,
+    "min_members": 1,
+    "warmup": 1,
+    "splits": 1,
+    "rounds": 1,
+    "tuning": {"steps": 2, "batch_size": 4},
+    "meta": {"when": "never"},
+}
 WAYS = {
     "central": {"kind": "none", "privacy": {"trust": "central"}},
     "local steps": {"kind": "none", "privacy": {"trust": "local", "coefficients": {"steps": "local"}}},
@@ -27,6 +38,16 @@ WAYS = {
         "kind": "none",
         "privacy": {"trust": "local", "unit": "client", "coefficients": {"clip": 0.5}},
         "method": {"kind": "fed_lora", "rounds": 2, "rank": 2, "aggregation": "uniform"},
+    },
+    "prompts of clients": {
+        "kind": "none",
+        "privacy": {"trust": "local", "unit": "client"},
+        "method": PROMPTS,
+    },
+    "prompts of clients, distributed": {
+        "kind": "masked",
+        "privacy": {"trust": "distributed", "unit": "client"},
+        "method": PROMPTS,
     },
 }
 

@@ -58,7 +58,7 @@ def test_lloyds_step_is_the_members_mean():
     """From the sum alone: the same as from single prompts, with a cluster that is too small left as it was."""
     points, prototypes, where = drawn(6), drawn(K, 1), [0, 2, 2, 0, 1, 2]
     blocks = [slots.in_slot(k, point - prototypes[k], K) for point, k in zip(points, where, strict=True)]
-    found, new, members = slots.lloyd(mean_of(blocks), 6, prototypes, 2, exact=True)
+    found, new, members = slots.lloyd(mean_of(blocks), 6, prototypes, 2)
     assert new.tolist() == [True, False, True] and members.tolist() == [2, 1, 3]
     np.testing.assert_allclose(found[0], points[[0, 3]].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found[2], points[[1, 2, 5]].mean(axis=0), atol=1e-6)
@@ -72,11 +72,21 @@ def test_an_empty_cluster_keeps_its_prompt_whatever_noise_is_in_its_sum():
     means = mean_of([slots.in_slot(0, drawn(1)[0], K)] * 4)
     means[slots.slot_name(1)] += 3.0
     means[MEMBERS] = means[MEMBERS] + np.asarray([0, 0.1, -0.2], dtype=np.float32)
-    found, new, _ = slots.lloyd(means, 4, prototypes, 1, exact=False)
+    found, new, _ = slots.lloyd(means, 4, prototypes, 1, noise=1e-9)
     assert new.tolist() == [True, False, False]
     np.testing.assert_array_equal(found[1:], prototypes[1:])
     other = drawn(1, 7)[0]
     assert slots.pooled(found, np.zeros(K), np.zeros(K, dtype=bool), other) is other
+
+
+def test_changes_that_are_mostly_noise_move_a_prompt_little():
+    prototypes, change = drawn(K, 1), drawn(1, 5)[0]
+    means = mean_of([slots.in_slot(0, change, K)] * 4)
+    moved = {}
+    for noise in (0.0, 0.3, 100.0):
+        found, _, _ = slots.lloyd(means, 4, prototypes, 1, noise)
+        moved[noise] = np.linalg.norm(found[0] - prototypes[0])
+    assert moved[100.0] == 0 < moved[0.3] < moved[0.0] == pytest.approx(np.linalg.norm(change), rel=1e-5)
 
 
 def test_clusters_that_nobody_has_been_in_lie_where_they_began():
