@@ -260,16 +260,28 @@ def intervals_line(report: Report) -> str:
 
 
 def rounds_lines(report: Report) -> tuple[str, ...]:
-    """Last, mean of the last five, peak, and what the peak is not; empty where no round was tested."""
+    """Queries, where they were counted; last, mean of the last five, peak, and what the peak is not, where tested."""
     found: RoundSummary | None = report.round_summary
     if found is None:
-        return ()
+        return _queries(report)
     metric = metric_name(report.primary_metric)
     return (
+        *_queries(report),
         f"Test {metric} by round: last {score(found.last)}, "
         f"mean of the last five {score(found.last_five_mean)}, "
         f"peak {score(found.peak)} (round {found.peak_round}).",
         f"Note: {printable(found.remark)}.",
+    )
+
+
+def _queries(report: Report) -> tuple[str, ...]:
+    counted = [record.queries for record in report.rounds if record.queries is not None]
+    if not counted:
+        return ()
+    server = sum(record.server_queries or 0 for record in report.rounds)
+    return (
+        f"Queries, each one text behind one prompt, in all rounds: {sum(counted):,} by all clients together, "
+        f"{server:,} by the server.",
     )
 
 

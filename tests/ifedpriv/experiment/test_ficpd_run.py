@@ -60,6 +60,9 @@ def test_a_run_reports_prompts_and_writes_a_library(tmp_path):
     assert [line["queries"] for line in written] == [24, 0, 0, 24 + choice, 0]
     assert [line["server_queries"] > 0 for line in written] == [False] * 4 + [True]
     assert [record.queries for record in report.rounds] == [line["queries"] for line in written]
+    clients, server = (sum(line[key] for line in written) for key in ("queries", "server_queries"))
+    said = f"{clients:,} by all clients together, {server:,} by the server"
+    assert said in " ".join(done.out.split()) and said in (out / "report.html").read_text("utf-8")
     assert report.row("prototype_prompt").up_bytes_per_client.wire > 0
     said = report.row("prototype_prompt").inference_tokens_per_query
     assert said == pytest.approx(report.row("zero_shot").inference_tokens_per_query + 4)
