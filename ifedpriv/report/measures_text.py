@@ -137,15 +137,11 @@ def per_round_line(report: Report) -> str:
     found = report.per_round
     if found is None:
         return ""
-    asked = (
-        "" if found.queries is None else f" A client puts {wording.number(found.queries)} sequences a round "
-    )
-    asked += "through the model." if asked else ""
     helpers = f", helpers {megabytes(found.helpers_mb)}" if found.helpers_mb else ""
     return (
         f"Per round (whole frames, 1 MB = 10^6 B, mean over {found.rounds}): a client sends {megabytes(found.up_mb)} "
         f"and receives {megabytes(found.down_mb)}; all clients {megabytes(found.all_up_mb)} and "
-        f"{megabytes(found.all_down_mb)}{helpers}. What is agreed on before round 0 is not in it.{asked}"
+        f"{megabytes(found.all_down_mb)}{helpers}. What is agreed on before round 0 is not in it."
     )
 
 

@@ -278,10 +278,11 @@ def _queries(report: Report) -> tuple[str, ...]:
     counted = [record.queries for record in report.rounds if record.queries is not None]
     if not counted:
         return ()
-    server = sum(record.server_queries or 0 for record in report.rounds)
+    asked = [record.server_queries for record in report.rounds if record.server_queries is not None]
+    server = f", {sum(asked):,} by the server" if asked else ""
     return (
-        f"Queries, each one text behind one prompt, in all rounds: {sum(counted):,} by all clients together, "
-        f"{server:,} by the server.",
+        "Queries, each one text that went forward through the model, in all rounds: "
+        f"{sum(counted):,} by all clients together{server}.",
     )
 
 

@@ -37,7 +37,6 @@ def test_the_table_says_everything_in_lines_that_fit():
     assert "Equalised odds difference 0.270 (perfect 0)" in said
     assert "advantage 0.137 [-0.063, 0.337], where 0 is guessing" in said
     assert "a client sends 0.0012 MB and receives 0.0034 MB" in said
-    assert "puts 96.5 sequences a round" in said
     assert "reached after 5 rounds, 0.048 MB up and 0.136 MB down, 3860 queries" in said
     assert "RMSE (0 is best): Zero-shot 2.5 [2, 3] (0 of 500 no number, 1 out of range)" in said
 
@@ -103,3 +102,14 @@ def test_the_row_that_costs_bytes_is_the_method_where_its_key_is_not_known():
 def test_half_a_measure_is_refused(make, sentence):
     with pytest.raises(FieldError, match=sentence):
         make()
+
+
+def test_queries_of_all_rounds_are_told_and_the_servers_where_it_has_some():
+    report = measured_report()
+    asked = tuple(replace(record, queries=100) for record in report.rounds)
+    said = one_line(table.render(replace(report, rounds=asked)))
+    assert "in all rounds: 800 by all clients together. Test accuracy" in said
+    both = tuple(replace(record, server_queries=3) for record in asked)
+    said = one_line(table.render(replace(report, rounds=both)))
+    assert "800 by all clients together, 24 by the server." in said
+    assert "Queries" not in table.render(report)
