@@ -193,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--task", default="domains", help="a shipped task; clustering and unseen have their own"
     )
+    parser.add_argument(
+        "--private-clients", type=int, default=Scale().private_clients, help="clients of a run with a budget"
+    )
     parser.add_argument("--cells", nargs="*", default=(), help="only these cells, by name")
     parser.add_argument("--list", action="store_true", help="name the cells and measure nothing")
     parser.add_argument("--small", action="store_true", help="four clients and few steps; needs --out")
@@ -202,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--small measures nothing worth keeping: give --out FOLDER")
     torch.set_num_threads(1)
     backbone = Backbone.load(str(MODEL_PATH))
-    cells = PARTS[options.part](Bench(SMALL if options.small else Scale(), options.task, backbone))
+    scale = SMALL if options.small else Scale(private_clients=options.private_clients)
+    cells = PARTS[options.part](Bench(scale, options.task, backbone))
     if options.list:
         print("\n".join(cells))
         return
