@@ -221,7 +221,7 @@ class Backbone:
         Raises:
             InputError: naming ``what``, its length and the context's.
         """
-        front = tokens_in_front(self.sites.base)
+        front = tokens_in_front(self)
         if len(ids) + front > self.max_length:
             before = f", {front} of a soft prompt stand in front" if front else ""
             raise InputError(

@@ -99,6 +99,12 @@ def last_hidden(base: Any, batch: Batch) -> Tensor:
     return result
 
 
+def goes_on_from_a_cache(base: Any) -> bool:
+    """Whether a base model can be given the beginning of a text as a cache."""
+    wanted = {"past_key_values", "use_cache", "attention_mask", "position_ids"}
+    return wanted <= _parameters(type(base).forward)
+
+
 @lru_cache(maxsize=64)
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ifedpriv.backbone.forward import goes_on_from_a_cache
 from ifedpriv.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _FRONTS: WeakKeyDictionary[nn.Module, _Front] = WeakKeyDictionary()
 
 
 @contextmanager
-def in_front(backbone: Backbone, prompts: Tensor, rows: Tensor | None = None) -> Iterator[None]:
+def in_front(
+    backbone: Backbone, prompts: Tensor, rows: Tensor | None = None, *, share: bool = False
+) -> Iterator[None]:
     """Put vectors in front of every sequence of every forward pass, until the block ends.
 
     Tensors are read afresh in each pass, so an optimiser may step inside the context, and gradients reach them.
@@ -37,6 +40,9 @@ def in_front(backbone: Backbone, prompts: Tensor, rows: Tensor | None = None) ->
         backbone: the frozen model.
         prompts: what the input embeddings are to give: float ``[L, width]`` for all, or ``[m, L, width]``.
         rows: for m prompts, int64 ``[B]``: whose prompt each sequence of the batches that follow gets.
+        share: compute each prompt once in a pass and not for every sequence, where the model keeps a cache and padding
+            is on the right; the same up to rounding. Inside, captures and injections of each sequence's own see
+            passes of another shape, and must not be.
 
     Raises:
         ModelError: for a wrong shape, a number that is not finite, a prompt that leaves no room for a text, or a
@@ -49,7 +55,8 @@ def in_front(backbone: Backbone, prompts: Tensor, rows: Tensor | None = None) ->
         )
     check_prompt(backbone, prompts)
     embedding = backbone.model.get_input_embeddings()
-    front = _Front(prompts, rows, int(embedding.weight.shape[0]))
+    shared = share and goes_on_from_a_cache(base)
+    front = _Front(prompts, rows, int(embedding.weight.shape[0]), shared)
     handles = [
         base.register_forward_pre_hook(front.before, with_kwargs=True),
         base.register_forward_hook(front.after),
@@ -93,9 +100,9 @@ def embedding_width(backbone: Backbone) -> int:
     return width
 
 
-def tokens_in_front(base: nn.Module) -> int:
-    """How many virtual tokens stand in front of every sequence of this base model's passes; 0 for none."""
-    front = _FRONTS.get(base)
+def tokens_in_front(backbone: Backbone) -> int:
+    """How many virtual tokens stand in front of every sequence that this backbone is given; 0 for none."""
+    front = _FRONTS.get(backbone.sites.base) if _FRONTS else None
     return 0 if front is None or front.written else front.length
 
 
@@ -103,6 +110,12 @@ def columns_moved(base: nn.Module) -> int:
     """By how much the columns of the pass that runs now stand behind where its caller numbers them."""
     front = _FRONTS.get(base)
     return 0 if front is None else front.moved
+
+
+def runs_ahead(base: nn.Module) -> bool:
+    """Whether the pass that runs now is one of virtual tokens alone, whose states nobody reads."""
+    front = _FRONTS.get(base)
+    return front is not None and front.ahead
 
 
 @contextmanager
@@ -131,15 +144,18 @@ class _Front:
         prompts: ``[L, width]`` or ``[m, L, width]``.
         rows: whose prompt each sequence gets, or None.
         first: the first id that is no token's: virtual token j of prompt i has id ``first + i L + j``.
+        shared: whether each prompt is computed once in a pass.
     """
 
-    def __init__(self, prompts: Tensor, rows: Tensor | None, first: int) -> None:
+    def __init__(self, prompts: Tensor, rows: Tensor | None, first: int, shared: bool) -> None:
         self._prompts = prompts
         self._rows = rows
         self.length = int(prompts.shape[-2])
         self.several = prompts.ndim == 3
         self.first = first
+        self.shared = shared
         self.written = False
+        self.ahead = False
         self.moved = 0
         self._virtual: Tensor | None = None
         self._met = False
@@ -148,6 +164,8 @@ class _Front:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Write the virtual tokens in front of each sequence of a pass; behind a cache that has them, make room."""
+        if self.ahead:
+            return None
         self.moved, self._met = 0, True
         if self.written:
             return None
@@ -169,8 +187,11 @@ class _Front:
             places = torch.arange(self.length, device=ids.device)
             moved = positions + self.length * (positions.new_ones(positions.shape) if mask is None else mask)
             changed["position_ids"] = self._wider(moved, starts, places)
-        self.moved, self._met = self.length, False
-        wider = self._wider(ids, starts, self._ids(len(ids), ids.device))
+        self._met = False
+        if self.shared and len(args) <= 1 and not bool(starts.any()):
+            return args, {**changed, **self._behind_a_cache(module, ids)}
+        self.moved = self.length
+        wider = self._wider(ids, starts, self._ids(self._owners(len(ids), ids.device)))
         if args:
             return (wider, *args[1:]), changed
         changed["input_ids"] = wider
@@ -178,6 +199,8 @@ class _Front:
 
     def after(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Hand on the last hidden states without the virtual tokens'; ``[pad][virtual][text]`` loses L columns."""
+        if self.ahead:
+            return output
         moved, self.moved = self.moved, 0
         if not self._met:
             raise ModelError(
@@ -208,13 +231,35 @@ class _Front:
         rows = nn.functional.embedding(index.clamp(min=0), table)
         return torch.where((index >= 0)[..., None], rows, output)
 
-    def _ids(self, count: int, device: torch.device) -> Tensor:
-        """Ids of the virtual tokens of each sequence, ``[B, L]``."""
+    def _owners(self, count: int, device: torch.device) -> Tensor:
+        """Whose prompt each sequence gets, ``[B]``."""
         rows = torch.zeros(count, dtype=torch.long) if self._rows is None else self._rows
         if len(rows) != count:
             raise ModelError(f"there are soft prompts for {len(rows)} sequences, and the batch has {count}")
-        places = torch.arange(self.length, device=device)
-        return self.first + rows.to(device)[:, None] * self.length + places
+        return rows.to(device)
+
+    def _ids(self, owners: Tensor) -> Tensor:
+        """Ids of the virtual tokens of some prompts, ``[B, L]``."""
+        return self.first + owners[:, None] * self.length + torch.arange(self.length, device=owners.device)
+
+    def _behind_a_cache(self, module: nn.Module, ids: Tensor) -> dict[str, Any]:
+        """Compute the prompts that a pass needs, each once, and what the pass must be given to go on from them."""
+        count, width = ids.shape
+        distinct, whose = torch.unique(self._owners(count, ids.device), return_inverse=True)
+        self.ahead = True
+        try:
+            cache = module(input_ids=self._ids(distinct), use_cache=True, return_dict=True).past_key_values
+        finally:
+            self.ahead = False
+        cache.batch_select_indices(whose)
+        whole = self.length + width
+        return {
+            "past_key_values": cache,
+            "use_cache": True,
+            # Padding on the right lies in the future of every real token.
+            "attention_mask": torch.ones((count, whole), dtype=torch.long, device=ids.device),
+            "position_ids": torch.arange(self.length, whole, device=ids.device).expand(count, -1),
+        }
 
     def _wider(self, given: Tensor, starts: Tensor, inserted: Tensor | int) -> Tensor:
         """A tensor ``[B, T]`` as ``[B, T + L]``, with something inserted where each sequence's text begins."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ifedpriv.backbone.batches import pad
 from ifedpriv.backbone.families import Sites
 from ifedpriv.backbone.forward import last_hidden
-from ifedpriv.backbone.front import columns_moved
+from ifedpriv.backbone.front import columns_moved, runs_ahead
 from ifedpriv.backbone.hooks import first_tensor, with_first_tensor
 from ifedpriv.backbone.prove import PATH_TOLERANCE, probe_tokens, relative_difference
 
@@ -39,7 +39,7 @@ def narrowed(sites: Sites, rows: Tensor, columns: Tensor, n_rows: int) -> Iterat
     shapes: list[tuple[int, ...]] = []
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not args or not isinstance(args[0], Tensor):
+        if not args or not isinstance(args[0], Tensor) or runs_ahead(sites.base):
             return None
         given = args[0]
         shapes.append(tuple(given.shape))

@@ -7,13 +7,13 @@ the prefix is computed must still be injected when it is used.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.backbone.forward import goes_on_from_a_cache
 from ifedpriv.backbone.front import tokens_in_front
 
 _WORTH_SHARING = 16
@@ -46,10 +46,9 @@ class SharedPrefix:
     def __init__(self, backbone: Backbone, sequences: Sequence[Sequence[int]]) -> None:
         self._backbone = backbone
         length = common_prefix(sequences)
-        forward = inspect.signature(type(backbone.sites.base).forward).parameters
-        cached = {"past_key_values", "use_cache", "attention_mask", "position_ids"} <= set(forward)
+        cached = goes_on_from_a_cache(backbone.sites.base)
         # What stands in front of every prompt is shared as well.
-        shared = length + tokens_in_front(backbone.sites.base) if length else 0
+        shared = length + tokens_in_front(backbone) if length else 0
         self.length = length if cached and shared >= _WORTH_SHARING else 0
         self._cache = self._compute(list(sequences[0][: self.length])) if self.length else None
 

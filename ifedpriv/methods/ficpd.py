@@ -29,7 +29,8 @@ from defenses.prototypes.spherical import nearest
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Task
+from ifedpriv.data.task import Task, TaskKind
+from ifedpriv.errors import InputError
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.soft_prompt.client_model import BlackBox, WhiteBox
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
@@ -112,6 +113,7 @@ class Ficpd:
         self.seed = seed
         self.turns = turns(spec)
         self.width = prompt_width(backbone)
+        _check(spec, task, self.width)
         self.plan = _plan(spec, embedding_scale(backbone), seed)
         self._begin = slots.frame(spec.clusters, spec.length, self.width, (seed, _FRAME))
         zeroth = self.plan.zeroth if spec.access == "black_box" else None
@@ -305,6 +307,21 @@ class Ficpd:
 def best(losses: NDArray[np.float64]) -> int:
     """The place of the least loss; what is not a number is the largest."""
     return int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+
+
+def _check(spec: FicpdSpec, task: Task, width: int) -> None:
+    """Refuse what only the model and the task show to be impossible."""
+    numbers = spec.length * width
+    if spec.tuning.intrinsic > numbers:
+        raise InputError(
+            f"method.tuning.intrinsic is {spec.tuning.intrinsic}, and a prompt has {numbers} numbers",
+            f"use at most {numbers}, or 0 for all of them",
+        )
+    if task.kind is TaskKind.GENERATION and spec.meta.when != "never":
+        raise InputError(
+            f"method.meta.when is {spec.meta.when!r}, and a generation task has no label words to distil on",
+            "use never",
+        )
 
 
 def _plan(spec: FicpdSpec, unit: float, seed: int) -> TunePlan:

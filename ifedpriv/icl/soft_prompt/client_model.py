@@ -44,6 +44,10 @@ class Terms(Protocol):
         """How many terms an example has."""
         ...
 
+    def sequences(self, example: int) -> int:
+        """How many sequences the model gets for an example: its queries."""
+        ...
+
     def kind(self, example: int) -> int:
         """Examples of different kinds do not go through the model together."""
         ...
@@ -91,7 +95,7 @@ class Ask:
         total = np.zeros(len(bank))
         for part in self._passes([example for _, example in pairs]):
             owners = torch.tensor([pairs[i][0] for i in part])
-            with torch.inference_mode(), in_front(self._backbone, bank, owners):
+            with torch.inference_mode(), in_front(self._backbone, bank, owners, share=True):
                 each, rows = self._terms.each([pairs[i][1] for i in part])
             np.add.at(total, owners[rows].numpy(), each.double().cpu().numpy())
         return total / sum(self._terms.count(example) for example in chosen)
@@ -105,7 +109,7 @@ class Ask:
         count = sum(self._terms.count(example) for example in chosen)
         loss = 0.0
         for part in self._passes(chosen):
-            with in_front(self._backbone, point):
+            with in_front(self._backbone, point, share=True):
                 share = self._terms.each([chosen[i] for i in part])[0].sum() / count
                 # Inside: models that compute a block anew for its gradient must find the prompt there.
                 share.backward()  # type: ignore[no-untyped-call]
@@ -115,11 +119,11 @@ class Ask:
         return loss, slope
 
     def _passes(self, examples: Sequence[int]) -> Iterator[list[int]]:
-        """Indices into the examples given, cut into passes of one kind and of like lengths; each is a query."""
+        """Indices into the examples given, cut by kind and by like lengths; counts the queries."""
         for kind in sorted({self._terms.kind(example) for example in examples}):
             alike = [i for i, example in enumerate(examples) if self._terms.kind(example) == kind]
             for part in bucketed([self._terms.length(examples[i]) for i in alike], self._rows_per_pass):
-                self._queries += len(part)
+                self._queries += sum(self._terms.sequences(examples[alike[i]]) for i in part)
                 yield [alike[i] for i in part]
 
 
@@ -207,6 +211,10 @@ class _AnswerTokens(Objective):
     def examples(self) -> int:
         """How many examples there are."""
         return len(self._demonstrations)
+
+    def sequences(self, example: int) -> int:
+        """All answer tokens have their losses from one sequence."""
+        return 1
 
     def kind(self, example: int) -> int:
         """All of one task."""

@@ -197,6 +197,10 @@ class _Distances:
     def count(self, example: int) -> int:
         return 1
 
+    def sequences(self, example: int) -> int:
+        # `answer_scores` takes one for each place where label tokens are scored.
+        return len(self._labels[self._parts[example]].probes)
+
     def kind(self, example: int) -> int:
         return self._parts[example]
 

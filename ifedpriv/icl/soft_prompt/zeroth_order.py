@@ -26,13 +26,14 @@ class ZerothOrder:
     """How a slope is estimated.
 
     Attributes:
-        directions: K; each costs two losses.
+        directions: K; each costs two losses. For the same losses, more steps of one direction lead further than fewer
+            steps of several, unless the number of steps is given.
         mu: how far a prompt's numbers are moved to either side (root mean square).
         shape: directions are drawn from a Gaussian, or from the sphere of the same mean square length.
         intrinsic: dimension of the public subspace that prompts move in; 0 for all of them.
     """
 
-    directions: int = 8
+    directions: int = 1
     mu: float = 0.1
     shape: Literal["gaussian", "sphere"] = "sphere"
     intrinsic: int = 0
@@ -61,7 +62,7 @@ class Estimate:
     loss: float
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def subspace(intrinsic: int, length: int, width: int, seed: int) -> NDArray[np.float64]:
     """A random public subspace of the prompts of one shape.
 

@@ -125,6 +125,24 @@ def test_generation_with_cache_and_padding(backbone):
         assert prompt + text == backbone.tokenizer.decode(encoded, skip_special_tokens=True)
 
 
+def test_transformers_own_generate_needs_to_know_of_nothing(backbone):
+    """Called as anybody calls it, with padding on the left, while a prompt stands in front."""
+    batch = backbone.make_batch([LONG, SHORT], "left")
+    written = backbone.make_batch([[*IN_FRONT, *LONG], [*IN_FRONT, *SHORT]], "left")
+
+    def said(given):
+        masked = {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
+        with torch.no_grad():
+            new = backbone.model.generate(
+                **masked, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=2
+            )
+        return new[:, given.input_ids.shape[1] :].tolist()
+
+    with in_front(backbone, rows_of(backbone)):
+        got = said(batch)
+    assert got == said(written)
+
+
 def test_a_shared_beginning_is_shared_with_what_stands_in_front(backbone):
     shared = list(range(100, 118))
     sequences = [[*shared, *LONG], [*shared, *SHORT]]
@@ -136,6 +154,39 @@ def test_a_shared_beginning_is_shared_with_what_stands_in_front(backbone):
     for row, sequence in enumerate(sequences):
         rest = len(sequence) - prefix.length
         torch.testing.assert_close(states[row, :rest], whole[row, prefix.length : len(sequence)], **CLOSE)
+
+
+def test_computing_each_prompt_once_gives_the_same_states_and_gradients(backbone):
+    """With the last MLP narrowed too; a prompt that no sequence has is not computed and gets no gradient."""
+    bank = torch.stack(
+        [rows_of(backbone), rows_of(backbone, [9, 8, 7, 6, 5, 4]), rows_of(backbone, LONG[:6])]
+    )
+    batch = backbone.make_batch([LONG, SHORT, LONG])
+    rows, columns = [0, 1, 1, 2], [20, 12, 3, 19]
+    weights = torch.randn(4, backbone.width, generator=torch.Generator().manual_seed(4))
+    found = []
+    for share in (False, True):
+        point = bank.clone().requires_grad_()
+        with in_front(backbone, point, torch.tensor([2, 0, 2]), share=share):
+            states = backbone.hidden_at(batch, rows, columns)
+            assert backbone.hidden(batch).shape[:2] == batch.input_ids.shape
+            # OPT-350m gives states as wide as its embeddings.
+            (states * weights[:, : states.shape[1]]).sum().backward()
+        found.append((states, point.grad))
+    torch.testing.assert_close(found[1][0], found[0][0], **CLOSE)
+    size = float(found[0][1].abs().max())
+    torch.testing.assert_close(found[1][1], found[0][1], atol=1e-4 * size, rtol=1e-3)
+    assert not found[1][1][1].any()
+    one = rows_of(backbone)
+    with in_front(backbone, one):
+        expected = backbone.hidden_at(batch, rows, columns)
+        left = backbone.hidden(backbone.make_batch([LONG, SHORT], "left"))[:, -1]
+        texts = backbone.generate(["the cat", "a bad dog"], 4, "")
+    with in_front(backbone, one, share=True):
+        torch.testing.assert_close(backbone.hidden_at(batch, rows, columns), expected, **CLOSE)
+        got = backbone.hidden(backbone.make_batch([LONG, SHORT], "left"))[:, -1]
+        torch.testing.assert_close(got, left, **CLOSE)
+        assert backbone.generate(["the cat", "a bad dog"], 4, "") == texts
 
 
 def test_every_sequence_may_have_a_prompt_of_its_own(backbone):
@@ -169,9 +220,9 @@ def test_nothing_is_left_behind(backbone):
     before, hooks = backbone.hidden(batch), hooks_on(backbone)
     with pytest.raises(ZeroDivisionError), in_front(backbone, rows_of(backbone)):
         backbone.hidden(batch)
-        assert tokens_in_front(backbone.sites.base) == L
+        assert tokens_in_front(backbone) == L
         _ = 1 / 0
-    assert tokens_in_front(backbone.sites.base) == columns_moved(backbone.sites.base) == 0
+    assert tokens_in_front(backbone) == columns_moved(backbone.sites.base) == 0
     assert hooks_on(backbone) == hooks
     assert torch.equal(backbone.hidden(batch), before)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from rounds import Failing, Spying, clients, play
-from tiny import examples, task, tiny_backbone
+from tiny import examples, generation_task, task, tiny_backbone
 
 from defenses.defense import Defense
 from defenses.entropy import InsecureSeeded
@@ -11,6 +11,7 @@ from defenses.ledger import Ledger
 from defenses.prototypes.slots import MEMBERS
 from defenses.specs import BfvSpec, ClearSpec, GridSpec, MaskedSpec, WireSpec
 from defenses.upload import UploadKind
+from ifedpriv.errors import InputError
 from ifedpriv.federation.cohort import Cohort, CohortSpec
 from ifedpriv.federation.federation import Federation
 from ifedpriv.icl.soft_prompt.client_model import BlackBox, WhiteBox
@@ -235,6 +236,15 @@ def test_a_black_box_is_asked_for_losses_alone():
         spec(access="black_box")
     with pytest.raises(ValueError, match="intrinsic is 4 and estimator is 'gradient'"):
         TuningSpec(intrinsic=4)
+
+
+def test_what_the_model_or_the_task_cannot_have_is_refused():
+    wide = TuningSpec(estimator="zeroth_order", intrinsic=LENGTH * WIDTH + 1)
+    with pytest.raises(InputError, match=r"method\.tuning\.intrinsic is 49, and a prompt has 48 numbers"):
+        made(tuning=wide)
+    Ficpd(spec(), tiny_backbone(), generation_task(), seed=3)
+    with pytest.raises(InputError, match="a generation task has no label words to distil on"):
+        Ficpd(spec(meta=MetaSpec()), tiny_backbone(), generation_task(), seed=3)
 
 
 def test_distillation_happens_when_it_is_due():
