@@ -113,7 +113,9 @@ def _losses(setup: Setup, artifact: Adaptation | None, examples: Sequence[Exampl
 def record(found: Mapping[str, Sequence[float]] | None) -> MembershipRecord:
     """The attack on what `losses` gave; None where it was not asked for."""
     if found is None:
-        return MembershipRecord(measured=False, why="evaluation.membership is off, or left out with simulation off")
+        return MembershipRecord(
+            measured=False, why="evaluation.membership is off, or left out with simulation off"
+        )
     if not found["members"]:
         return MembershipRecord(
             measured=False, why=f"fewer than {2 * FEWEST} training examples have test examples of their kind"
