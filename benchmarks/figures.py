@@ -10,19 +10,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-from _sweep import RESULTS
-
-mpl.use("svg")
+import _ficpd_figures
 import matplotlib.pyplot as plt
-
-DOCS = Path(__file__).parent.parent / "docs" / "figures"
-STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))))
-COLOURS = ("#0b6fa4", "#c4501b", "#3d8b37", "#7a4fa3", "#555555")
+from _drawing import line, save
+from _sweep import RESULTS
 
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -32,25 +25,6 @@ def _load(name: str) -> Found:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     found.pop("backbone", None)
     return found
-
-
-def _line(axes: Any, place: int, name: str, xs: list[float], values: list[list[float]]) -> None:
-    means = [float(np.mean(v)) for v in values]
-    reach = [[m - min(v) for m, v in zip(means, values, strict=True)]]
-    reach.append([max(v) - m for m, v in zip(means, values, strict=True)])
-    marker, dash = STYLES[place % len(STYLES)]
-    axes.errorbar(
-        xs,
-        means,
-        yerr=reach,
-        label=name,
-        marker=marker,
-        linestyle=dash,
-        color=COLOURS[place % len(COLOURS)],
-        markersize=4,
-        linewidth=1.2,
-        capsize=2,
-    )
 
 
 def budgets() -> None:
@@ -65,14 +39,14 @@ def budgets() -> None:
                 continue
             keys = sorted((k for k in next(iter(by_seed.values())) if math.isfinite(float(k))), key=float)
             values = [[by_seed[seed][key] for seed in by_seed] for key in keys]
-            _line(axes, place, mode, [float(key) for key in keys], values)
+            line(axes, place, mode, [float(key) for key in keys], values)
         axes.set_xscale("log")
         axes.set_title(f"{size} examples", fontsize=9)
         axes.set_xlabel("ε of the whole run")
         axes.grid(alpha=0.3)
     panels[0][0].set_ylabel("accuracy, task mood")
     panels[0][-1].legend(fontsize=7, loc="lower right")
-    _save(figure, "one_shot_budgets")
+    save(figure, "one_shot_budgets")
 
 
 def shares() -> None:
@@ -83,25 +57,19 @@ def shares() -> None:
         cells = {float(name.split()[0]): by for name, by in found.items() if name.endswith(what)}
         for place, key in enumerate(("IFed-ICL", "public mean", "no vector", "zero-shot")):
             xs = sorted(cells)
-            _line(axes, place, key, xs, [[by[key] for by in cells[x].values()] for x in xs])
+            line(axes, place, key, xs, [[by[key] for by in cells[x].values()] for x in xs])
         if what != "rounds":
             axes.set_xscale("log")
         axes.set_xlabel(what)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy, task mood")
     panels[1].legend(fontsize=7, loc="lower right")
-    _save(figure, "vector_share")
-
-
-def _save(figure: Any, name: str) -> None:
-    DOCS.mkdir(exist_ok=True)
-    figure.tight_layout()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
-    plt.close(figure)
+    save(figure, "vector_share")
 
 
 if __name__ == "__main__":
     budgets()
     if _load("vector_share"):
         shares()
+    for part in _ficpd_figures.PANELS:
+        _ficpd_figures.draw(part)

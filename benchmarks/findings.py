@@ -14,15 +14,26 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _ficpd_tables
 import _one_shot_tables
 import _privacy_tables
+import _prototype_tables
 import _secagg_tables
 from _sweep import mean_text
 from _tables import cells, load, markdown, values
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = tuple(
-    DOCS / f"{name}.md" for name in ("findings", "costs", "one_shot", "secure_aggregation", "sums_measured")
+    DOCS / f"{name}.md"
+    for name in (
+        "findings",
+        "costs",
+        "one_shot",
+        "secure_aggregation",
+        "sums_measured",
+        "ficpd_measured",
+        "prototypes",
+    )
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
@@ -160,6 +171,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale,
     **_secagg_tables.TABLES,
+    **_ficpd_tables.TABLES,
+    **_prototype_tables.TABLES,
     **_one_shot_tables.TABLES,
     **_privacy_tables.TABLES,
 }

@@ -66,6 +66,12 @@ class EvaluationSection(_Section):
         every_round: score the injection on the test examples after every coefficient round, for the curve.
         validation_fraction: share of each client's examples that it holds out for the guard, rounded down.
         batch_size: test prompts per forward pass.
+        membership: attack the final artifact with a loss threshold (Yeom): can the clients' training examples be told
+            from test examples? It reads private data, as only a simulation can; left out, it is measured where
+            ``simulation`` is on, and not otherwise.
+        target: a value of the primary metric, fixed before the run. Every trained round is then scored on the task's
+            validation texts, and the report says after how many rounds, bytes and queries the median of three scores
+            reached it.
     """
 
     shots: int = Field(8, ge=1)
@@ -74,6 +80,8 @@ class EvaluationSection(_Section):
     every_round: bool = True
     validation_fraction: float = Field(0.2, ge=0, lt=1)
     batch_size: int = Field(64, ge=1)
+    membership: bool | None = None
+    target: float | None = Field(None, gt=0, le=1)
 
 
 class ControlsSection(_Section):

@@ -35,6 +35,7 @@ PRESETS: dict[str, FileData] = {
         template="Sentence: {text}\nSentiment:",
         label_words=("terrible", "negative", "neutral", "positive", "great"),
         label_names=("very negative", "negative", "neutral", "positive", "very positive"),
+        label_values=(1.0, 2.0, 3.0, 4.0, 5.0),
     ),
     "mr": FileData(
         path="mr",

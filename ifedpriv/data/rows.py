@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ifedpriv.data.specs import FileData, HubData
 from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.errors import InputError
+from ifedpriv.measure.numbers import read_number
 
 _NO_LABEL = -1
 
@@ -152,9 +153,22 @@ def _example(
     attributes = {name: _attribute(where, fields, name) for name in spec.attribute_columns}
     if spec.kind is TaskKind.GENERATION:
         answer = _text(where, fields, spec.answer_column, "answer_column")
+        _in_range(where, answer, spec)
         return Example(text, _NO_LABEL, answer, attributes)
     value = _field(where, fields, spec.label_column, "label_column")
     return Example(text, labels.index(value, where, spec.label_column), "", attributes)
+
+
+def _in_range(where: str, answer: str, spec: FileData | HubData) -> None:
+    """Refuse a true answer that is no number of the declared range: errors are measured against it."""
+    if not spec.answer_range:
+        return
+    number = read_number(answer)
+    if number is None or not spec.answer_range[0] <= number <= spec.answer_range[1]:
+        raise InputError(
+            f"{where}: field {spec.answer_column!r} is no number within data.answer_range {list(spec.answer_range)}",
+            "mend the row, widen the range, or leave answer_range out",
+        )
 
 
 def _field(where: str, fields: Mapping[str, object], column: str, option: str) -> object:

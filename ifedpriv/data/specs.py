@@ -17,6 +17,7 @@ from ifedpriv.errors import InputError
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[str, Field(min_length=1)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 # A null byte is in no file's name, and the system calls refuse it with errors of their own.
 PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
@@ -62,6 +63,10 @@ class _Wording(_Sizes):
         separator: what ends a demonstration.
         gap: what stands between prompt and answer.
         max_new_tokens: the longest answer that generation may give.
+        label_values: for classes that stand for numbers, the number of each, in index order; the report then has an
+            RMSE.
+        answer_range: for generated answers that are numbers, ``[smallest, largest]``; the report then has an RMSE, and
+            an answer that is no number counts with the largest error that the range allows.
         text_column: the field that holds the text.
         label_column: the field that holds the label (classification).
         answer_column: the field that holds the answer (generation).
@@ -75,6 +80,8 @@ class _Wording(_Sizes):
     separator: str = "\n"
     gap: str = " "
     max_new_tokens: Count = 16
+    label_values: tuple[Number, ...] = ()
+    answer_range: tuple[Number, ...] = ()
     text_column: Name = "text"
     label_column: Name = "label"
     answer_column: Name = "answer"
@@ -111,7 +118,9 @@ class _Wording(_Sizes):
                 "give one word for each name, in the same order"
             )
         try:
-            self.task("check", self.label_words or self.label_names or ("first", "second"))
+            # Words that the files will name are as many as the values.
+            stand_ins = tuple(f"class {i}" for i in range(max(len(self.label_values), 2)))
+            self.task("check", self.label_words or self.label_names or stand_ins)
         except InputError as error:
             raise ValueError(str(error)) from None
         return self
@@ -126,6 +135,8 @@ class _Wording(_Sizes):
             separator=self.separator,
             gap=self.gap,
             max_new_tokens=self.max_new_tokens,
+            label_values=self.label_values,
+            answer_range=self.answer_range,
         )
 
 

@@ -7,6 +7,7 @@ scoring the bare word would score another token.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -54,6 +55,8 @@ class Task:
         separator: what ends a demonstration.
         gap: what stands between prompt and answer.
         max_new_tokens: the longest answer that generation may give.
+        label_values: where classes stand for numbers, the number of each, in index order; empty where they do not.
+        answer_range: where generated answers are numbers, the smallest and the largest there can be; empty otherwise.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Task:
     separator: str = "\n"
     gap: str = " "
     max_new_tokens: int = 16
+    label_values: tuple[float, ...] = ()
+    answer_range: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.template.count("{text}") != 1:
@@ -79,6 +84,34 @@ class Task:
             raise InputError(
                 f"task.label_words {list(self.label_words)} repeats a word", "give each class its own"
             )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not all(math.isfinite(value) for value in (*self.label_values, *self.answer_range)):
+            raise InputError(
+                "task.label_values or task.answer_range holds what is no finite number", "give plain numbers"
+            )
+        if self.label_values and len(self.label_values) != len(self.label_words):
+            raise InputError(
+                f"task.label_values has {len(self.label_values)} entries for {len(self.label_words)} classes",
+                "give one number for each label word, in the same order",
+            )
+        if self.answer_range and self.kind is not TaskKind.GENERATION:
+            raise InputError(
+                "task.answer_range is set for a classification task",
+                "give label_values, one number for each class",
+            )
+        if self.answer_range and not (
+            len(self.answer_range) == 2 and self.answer_range[0] < self.answer_range[1]
+        ):
+            raise InputError(
+                f"task.answer_range is {list(self.answer_range)}", "give the smallest and the largest number"
+            )
+
+    @property
+    def numeric(self) -> bool:
+        """Whether answers stand for numbers, so that their errors have a size."""
+        return bool(self.label_values or self.answer_range)
 
     @property
     def n_classes(self) -> int:

@@ -102,15 +102,23 @@ class Text:
         return f"Text(<{len(self.text)} characters>, domain={self.domain!r})"
 
 
-def write_text(rng: np.random.Generator, values: Mapping[str, str] | None = None) -> Text:
+def write_text(
+    rng: np.random.Generator,
+    values: Mapping[str, str] | None = None,
+    *,
+    frames: Mapping[str, tuple[str, ...]] = FRAMES,
+    vocabulary: Mapping[str, Mapping[str, tuple[str, ...]]] = ATTRIBUTES,
+) -> Text:
     """Write one message.
 
     Args:
         rng: where every choice comes from.
         values: attribute values to show; those not named are drawn evenly.
+        frames: domain to its sentences, all of them or some.
+        vocabulary: attribute to value to its words, all of them or some.
     """
-    domain = _pick(rng, tuple(FRAMES))
-    frame = _pick(rng, FRAMES[domain])
+    domain = _pick(rng, tuple(frames))
+    frame = _pick(rng, frames[domain])
     chosen: dict[str, str] = {}
     words: dict[str, str] = {
         "first": _pick(rng, FIRST_NAMES),
@@ -118,7 +126,7 @@ def write_text(rng: np.random.Generator, values: Mapping[str, str] | None = None
         "city": _pick(rng, CITIES),
         "number": f"{rng.integers(1000, 10000)}",
     }
-    for attribute, table in ATTRIBUTES.items():
+    for attribute, table in vocabulary.items():
         options = tuple(table)
         value = values[attribute] if values and attribute in values else _pick(rng, options)
         shown = _pick(rng, tuple(v for v in options if v != value)) if rng.random() < WORD_NOISE else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,6 +71,11 @@ class _OwnPrototypes:
             injection = self._bank.mixed(shares)
             self._answers[key] = baselines.local_injection(self._setup, injection, client)
         return self._answers[key]
+
+
+def on_validation(setup: Setup) -> Setup:
+    """The same experiment, asked the task's validation texts, which neither clients nor results are made of."""
+    return replace(setup, data=replace(setup.data, test=setup.data.validation))
 
 
 def joined(lists: Sequence[Answers]) -> Answers:

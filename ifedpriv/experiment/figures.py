@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ifedpriv.data.task import TaskKind
+from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.icl.evaluate import Answers
-from ifedpriv.measure import intervals, metrics
+from ifedpriv.measure import bleu, intervals, metrics, numbers
 from ifedpriv.measure.share import Share
+from ifedpriv.report.measure_records import NumberError
 from ifedpriv.report.schema import Figure, VectorShare
 
 ACCURACY, MACRO_F1 = "accuracy", "macro_f1"
-EXACT_MATCH, ROUGE_L = "exact_match", "rouge_l"
+EXACT_MATCH, ROUGE_L, BLEU = "exact_match", "rouge_l", "bleu"
 LEVEL = 0.95
 
 
@@ -60,10 +61,12 @@ def figures(kind: TaskKind, lists: Sequence[Answers]) -> dict[str, Figure]:
         cover other queries and other clients. Several lists over different queries: Student's over clients.
     """
     if kind is TaskKind.GENERATION:
-        return {
+        found = {
             EXACT_MATCH: _accuracy([_texts(metrics.exact_match, a) == 1 for a in lists]),
             ROUGE_L: _mean_figure([_texts(metrics.rouge_l, a) for a in lists]),
         }
+        # Where no reference has four words, BLEU is 0 whatever is answered.
+        return found | ({BLEU: _bleu(lists)} if has_bleu(lists) else {})
     right = [np.asarray(a.truth) == np.asarray(a.predicted) for a in lists]
     return {ACCURACY: _accuracy(right), MACRO_F1: _macro_f1(lists)}
 
@@ -90,6 +93,60 @@ def _macro_f1(lists: Sequence[Answers]) -> Figure:
     else:
         interval = intervals.t_interval([metrics.macro_f1(a.truth, a.predicted) for a in lists])
     return _figure(value, interval, n)
+
+
+def has_bleu(lists: Sequence[Answers]) -> bool:
+    """Whether BLEU can tell answers apart: in every list some reference is long enough."""
+    return all(bleu.is_defined([str(truth) for truth in a.truth]) for a in lists)
+
+
+def _bleu(lists: Sequence[Answers]) -> Figure:
+    counts = [bleu.bleu_counts([str(t) for t in a.truth], [str(p) for p in a.predicted]) for a in lists]
+    values = [float(bleu.bleu_of(each.sum(axis=0))) for each in counts]
+    n = sum(map(len, lists))
+    if len(lists) == 1:
+        return _figure(values[0], intervals.bootstrap_counts(counts[0], bleu.bleu_of), n)
+    return _figure(float(np.mean(values)), intervals.t_interval(values), n)
+
+
+def number_error(task: Task, lists: Sequence[Answers]) -> NumberError | None:
+    """The RMSE of a task whose answers are numbers, the mean over the lists; None for other tasks.
+
+    One list: the interval covers other queries. Several lists: Student's over clients.
+    """
+    if not task.numeric:
+        return None
+    each = [_errors(task, answers) for answers in lists]
+    values = [numbers.rmse(found.errors) for found in each]
+    value = float(np.mean(values))
+    if len(each) == 1:
+        squares = np.stack([each[0].errors ** 2, np.ones(len(each[0].errors))], axis=1)
+        interval = intervals.bootstrap_counts(squares, _root)
+    else:
+        interval = intervals.t_interval(values)
+    return NumberError(
+        rmse=value,
+        low=max(0.0, min(interval.low, value)),
+        high=max(interval.high, value),
+        level=interval.level,
+        method=interval.method.replace(" seeds", " clients"),
+        n=sum(map(len, lists)),
+        unread=sum(found.unread for found in each),
+        outside=sum(found.outside for found in each),
+    )
+
+
+def _errors(task: Task, answers: Answers) -> numbers.NumberErrors:
+    if task.kind is TaskKind.GENERATION:
+        truth, predicted = ([str(text) for text in texts] for texts in (answers.truth, answers.predicted))
+        return numbers.number_errors(truth, predicted, *task.answer_range)
+    true, given = (np.asarray(each, dtype=np.int64).tolist() for each in (answers.truth, answers.predicted))
+    return numbers.label_errors(true, given, task.label_values)
+
+
+def _root(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.sqrt(sums[:, 0] / sums[:, 1])
+    return found
 
 
 def _mean_figure(scores: list[NDArray[np.float64]]) -> Figure:

@@ -38,13 +38,19 @@ def play(setup: Setup, report: Report = lambda *_: None, *, until: int | None = 
     return state, ledger
 
 
-def federation_of(setup: Setup, ledger: Ledger, view: ServerViewWriter | None = None) -> Federation:
+def federation_of(
+    setup: Setup,
+    ledger: Ledger,
+    view: ServerViewWriter | None = None,
+    queries: Callable[[], int] | None = None,
+) -> Federation:
     """Server and clients of an experiment.
 
     Args:
         setup: the experiment's parts.
         ledger: is told of every release.
         view: records every frame, where given.
+        queries: how many sequences have gone through the model, where somebody counts.
     """
     return Federation(
         setup.method,
@@ -56,6 +62,7 @@ def federation_of(setup: Setup, ledger: Ledger, view: ServerViewWriter | None = 
         seed=setup.config.seed,
         view=view,
         agreed=agreed(setup),
+        queries=queries,
     )
 
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifedpriv.data.partition import holdings
-from ifedpriv.experiment import control_plan
+from ifedpriv.experiment import control_plan, measures, membership
 from ifedpriv.experiment.baselines import demonstrations
 from ifedpriv.experiment.comparisons import members
-from ifedpriv.experiment.figures import figures, primary_metric, right, vector_share
+from ifedpriv.experiment.figures import figures, number_error, primary_metric, right, vector_share
 from ifedpriv.experiment.prepare import Setup
-from ifedpriv.experiment.run import Outcome
+from ifedpriv.experiment.run import Comparison, Outcome
 from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.prototypes import PrototypeBank
@@ -114,6 +114,10 @@ def build_report(outcome: Outcome) -> Report:
             outcome.seconds,
         ),
         controls=_controls(outcome),
+        per_round=measures.per_round(outcome.rounds),
+        membership=membership.record(outcome.membership),
+        target=measures.target(setup.config.evaluation.target, outcome.rounds),
+        signatures=measures.signatures(setup.data.task.kind, outcome.rows[ZERO_SHOT].lists),
     )
 
 
@@ -158,14 +162,24 @@ def _rows(outcome: Outcome) -> list[Row]:
         if key in (GLOBAL_INJECTION, GLOBAL_LORA, META_PROMPT, PROTOTYPE_PROMPT, PROTOTYPE_INJECTION):
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
-        result.append(Row(key, name, figures(kind, comparison.lists), up, down, spent, tokens, notes))
+        scores, beside = figures(kind, comparison.lists), _beside(setup, comparison)
+        result.append(Row(key, name, scores, up, down, spent, tokens, notes, **beside))
     for key, name in CONTROL_NAMES.items():
         if key in outcome.rows:
             comparison = outcome.rows[key]
             # No client plays a control, so it costs none anything.
             scores = figures(kind, comparison.lists)
-            result.append(Row(key, name, scores, None, None, None, None, comparison.note))
+            beside = _beside(setup, comparison)
+            result.append(Row(key, name, scores, None, None, None, None, comparison.note, **beside))
     return result
+
+
+def _beside(setup: Setup, comparison: Comparison) -> dict[str, Any]:
+    """What every row has beside its scores."""
+    return {
+        "numbers": number_error(setup.data.task, comparison.lists),
+        "fairness": measures.fairness(setup, comparison.lists),
+    }
 
 
 def _controls(outcome: Outcome) -> ControlsRecord | None:
@@ -287,7 +301,7 @@ def _round(line: Mapping[str, Any]) -> RoundRecord:
     return RoundRecord(
         line["round"],
         line["loss"],
-        None,
+        None if line.get("validation") is None else Figure(**line["validation"]),
         None if line["test"] is None else Figure(**line["test"]),
         Traffic(**line["up"]),
         Traffic(**line["down"]),

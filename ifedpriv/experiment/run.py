@@ -19,9 +19,10 @@ from typing import Any
 from defenses.ledger import Ledger
 from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
+from ifedpriv.backbone.count import counted
 from ifedpriv.errors import UserError
-from ifedpriv.experiment import baselines, control_plan, controls
-from ifedpriv.experiment.comparisons import Job, jobs, piece, server_queries, together
+from ifedpriv.experiment import baselines, control_plan, controls, membership
+from ifedpriv.experiment.comparisons import Job, jobs, on_validation, piece, server_queries, together
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import figures, primary_metric
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
@@ -49,6 +50,8 @@ class Outcome:
         rounds: the lines of ``rounds.jsonl``.
         rows: comparison name to lists of answers and seconds of client time.
         up, down: bytes by client over all rounds.
+        membership: losses of training and test examples with the artifact on, by `membership.losses`; None where that
+            was not asked for.
         seconds: wall time of rounds and comparisons, of all processes that worked on this run.
         started: when the first of those processes began, as ISO 8601.
     """
@@ -61,6 +64,7 @@ class Outcome:
     rows: dict[str, Comparison]
     up: Traffic
     down: Traffic
+    membership: dict[str, Any] | None
     seconds: float
     started: str
 
@@ -101,8 +105,8 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     _check_begun_with(setup, ledger)
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
-    with _recording(setup, run, state.round) as view:
-        federation = federation_of(setup, ledger, view)
+    with _recording(setup, run, state.round) as view, counted(setup.backbone) as queries:
+        federation = federation_of(setup, ledger, view, queries)
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
             state, record = federation.play_round(state)
@@ -131,8 +135,20 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     injection = setup.method.artifact(state, said)
     injection.save(_artifact_path(setup, run))
     rows = _compare(run, [*jobs(setup, injection), *_controls(setup, state, made_from, report)], report)
+    told = _membership(setup, run, injection)
     seconds = before + time.perf_counter() - started
-    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, seconds, facts["started"])
+    return Outcome(setup, state, injection, ledger, rounds, rows, up, down, told, seconds, facts["started"])
+
+
+def _membership(setup: Setup, run: RunDirectory, injection: Artifact) -> dict[str, Any] | None:
+    """What only a simulation can measure, kept like a comparison; None where it is not asked for."""
+    if not membership.wanted(setup):
+        return None
+    kept = run.load_part("membership")
+    if kept is None:
+        kept = membership.losses(setup, injection)
+        run.save_part("membership", kept)
+    return kept
 
 
 def train(setup: Setup) -> tuple[State, Artifact]:
@@ -170,11 +186,15 @@ def _chosen(setup: Setup, state: State) -> dict[str, str]:
 
 def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> dict[str, Any]:
     """One line of ``rounds.jsonl``."""
-    test = None
-    trained = record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS, UploadKind.PROMPTS)
-    if setup.config.evaluation.every_round and trained:
-        kind, lists = setup.data.task.kind, together(setup, setup.method.artifact(state))
-        test = figures(kind, lists)[primary_metric(kind)].to_json()
+    test = validation = None
+    wanted, kind = setup.config.evaluation, setup.data.task.kind
+    if record.kind in (UploadKind.COEFFICIENTS, UploadKind.WEIGHTS, UploadKind.PROMPTS):
+        artifact = setup.method.artifact(state)
+        if wanted.every_round:
+            test = figures(kind, together(setup, artifact))[primary_metric(kind)].to_json()
+        if wanted.target is not None:
+            held = together(on_validation(setup), artifact)
+            validation = figures(kind, held)[primary_metric(kind)].to_json()
     up_payload, up_wire = record.up.totals()
     down_payload, down_wire = record.down.totals()
     helpers_payload, helpers_wire = record.helpers.totals()
@@ -182,6 +202,7 @@ def _line(setup: Setup, state: State, record: RoundRecord, ledger: Ledger) -> di
         "round": record.round,
         "kind": str(record.kind),
         "loss": record.loss,
+        "validation": validation,
         "test": test,
         "up": {"payload": up_payload, "wire": up_wire},
         "down": {"payload": down_payload, "wire": down_wire},

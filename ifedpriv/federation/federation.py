@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -100,6 +101,7 @@ class Federation:
         view: records what the server sees, if given.
         agreed: digest of what all ends have agreed on beside the state (method, template, model); with the state it
             makes the context of a round, for defenses that bind to one.
+        queries: how many sequences have gone through the model so far, for methods that do not count by themselves.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Federation:
         seed: int,
         view: ServerViewWriter | None = None,
         agreed: bytes = b"",
+        queries: Callable[[], int] | None = None,
     ) -> None:
         self.method = method
         self.defense = defense.enrolled(_everybody(method, clients), entropy.branch("enrolment"))
@@ -124,6 +127,7 @@ class Federation:
         self.seed = seed
         self.view = view
         self.agreed = agreed
+        self.queries = queries
 
     def play_round(self, state: State) -> tuple[State, RoundRecord]:
         """One round: broadcast, client steps, aggregate.
@@ -170,18 +174,23 @@ class Federation:
                 if left == 0:
                     exchange.lose([client])
                     continue
+            asked = self.queries() if self.queries else None
             step = self._client_step(state, client, record)
             entropy = self.entropy.branch(f"round {number} client {client}")
             session = self.defense.client(client, info, entropy)
-            before = time.process_time()
             # Rows of examples are computed here, one by one, as they are taken.
+            before = time.process_time()
             upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
             record.client_seconds += time.process_time() - before
+            # A method that counts by itself counts what a resumed run has to compute again only once.
+            queries = step.queries
+            if queries is None and self.queries is not None and asked is not None:
+                queries = self.queries() - asked
+            if queries is not None:
+                record.queries = (record.queries or 0) + queries
             exchange.begin(client, session, upload, left)
             if step.loss is not None:
                 losses.append(step.loss)
-            if step.queries is not None:
-                record.queries = (record.queries or 0) + step.queries
         exchange.finish()
         record.client_seconds += exchange.client_seconds
         sent = tuple(client for client in invited if record.up.wire.get(client))

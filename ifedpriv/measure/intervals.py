@@ -140,6 +140,29 @@ def bootstrap_macro_f1(
     return _percentile(_macro_f1(drawn, cells[0], cells[1]), level)
 
 
+def bootstrap_counts(
+    counts: ArrayLike,
+    score: Callable[[Floats], Floats],
+    level: float = 0.95,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of a score of summed counts, such as corpus BLEU. Covers: other queries.
+
+    Args:
+        counts: what each query adds, ``[n, k]``.
+        score: from summed counts ``[resamples, k]`` to scores ``[resamples]``.
+        level: the coverage to aim at.
+        resamples: number of resamples.
+        seed: the bootstrap's own seed.
+    """
+    rng = _generator(seed, level, resamples)
+    table = np.asarray(counts, dtype=np.float64)
+    drawn = _multinomial(np.ones(len(table), dtype=np.int64), resamples, rng)
+    return _percentile(score(drawn @ table), level)
+
+
 # ---- several seeds on one test set
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from ifedpriv.report import markup, plots, wording
+from ifedpriv.report import markup, measures_page, plots, wording
 from ifedpriv.report.page_style import STYLE
 from ifedpriv.report.schema import (
     CLASSIFICATION,
@@ -40,6 +40,7 @@ def render(report: Report) -> str:
     sections = [
         ("what", "What was run", _what(report)),
         ("results", "Results", _results(report)),
+        ("measures", "Clients, members, rounds", measures_page.section(report)),
         ("guard", "Guard", _guard(report)),
         ("rounds", "Round by round", _rounds(report)),
         ("traffic", "Traffic", _traffic(report)),

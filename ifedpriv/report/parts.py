@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ifedpriv.report.measure_records import FairnessRecord, NumberError
 from ifedpriv.report.records import FieldError, Record
 
 # Keys of the rows that a standard run has, in the order in which they are shown.
@@ -101,12 +102,14 @@ class Row(Record):
     Attributes:
         key: what programs know it by, such as ``zero_shot``.
         name: what readers know it by.
-        figures: the scores, by metric name (``accuracy``, ``macro_f1``, ``exact_match``, ``rouge_l``).
+        figures: the scores, by metric name (``accuracy``, ``macro_f1``, ``exact_match``, ``rouge_l``, ``bleu``).
         up_bytes_per_client: what one client sends in the whole run, mean over clients; None where unknown.
         down_bytes_per_client: what one client receives in the whole run, mean over clients.
         client_seconds: one client's computing time in the whole run, mean over clients.
         inference_tokens_per_query: length of the prompt that a query pays for, mean over queries.
         notes: what a reader has to know about this line; may be empty.
+        numbers: the error of answers that are numbers; None for other tasks.
+        fairness: how unequally the clients are served; None where the answers say nothing about single clients.
     """
 
     key: str
@@ -117,6 +120,8 @@ class Row(Record):
     client_seconds: float | None
     inference_tokens_per_query: float | None
     notes: str
+    numbers: NumberError | None = None
+    fairness: FairnessRecord | None = None
 
     def check(self) -> None:
         """Ranges."""
@@ -132,7 +137,7 @@ class RoundRecord(Record):
     Attributes:
         round: its number, from 0.
         loss: mean training loss over clients; None where nothing was trained.
-        validation: score on the clients' held-out examples, or None.
+        validation: score on the task's validation texts, which no client holds; None where no target was set.
         test: score on test data, for the eye only: nothing may be chosen by it; None where not measured.
         up_bytes: from all clients to the server in this round.
         down_bytes: from the server to all clients in this round.

@@ -9,12 +9,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
 from ifedpriv.errors import InputError
 from ifedpriv.report.control_records import ControlsRecord, VectorShare
+from ifedpriv.report.measure_records import (
+    Estimate,
+    FairnessRecord,
+    MembershipRecord,
+    NumberError,
+    PerRound,
+    TargetRecord,
+)
 from ifedpriv.report.parts import (
     CLASSIFICATION,
     CONTROL_ROWS,
@@ -80,22 +88,28 @@ __all__ = [
     "BackboneFacts",
     "CoefficientRecord",
     "ControlsRecord",
+    "Estimate",
+    "FairnessRecord",
     "Figure",
     "Grid",
     "GuardVerdict",
     "Holdings",
+    "MembershipRecord",
+    "NumberError",
+    "PerRound",
     "PrivacyRecord",
     "Report",
     "RoundRecord",
     "RoundSummary",
     "Row",
+    "TargetRecord",
     "TaskFacts",
     "Totals",
     "Traffic",
     "VectorShare",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +137,10 @@ class Report(Record):
         totals: sums over the run.
         controls: what the vector adds, or that it was not asked; None for a method without a vector, and in reports
             that were written before there were controls.
+        per_round: traffic and queries of a round; None where there was no round.
+        membership: how far training examples can be told from others; None in reports that nobody measured it for.
+        target: when the target of the configuration was reached; None where it has none.
+        signatures: how metrics that come in many kinds were computed, by metric name.
     """
 
     OPTIONAL: ClassVar[tuple[str, ...]] = ("controls",)
@@ -146,6 +164,10 @@ class Report(Record):
     warnings: tuple[str, ...]
     totals: Totals
     controls: ControlsRecord | None = None
+    per_round: PerRound | None = None
+    membership: MembershipRecord | None = None
+    target: TargetRecord | None = None
+    signatures: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Whether the parts belong together."""

@@ -10,7 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from ifedpriv.report import wording
+from ifedpriv.report import measures_text, wording
 from ifedpriv.report.schema import CONTROL_ROWS, Report, Row
 
 # What a terminal has unless somebody made it wider; a wrapped table cannot be read.
@@ -63,6 +63,7 @@ def render(report: Report) -> str:
     privacy, *parts = wording.privacy_lines(report)
     blocks = (
         [wording.intervals_line(report), wording.COSTS_REMARK, *wording.rounds_lines(report)],
+        list(measures_text.lines(report)),
         [
             wording.guard_line(report),
             *(f"Warning: {wording.printable(warning)}" for warning in report.warnings),

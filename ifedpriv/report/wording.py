@@ -26,6 +26,7 @@ _METRIC_NAMES = {
     "macro_f1": "macro-F1",
     "exact_match": "exact match",
     "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
 }
 _METRIC_EXPLANATIONS = {
     "accuracy": "the share of test texts that are answered right",
@@ -37,6 +38,10 @@ _METRIC_EXPLANATIONS = {
     "rouge_l": (
         "how many words answer and expected answer share in one order (F1 of the longest common subsequence): "
         "0 is none, 1 is all"
+    ),
+    "bleu": (
+        "how many runs of one to four words the answers share with the expected ones, over all texts together; papers "
+        "print a hundred times this number"
     ),
 }
 
@@ -273,10 +278,11 @@ def _queries(report: Report) -> tuple[str, ...]:
     counted = [record.queries for record in report.rounds if record.queries is not None]
     if not counted:
         return ()
-    server = sum(record.server_queries or 0 for record in report.rounds)
+    asked = [record.server_queries for record in report.rounds if record.server_queries is not None]
+    server = f", {sum(asked):,} by the server" if asked else ""
     return (
-        f"Queries, each one text behind one prompt, in all rounds: {sum(counted):,} by all clients together, "
-        f"{server:,} by the server.",
+        "Queries, each one text that went forward through the model, in all rounds: "
+        f"{sum(counted):,} by all clients together{server}.",
     )
 
 

@@ -50,6 +50,7 @@ ROUNDS = {"one_shot": 1, "ficpd": 5}
 
 OTHERWISE = {
     "groups": ("partition.clients=9",),
+    "domains": ("partition.clients=4",),
     "private": (
         "partition.examples_per_client=16",
         "evaluation.local_icl=true",
@@ -61,7 +62,8 @@ OTHERWISE = {
         "evaluation.local_injection=true",
     ),
 }
-"""What some need beside: three clients a group; as many examples as there are; the lines that it leaves out."""
+"""What some need beside: three clients a group; one a domain; as many examples as there are; the lines that are left
+out."""
 
 
 def by_name(path):
@@ -86,6 +88,8 @@ def test_the_files_are_where_this_test_looks():
         "private",
         "hundred",
         "one_shot",
+        "dialects",
+        "domains",
         "ficpd",
     }
 
@@ -134,6 +138,26 @@ def test_paper_configs_find_their_files_and_fit_the_embedded_tokenizer(path, bac
     assert len(setup.data.test) == 4 * classes
 
 
+def test_the_languages_of_sib200_are_held_apart(backbone, tmp_path, monkeypatch):
+    preset = PRESETS["sib200"]
+    folder = tmp_path / preset.path
+    folder.mkdir()
+    (folder / "meta.json").write_text(json.dumps({"label_names": preset.label_names}))
+    languages, classes = [f"lang_{i}" for i in range(10)], len(preset.label_names)
+    for split, size in (("train", 60), ("test", 10)):
+        rows = (
+            {"text": f"A {split} text, number {i}.", "label": i % classes, "lang": languages[i % 10]}
+            for i in range(size * classes)
+        )
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("IFEDPRIV_DATA", str(tmp_path))
+    setup = prepare(load_config(CONFIGS / "sib200.yaml", ["threads=1"]), backbone=backbone)
+    assert sorted(setup.partition.groups) == sorted(2 * languages)
+    for number, group in enumerate(setup.partition.groups):
+        assert {e.attributes["lang"] for e in setup.clients[number].train} == {group}
+        assert {e.attributes["lang"] for e in setup.queries(group)} == {group}
+
+
 @pytest.mark.parametrize("path", EMBEDDED, ids=by_name)
 def test_embedded_configs_run_to_their_report(path, backbone, tmp_path):
     kind = load_config(path).method.kind
@@ -146,6 +170,12 @@ def test_embedded_configs_run_to_their_report(path, backbone, tmp_path):
     assert 8 <= held <= 48
     if path.stem == "contradictory":
         assert set(report.task.holdings.groups) == {"group 0", "group 1"}
+    if path.stem == "dialects":
+        assert set(report.task.holdings.groups) == {"upland", "lowland"}
+        assert (report.target.target, report.target.reached, report.target.scored) == (0.8, False, 1)
+    if path.stem == "domains":
+        assert sorted(report.task.holdings.groups) == ["bank", "clinic", "shop", "support"]
+        assert report.rows[0].fairness.parity_over == "groups"
     if path.stem == "generation":
         assert report.primary_metric == "exact_match"
         assert report.task.holdings.classes == ("examples",)

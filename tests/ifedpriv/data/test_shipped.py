@@ -1,5 +1,7 @@
 """Shipped tasks: balanced splits without a common text, labelled as their conventions say."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -60,13 +62,21 @@ def test_groups_contradict_each_other_about_every_value():
     grouped = [name for name, recipe in recipes().items() if len(recipe.conventions) > 1]
     assert grouped
     for name in grouped:
-        one, other = (dict(c.labels) for c in recipes()[name].conventions)
-        assert list(one) == list(other)
-        assert set(one.values()) == set(other.values()) == set(load(name, **SIZES).task.label_words)
-        assert all(one[value] != other[value] for value in one)
+        maps = [dict(c.labels) for c in recipes()[name].conventions]
+        for one, other in combinations(maps, 2):
+            assert list(one) == list(other)
+            assert set(one.values()) == set(other.values()) == set(load(name, **SIZES).task.label_words)
+            assert all(one[value] != other[value] for value in one)
         examples = load(name, **SIZES).train
-        sizes = [sum(e.attributes["group"] == f"group {i}" for e in examples) for i in (0, 1)]
-        assert sizes == [120, 120]
+        sizes = [sum(e.attributes["group"] == f"group {i}" for e in examples) for i in range(len(maps))]
+        assert sizes == [240 // len(maps)] * len(maps)
+
+
+def test_days_stand_for_the_classes_of_urgency():
+    task = load("urgency", **SIZES).task
+    days = dict(zip(task.label_words, task.label_values, strict=True))
+    assert [days[label] for _, label in recipes()["urgency"].conventions[0].labels] == [0.0, 1.0, 7.0]
+    assert not load("mood", **SIZES).task.numeric
 
 
 def test_the_generation_task_asks_for_words_of_the_text():

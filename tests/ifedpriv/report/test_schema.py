@@ -56,7 +56,7 @@ def test_what_is_written_comes_back(make, tmp_path):
 @pytest.mark.parametrize("make", SAMPLES)
 def test_the_text_is_plain_json_with_a_version(make):
     data = json.loads(make().dumps())
-    assert data["schema_version"] == SCHEMA_VERSION == 1
+    assert data["schema_version"] == SCHEMA_VERSION == 2
     assert next(iter(data)) == "schema_version"
 
 
@@ -72,18 +72,18 @@ def test_a_report_takes_copies_and_cannot_be_changed():
         report.run = "another"
 
 
-@pytest.mark.parametrize("version", [0, 2, 1.0, "1", None, True])
+@pytest.mark.parametrize("version", [0, 1, 3, 2.0, "2", None, True])
 def test_another_version_is_refused_in_one_sentence(version):
     with pytest.raises(InputError) as caught:
         Report.loads(changed("schema_version", version))
     shown = version if isinstance(version, int) else "no number"
-    assert caught.value.message == f"schema_version is {shown}; this version of ifedpriv reads 1"
+    assert caught.value.message == f"schema_version is {shown}; this version of ifedpriv reads 2"
     assert "\n" not in str(caught.value) and caught.value.hint
 
 
 def test_the_version_is_judged_before_anything_else():
-    with pytest.raises(InputError, match="schema_version is 2"):
-        Report.loads('{"schema_version": 2, "something": "new"}')
+    with pytest.raises(InputError, match="schema_version is 3"):
+        Report.loads('{"schema_version": 3, "something": "new"}')
 
 
 @pytest.mark.parametrize(
