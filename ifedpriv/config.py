@@ -8,7 +8,7 @@ that does not say its kind changes the default one; a section that changes its k
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from defenses.privacy_specs import PublicSpec
 from defenses.specs import ClearSpec, DefenseSpec, MaskedSpec
+from ifedpriv.config_mistakes import mistake
 from ifedpriv.data.specs import DataSpec, DirichletPartition, EmbeddedData, PartitionSpec
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
@@ -381,41 +382,3 @@ def change(data: dict[str, Any], override: str) -> None:
         outer[parent] = section
         tags = tag if isinstance(tag, Mapping) else {}
     section[last] = value
-
-
-def mistake(error: ValidationError, source: str, more: Collection[str] = ()) -> str:
-    """The first mistake that validation found, as one sentence with its field's path.
-
-    Args:
-        error: what validation raised.
-        source: names the whole where no field is to blame.
-        more: further tags that stand in the path and are no fields.
-    """
-    first = error.errors()[0]
-    tags = {
-        "ifed_icl",
-        "fed_lora",
-        "ficpd",
-        "prototype_icl",
-        "embedded",
-        "files",
-        "hub",
-        "preset",
-        "iid",
-        "dirichlet",
-        "pathological",
-    }
-    tags |= {"attribute", "contradictory", "none", "masked", "ckks", "bfv", "rows", "flat", *more}
-    parts = [str(part) for part in first["loc"] if str(part) not in tags]
-    field = ".".join(parts) or source
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"{field} is not a field of the configuration; remove it or mend its spelling"
-    if first["type"] == "value_error":
-        return message if parts == [] else f"{field}: {message}"
-    if first["type"] == "union_tag_invalid":
-        tag = first["ctx"]["discriminator"].strip("'")
-        return f"{field}.{tag} is {first['ctx']['tag']!r}; use one of {first['ctx']['expected_tags']}"
-    shown = repr(first.get("input"))
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return f"{field} is {shown}: {message[0].lower()}{message[1:]}"

@@ -21,6 +21,7 @@ from ifedpriv.experiment.prepare import Setup
 from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.predict import Adaptation
 from ifedpriv.icl.prompts import bucketed
+from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.measure.intervals import Interval
 from ifedpriv.measure.membership import yeom
@@ -91,11 +92,16 @@ def losses(setup: Setup, artifact: Adaptation) -> dict[str, Any]:
 def example_losses(setup: Setup, artifact: Adaptation | None, examples: Sequence[Example]) -> list[float]:
     """Mean cross-entropy of each example's answer, in nats a token, with an artifact on.
 
-    Of a library of prompts everybody holds all, so an example has the loss of the prompt that fits it best.
+    Of a library of prompts, or of clusters' injections, everybody holds all, so an example has the loss of the one that
+    fits it best.
     """
+    several: list[Adaptation] = []
     if isinstance(artifact, PromptLibrary):
-        prompts = [artifact.prompt(index) for index in range(len(artifact.prototypes) + 1)]
-        every = np.stack([_losses(setup, prompt, examples) for prompt in prompts])
+        several = [artifact.prompt(index) for index in range(len(artifact.prototypes) + 1)]
+    if isinstance(artifact, PrototypeBank):
+        several = [artifact.injection(index) for index in range(len(artifact))]
+    if several:
+        every = np.stack([_losses(setup, one, examples) for one in several])
         return [float(loss) for loss in every.min(axis=0)]
     return [float(loss) for loss in _losses(setup, artifact, examples)]
 

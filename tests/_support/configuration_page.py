@@ -21,7 +21,14 @@ from ifedpriv import config
 from ifedpriv.data import specs as data
 from ifedpriv.federation.cohort import CohortSpec
 from ifedpriv.methods.ficpd_specs import FicpdSpec, MetaSpec, TuningSpec
-from ifedpriv.methods.specs import CalibrationSpec, FedLoraSpec, IfedIclSpec
+from ifedpriv.methods.specs import (
+    CalibrationSpec,
+    ClustersSpec,
+    FedLoraSpec,
+    IclSpec,
+    IfedIclSpec,
+    PrototypeIclSpec,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, SCHEMA = DOCS / "configuration.md", DOCS / "config.schema.json"
@@ -85,7 +92,12 @@ SECTIONS = (
     (
         "`method` with `kind: ifed_icl`",
         "Equation by equation: [method.md](method.md).",
-        (("", IfedIclSpec), ("calibration.", CalibrationSpec)),
+        (("", IclSpec), ("", IfedIclSpec), ("calibration.", CalibrationSpec)),
+    ),
+    (
+        "`method` with `kind: prototype_icl`",
+        "All of the above but `aggregation`, and: [prototypes.md](prototypes.md).",
+        (("", PrototypeIclSpec), ("clusters.", ClustersSpec)),
     ),
     (
         "`method` with `kind: fed_lora`",

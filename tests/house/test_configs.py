@@ -32,6 +32,12 @@ SMALL = (
 )
 SMALL_METHOD = {
     "ifed_icl": ("method.calibration.rounds=1", "method.calibration.steps=1"),
+    "prototype_icl": (
+        "method.calibration.rounds=1",
+        "method.calibration.steps=1",
+        "method.clusters.min_members=1",
+        "method.clusters.public.texts=64",
+    ),
     "ficpd": (
         "method.clusters=2",
         "method.warmup=1",
@@ -44,9 +50,10 @@ SMALL_METHOD = {
 }
 ROWS = {
     "ifed_icl": ["zero_shot", "local_icl", "local_injection", "global_injection"],
+    "prototype_icl": ["zero_shot", "local_icl", "local_injection", "prototype_injection"],
     "ficpd": ["zero_shot", "local_icl", "local_prompt", "meta_prompt", "prototype_prompt"],
 }
-ROUNDS = {"one_shot": 1, "ficpd": 5}
+ROUNDS = {"one_shot": 1, "ficpd": 5, "prototypes": 8}
 
 OTHERWISE = {
     "groups": ("partition.clients=9",),
@@ -91,6 +98,7 @@ def test_the_files_are_where_this_test_looks():
         "dialects",
         "domains",
         "ficpd",
+        "prototypes",
     }
 
 

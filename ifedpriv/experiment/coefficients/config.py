@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from ifedpriv.config import BackboneSection, change, mistake, read_yaml
+from ifedpriv.config import BackboneSection, change, read_yaml
+from ifedpriv.config_mistakes import mistake
 from ifedpriv.data.specs import DataSpec, Seed
 from ifedpriv.errors import UserError
 

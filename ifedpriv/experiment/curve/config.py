@@ -25,7 +25,8 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
-from ifedpriv.config import TAGS, RunConfig, change, mistake, parse_config, read_yaml
+from ifedpriv.config import TAGS, RunConfig, change, parse_config, read_yaml
+from ifedpriv.config_mistakes import mistake
 from ifedpriv.data.specs import Seed
 from ifedpriv.errors import UserError
 from ifedpriv.experiment import control_plan
