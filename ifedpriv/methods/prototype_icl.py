@@ -155,21 +155,24 @@ class PrototypeIcl:
         """Sketch, extract, calibrate or score, whichever the round asks for."""
         phase = self.phase(state.round)
         if phase is not None:
-            return ClientStep(self.clustering.gives(state, phase, self.sketch_of(client)), None)
+            # A sketch is computed once, so a client that has been restarted computes it anew and counts it no more.
+            asked = len(client.train) if state.round == 0 else 0
+            return ClientStep(self.clustering.gives(state, phase, self.sketch_of(client)), None, asked)
         if state.round == self.vector_round:
-            return ClientStep(self._vector(state, client), None)
+            return ClientStep(self._vector(state, client), None, len(client.train))
         if state.round == self.guard_round:
-            return ClientStep(self._scores(state, client), None)
+            return ClientStep(self._scores(state, client), None, 2 * len(client.validation))
         slot = self.slot(state, client)
         before = Coefficients(state.arrays[COEFFICIENTS][slot])
-        found = self.work.calibrator(client).run(
-            ContextVector(state.arrays[VECTORS][slot], 0), before, self.plan(state.round), rng
-        )
+        plan = self.plan(state.round)
+        vector = ContextVector(state.arrays[VECTORS][slot], 0)
+        found = self.work.calibrator(client).run(vector, before, plan, rng)
         change = found.coefficients.values - before.values
         blocks = slotted(
             {"lambda": change[..., LAMBDA], "beta": change[..., BETA]}, slot, self.spec.clusters.slots
         )
-        return ClientStep(Upload(blocks, 1.0, state.round, UploadKind.COEFFICIENTS), found.loss)
+        asked = plan.steps * min(plan.batch_size, len(client.train))
+        return ClientStep(Upload(blocks, 1.0, state.round, UploadKind.COEFFICIENTS), found.loss, asked)
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """The clustering's step, each cluster's mean vector, each cluster's mean change, or pooled scores."""

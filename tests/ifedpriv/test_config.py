@@ -261,7 +261,7 @@ def test_a_base_that_is_not_there(tmp_path, base):
         ("cohort: {failure_rate: 1}\n", "cohort.failure_rate is 1"),
         ("evaluation: {shots: 0}\n", "evaluation.shots is 0"),
         ("evaluation: 3\n", "evaluation is 3"),
-        ("method: {kind: magic}\n", "method.kind is 'magic'; use one of 'ifed_icl', 'fed_lora'"),
+        ("method: {kind: magic}\n", "method.kind is 'magic'; use one of 'ifed_icl', 'prototype_icl', 'fed_lora'"),
         ("data: {source: csv}\n", "data.source is 'csv'; use one of 'embedded', 'files'"),
         ("data: {source: embedded}\n", "data.name"),
         ("data: {train: yes}\n", "data.train is 'yes'"),
