@@ -22,7 +22,7 @@ from ifedpriv.federation.traffic import Traffic as Counted
 from ifedpriv.icl.labels import label_tokens
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
 from ifedpriv.measure.share import share_over_queries
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import FicpdSpec, IfedIclSpec
 from ifedpriv.report.schema import (
     GLOBAL_INJECTION,
     GLOBAL_LORA,
@@ -137,7 +137,7 @@ def _rows(outcome: Outcome) -> list[Row]:
         LOCAL_LORA: ("local LoRA", f"each client's own adapter; {asked}"),
         GLOBAL_LORA: ("global LoRA (FedAvg)", "the federation's adapter, last round"),
         LOCAL_PROMPT: ("local soft prompt", f"each client's own prompt; {asked}"),
-        META_PROMPT: ("meta prompt (FICPD)", "one prompt for all, distilled by the server on public texts"),
+        META_PROMPT: ("meta prompt (FICPD)", _meta(setup)),
         PROTOTYPE_PROMPT: ("own cluster's prompt (FICPD)", _clusters(outcome, asked)),
     }
     result = []
@@ -199,6 +199,14 @@ def _made_of(outcome: Outcome) -> str:
     if outcome.setup.frozen:
         return f"the federation's vector; {choice.sentence()}"
     return f"the federation's vector and coefficients, last round; begun with {choice.sentence()}"
+
+
+def _meta(setup: Setup) -> str:
+    """What a run's prompt for everybody is."""
+    spec = setup.config.method
+    if isinstance(spec, FicpdSpec) and spec.meta.when == "never":
+        return "one prompt for all, the clients' mean, since nothing was distilled"
+    return "one prompt for all, distilled by the server on public texts"
 
 
 def _clusters(outcome: Outcome, asked: str) -> str:

@@ -74,6 +74,29 @@ def test_masked_private_adapters_are_compressed(tmp_path):
     assert all(15 < each["epsilon"] <= 20 for each in reports)
 
 
+def test_examples_are_hidden_in_compressed_vectors_too(tmp_path):
+    texts = (f"a {word} day number {n}" for n in range(20) for word in ("fine", "dull"))
+    (tmp_path / "public.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    public = {"path": "public.jsonl", "texts": 32}
+    privacy = {"epsilon": 6, "delta": 1e-3, "max_examples": 32, "public": public}
+    method = {**tiny_config(tmp_path)["method"], "aggregation": "count"}
+    sizes = {}
+    for name, more in (("plain", {}), ("short", {"compression": {"kind": "flat", "keep": 20}})):
+        defense = {"kind": "none", "privacy": privacy, **more}
+        path = write_config(
+            tmp_path / f"{name}.yaml",
+            {**tiny_config(tmp_path), "data_root": str(tmp_path), "method": method, "defense": defense},
+        )
+        done = called("run", path, "--out", tmp_path / name)
+        assert done.code == 0, done
+        sizes[name] = [line["up"]["payload"] for line in lines(tmp_path / name)]
+        statement = Report.load(tmp_path / name / "report.json").privacy.statement
+        assert 3 < statement["epsilon"] <= 6 and statement["unit"] == "example"
+    # Of three clients' 64 numbers and a count, four bytes each, 20 and a count are left.
+    assert (sizes["plain"][0], sizes["short"][0]) == (3 * 4 * 65, 3 * 4 * 21)
+    assert sizes["plain"][1:] == sizes["short"][1:]
+
+
 @pytest.mark.parametrize(
     ("compression", "said"),
     [
