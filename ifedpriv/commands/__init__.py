@@ -18,7 +18,7 @@ VERBS: dict[str, str] = {
     "run": "run one experiment and report on it",
     "curve": "measure accuracy against epsilon, with intervals over seeds",
     "coefficients": "calibrate coefficients on public tasks, for runs that release nothing but a vector",
-    "predict": "answer texts with a run's injection",
+    "predict": "answer texts with what a run has made: an injection, or one of its clusters'",
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",
     "account": "say which noise a budget asks for, or what given noise costs, before anyone spends it",

@@ -1,4 +1,4 @@
-"""Answer texts with what a run has made: its injection, or one of its soft prompts."""
+"""Answer texts with what a run has made: an injection, or one of its clusters'."""
 
 from __future__ import annotations
 
