@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.jsonl import read_jsonl
@@ -37,10 +39,7 @@ def load_run(path: Path) -> tuple[Backbone, Task, Injection]:
             f"{path} is a run of method 'prototype_icl', which has an injection for each cluster",
             "say which: `ifedpriv predict` takes --prototype or --examples",
         )
-    injection = Injection.load(run.injection)
-    backbone = load_backbone(run.config())
-    injection.check(backbone)
-    return backbone, task_of(injection.facts), injection
+    return _fitting(run, Injection.load(run.injection))
 
 
 def has_prototypes(path: Path) -> bool:
@@ -55,10 +54,7 @@ def load_prototypes(path: Path) -> tuple[Backbone, Task, PrototypeBank]:
         UserError: its files do not fit each other.
     """
     run = RunDirectory.open(path)
-    bank = PrototypeBank.load(run.prototypes)
-    backbone = load_backbone(run.config())
-    bank.check(backbone)
-    return backbone, task_of(bank.facts), bank
+    return _fitting(run, PrototypeBank.load(run.prototypes))
 
 
 def nearest_prototype(bank: PrototypeBank, backbone: Backbone, task: Task, path: Path) -> int:
@@ -78,10 +74,24 @@ def load_library(path: Path) -> tuple[Backbone, Task, PromptLibrary]:
         UserError: its files do not fit each other.
     """
     run = RunDirectory.open(path)
-    library = PromptLibrary.load(run.library)
+    return _fitting(run, PromptLibrary.load(run.library))
+
+
+class _Made(Protocol):
+    @property
+    def facts(self) -> Mapping[str, str]: ...
+
+    def check(self, backbone: Backbone) -> None: ...
+
+
+_Any = TypeVar("_Any", bound=_Made)
+
+
+def _fitting(run: RunDirectory, made: _Any) -> tuple[Backbone, Task, _Any]:
+    """What a run has made, on the backbone that it was made for."""
     backbone = load_backbone(run.config())
-    library.check(backbone)
-    return backbone, task_of(library.facts), library
+    made.check(backbone)
+    return backbone, task_of(made.facts), made
 
 
 def nearest_prompt(library: PromptLibrary, backbone: Backbone, task: Task, path: Path) -> int:
