@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks._attack import Capability, Declared, Progress, Scope
 from attacks._score import Subject, Wishes, all_but_one, open_subject
@@ -21,6 +22,7 @@ from attacks._whole_run.request import Request
 from defenses.codec import Precision
 from defenses.dp.release import ARRAY, Bounded
 from defenses.frame import SERVER, encode
+from defenses.session import RoundInfo
 from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Computes, Direction, ServerView, ServerViewWriter
@@ -81,6 +83,10 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
     public = _told(subject, Declared(_released_noise(subject.view, release)), request)
     if Computes.INDIVIDUAL_UPLOADS not in subject.view.facts.server_computes:
         return (Reading(public, tuple(Scope)),)
+    backbone = subject.backbone
+    if release.transform.size != backbone.n_layers * 2 * backbone.width:
+        # One vector a class, say: what travels says nothing of how to part it.
+        return (Reading(public, tuple(Scope)),)
     own, noise = _as_vectors(subject.view, release, setup, folder)
     uploads = _told(replace(subject, view=own), Declared(noise), request)
     return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
@@ -106,12 +112,16 @@ def _told(subject: Subject, declared: Declared, request: Request) -> Subject:
 # ---- what privacy makes of vectors, read back
 
 
-def _units(total: float, release: Bounded, roster: int, senders: int) -> float:
-    terms = release.lattice(roster)
-    return max(total / terms.unit, 1.0) if terms.counted else float(senders)
+def vector_of(
+    steps: NDArray[np.floating], release: Bounded, roster: int
+) -> tuple[NDArray[np.float32], float]:
+    """What one client's whole numbers say: the mean of its units, flat, and how many they are."""
+    terms, total = release.lattice(roster), steps.astype(np.float64)
+    units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
+    return release.transform.back(total[: terms.rank] * terms.clip / terms.steps / units), units
 
 
-def _in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
+def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
     """Noise of so many steps in a sum, as a standard deviation of each number of the mean over units."""
     terms = release.lattice(roster)
     spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
@@ -124,11 +134,20 @@ def _released_noise(view: ServerView, release: Bounded) -> float:
     """Standard deviation of the noise in each number of the released mean, on average over numbers, or 0."""
     for frame in view.computed(UploadKind.VECTOR):
         if "vector" in frame.upload.arrays:
-            entry = next(e for e in view.facts.rounds if e.number == frame.upload.round)
-            roster = len(entry.roster)
+            roster = len(_round(view, frame.upload.round).roster)
             steps = release.deviation(release.lattice(roster), roster)
-            return _in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
+            return in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
     return 0.0
+
+
+def _round(view: ServerView, number: int) -> RoundInfo:
+    found = next((entry for entry in view.facts.rounds if entry.number == number), None)
+    if found is None:
+        raise UserError(
+            f"the recording holds an upload of round {number}, which its view.json does not name",
+            "use the folder as it was recorded",
+        )
+    return found
 
 
 def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -> tuple[ServerView, float]:
@@ -138,7 +157,6 @@ def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) 
     sends, and with noise where the client adds some.
     """
     noises = []
-    rounds = {entry.number: len(entry.roster) for entry in view.facts.rounds}
     shape = (setup.backbone.n_layers, 2, setup.backbone.width)
     facts = view.facts
     with ServerViewWriter.create(
@@ -148,22 +166,19 @@ def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) 
         for frame in view.uploads(UploadKind.VECTOR):
             if ARRAY not in frame.upload.arrays:
                 continue
-            roster = rounds[frame.upload.round]
-            terms = release.lattice(roster)
-            total = frame.upload.arrays[ARRAY].astype(np.float64)
-            units = _units(float(total[-1]), release, roster, 1)
-            vector = release.transform.back(total[: terms.rank] * terms.clip / terms.steps / units)
+            entry = _round(view, frame.upload.round)
+            roster = len(entry.roster)
+            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster)
             upload = Upload({"vector": vector.reshape(shape)}, units, frame.upload.round, UploadKind.VECTOR)
             if frame.upload.round not in begun:
                 begun.add(frame.upload.round)
-                entry = next(e for e in facts.rounds if e.number == frame.upload.round)
                 writer.begin_round(replace(entry, layout=upload.layout))
             sent = encode(upload, frame.sender, Precision.FP32)
             writer.append(
                 Direction.UP, sender=frame.sender, recipient=SERVER, round_number=upload.round, frame=sent
             )
             # Where the server adds the noise, a client adds none: a share of 0.
-            noises.append(_in_numbers(terms.share, units, release, roster))
+            noises.append(in_numbers(release.lattice(roster).share, units, release, roster))
     return ServerView.open(folder), float(np.mean(noises)) if noises else 0.0
 
 
