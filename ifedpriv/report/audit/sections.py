@@ -172,7 +172,7 @@ def _attack(document: Document, attack: str) -> Section:
                     bracketed(finding["value"], finding["interval"]),
                     str(finding["vectors"]),
                     (finding["verdict"] or "-").upper(),
-                    f"{controls or 'none'}{'. ' if finding['why'] else ''}{finding['why']}",
+                    "; ".join(part for part in (controls or "none", finding["why"]) if part),
                 )
             )
     tables = []
