@@ -52,7 +52,13 @@ def _bound(bound: Mapping[str, Any]) -> list[str]:
         ends = (audited["lower_bound"], audited["ceiling"])
         rows.append((audited["release"], None, audited["claim"]["epsilon"], *ends))
     lines = [f"  {heads[0]:<22}" + "".join(f"{head:>12}" for head in heads[1:])]
-    return [*lines, *(f"  {row[0]:<22}" + "".join(f"{number(cell):>12}" for cell in row[1:]) for row in rows)]
+    return [
+        *lines,
+        *(
+            f"  {wording.printable(row[0])[:21]:<22}" + "".join(f"{number(cell):>12}" for cell in row[1:])
+            for row in rows
+        ),
+    ]
 
 
 def _wrapped(text: str, indent: int = 0, hanging: int | None = None) -> list[str]:

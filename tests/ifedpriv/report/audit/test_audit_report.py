@@ -88,6 +88,7 @@ def hostile(value, name=""):
         return [hostile(each, name) for each in value]
     fixed = {
         "verdict",
+        "method",
         "attacks",
         "bound",
         "protocol",
