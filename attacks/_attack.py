@@ -322,6 +322,7 @@ class Finding:
         controls: the same metric for guesses made without the vector.
         verdict: what it amounts to; None for a metric that has no threshold.
         why: one sentence, or nothing.
+        by_vector: the value of each vector, by whose it is.
     """
 
     attack: str
@@ -334,3 +335,4 @@ class Finding:
     controls: tuple[tuple[str, float], ...]
     verdict: Verdict | None
     why: str
+    by_vector: tuple[tuple[str, float], ...] = ()

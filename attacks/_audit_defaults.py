@@ -7,3 +7,5 @@ TRIALS = 10_000
 ALPHA = 0.05
 ONE_RUN_CANARIES = 1000
 NO_BOUND = "there is no bound to audit"
+NOTHING_ALONE = "a bound is declared, and no round of the run can be played alone"
+"""Likewise, where there is a bound, and no release that could be called by itself."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from attacks._audit_defaults import ALPHA, NAME, NO_BOUND, ONE_RUN_CANARIES, TRIALS
+from attacks._audit_defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TRIALS
 from attacks._mechanism import Claim, Floats, Mechanism
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
@@ -149,26 +149,13 @@ def _of_run(path: Path) -> Claim | None:
 
 def _own(options: argparse.Namespace, claim: Claim) -> tuple[Mechanism, Claim, list[Floats]] | str:
     """The run's own release of vectors, what is declared of it alone, and records for it; or why there is none."""
-    from attacks._released import claim_of, mechanism_of, records_near
-    from defenses.dp.release import Bounded
+    from attacks._released import own_release
     from ifedpriv.experiment.prepare import prepare
     from ifedpriv.experiment.rundir import RunDirectory
 
     setup = prepare(RunDirectory.open(options.target).config())
-    for number in range(setup.method.rounds):
-        kind, layout = setup.method.asks(number)
-        release = setup.defense.release(kind, layout)
-        if isinstance(release, Bounded) and release.rate == 1:
-            # Room for a client that joins; the noise over the sensitivity is the same for every roster.
-            roster = options.clients + 1
-            base = records_near(
-                release, next(iter(layout.shapes)), options.clients, options.examples, options.seed
-            )
-            own = claim_of(release, roster, claim.delta)
-            return mechanism_of(release, layout, roster), own, base
-    return (
-        "a bound is declared, and no round of the run can be played alone; name a callable with --mechanism"
-    )
+    found = own_release(setup, claim.delta, options.clients, options.examples, options.seed)
+    return found if found is not None else f"{NOTHING_ALONE}; name a callable with --mechanism"
 
 
 def find(name: str) -> Mechanism:

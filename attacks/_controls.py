@@ -61,6 +61,11 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
         readable = Computes.INDIVIDUAL_UPLOADS in facts.server_computes
         for frame in view.uploads(UploadKind.VECTOR) if readable else ():
             arrays, weight = dict(frame.upload.arrays), frame.upload.weight
+            if not any(
+                array.shape in (centre.shape, (len(array), *centre.shape)) for array in arrays.values()
+            ):
+                # What privacy makes of a vector travels as whole numbers, and is no vector.
+                continue
             for name, array in arrays.items():
                 if array.shape == centre.shape:
                     arrays[name] = draw(array, weight)

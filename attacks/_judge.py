@@ -97,6 +97,8 @@ class _Judge:
             contents[WORDS] = [self._words(truth) for truth in truths]
         controls = {name: _by_metric(made, truths) for name, made in contents.items()}
         precision = values.get("corpus precision")
+        rows = [measure(answer.content, truth) for answer, truth in zip(guess.answers, truths, strict=True)]
+        whose = [str(a.who) for a, row in zip(guess.answers, rows, strict=True) if row or not any(rows)]
         found = []
         for metric, numbers in values.items():
             beside = {name: made[metric] for name, made in controls.items() if metric in made}
@@ -124,6 +126,7 @@ class _Judge:
                     means,
                     verdict,
                     why,
+                    tuple(zip(whose, numbers, strict=True)),
                 )
             )
         return found

@@ -14,7 +14,7 @@ import math
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -261,13 +261,14 @@ def to_json(
         },
         "scored": subject.truth is not None,
         "revealed": reveal,
-        "findings": [_finding(finding) for finding in findings],
+        "findings": [finding_to_json(finding) for finding in findings],
         "curves": curves_of(subject, guesses),
-        "guesses": [_guess(guess, subject, shown) for guess in guesses],
+        "guesses": [guess_to_json(guess, subject, shown) for guess in guesses],
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """One measured number as JSON."""
     return {
         "method": finding.method,
         "scope": str(finding.scope),
@@ -281,7 +282,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _guess(guess: Guess, subject: Subject, shown: Any) -> dict[str, Any]:
+def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
+    """One method's guesses as JSON, every text and word as ``shown`` has it."""
     from attacks._attack import Bag, Content, Histogram, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:

@@ -7,6 +7,7 @@ its ledger entry says; the auditor brings records and randomness, and no second 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from defenses.entropy import Entropy
 from defenses.records import Records
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Layout, Upload
+
+if TYPE_CHECKING:
+    from ifedpriv.experiment.prepare import Setup
 
 
 def mechanism_of(release: Bounded, layout: Layout, roster: int) -> Mechanism:
@@ -83,3 +87,26 @@ def records_near(
         )
         for _ in range(clients)
     ]
+
+
+def own_release(
+    setup: Setup, delta: float, clients: int, examples: int, seed: int
+) -> tuple[Mechanism, Claim, list[Floats]] | None:
+    """The first round of a run whose release can be played alone, what is declared of it, and records for it.
+
+    Args:
+        setup: of the run.
+        delta: at which the claim is stated.
+        clients: how many hold records.
+        examples: how many each.
+        seed: of the records.
+    """
+    for number in range(setup.method.rounds):
+        kind, layout = setup.method.asks(number)
+        release = setup.defense.release(kind, layout)
+        if isinstance(release, Bounded) and release.rate == 1:
+            # Room for a client that joins; the noise over the sensitivity is the same for every roster.
+            roster = clients + 1
+            base = records_near(release, next(iter(layout.shapes)), clients, examples, seed)
+            return mechanism_of(release, layout, roster), claim_of(release, roster, delta), base
+    return None

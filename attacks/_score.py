@@ -15,6 +15,7 @@ import numpy as np
 from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
 from attacks._targets import own_block
 from defenses.compression import compresses
+from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
 from defenses.view import Computes, ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -49,6 +50,7 @@ class Wishes:
         public_texts: the most public texts that are used.
         declared: clip and noise that are known to everybody.
         strong: hand out all examples but one of every vector, for the strongest adversary.
+        own_config: the configuration of a bare recording is that of the run itself, so that its texts can be made anew.
         seed: of every draw.
     """
 
@@ -60,6 +62,7 @@ class Wishes:
     public_texts: int = 1000
     declared: Declared = field(default_factory=Declared)
     strong: bool = False
+    own_config: bool = False
     seed: int = 0
 
 
@@ -100,7 +103,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
     )
     backbone = _backbone(view, config)
     data, position = _public_agreement(view, config)
-    truth = _truth(view, backbone, config, data) if is_run and config else None
+    truth = _truth(view, backbone, config, data) if config and (is_run or wishes.own_config) else None
     public, provenance = _public(config, data, wishes)
     knowledge = Knowledge(
         task=data.task,
@@ -263,7 +266,11 @@ def all_but_one(
 def _shares(view: ServerView, truth: Mapping[int, Sequence[Example]]) -> dict[int, float]:
     """What each client counts in the aggregate: as much as any other, or by its number of examples."""
     singles = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
-    frames = list(view.uploads(UploadKind.VECTOR) if singles else view.computed(UploadKind.VECTOR))
+    # Under differential privacy whole numbers travel, and the mean that is released is the only vector.
+    frames = [f for f in view.uploads(UploadKind.VECTOR) if ARRAY not in f.upload.arrays] if singles else []
+    if not frames:
+        singles = False
+        frames = [f for f in view.computed(UploadKind.VECTOR) if ARRAY not in f.upload.arrays]
     if any("vector" not in frame.upload.arrays for frame in frames):
         return {}
     if singles:

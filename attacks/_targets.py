@@ -85,13 +85,19 @@ def read_targets(view: ServerView, backbone: Backbone) -> tuple[Targets, Targets
         why = f"the view holds only sums over {len(rounds[0].roster)} clients"
         return Targets(Scope.UPLOADS, (), why), _sum(view, backbone, len(rounds[0].roster))
     frames = [frame for frame in view.uploads(UploadKind.VECTOR) if _carries_vector(frame)]
+    # Where noise is added to a sum that somebody trusted has, the mean that is released is another than that sum's.
+    released = any(_carries_vector(frame) for frame in view.computed(UploadKind.VECTOR))
     if not frames:
         why = "the recording holds no context vector that decodes"
-        return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
+        if not released:
+            return Targets(Scope.UPLOADS, (), why), Targets(Scope.AGGREGATE, (), why)
+        return Targets(Scope.UPLOADS, (), why), _sum(view, backbone, len(rounds[0].roster))
     counted = any(frame.upload.weight != 1.0 for frame in frames)
     singles = tuple(target for frame in frames for target in _of_frame(frame, backbone, counted))
     if any(_BLOCKS in frame.upload.arrays for frame in frames):
         return Targets(Scope.UPLOADS, singles), Targets(Scope.AGGREGATE, (), _BY_CLUSTER)
+    if released:
+        return Targets(Scope.UPLOADS, singles), _sum(view, backbone, len(rounds[0].roster))
     return Targets(Scope.UPLOADS, singles), Targets(Scope.AGGREGATE, (_mean(frames, backbone, counted),))
 
 

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "report": "print a finished run's table, or write its page anew",
     "account": "say which noise a budget asks for, or what given noise costs, before anyone spends it",
     "attack": "attack a run's recording and say what it leaks; audit a mechanism; or play a cheating server",
+    "audit": "try everything on a run that can be tried, and report what leaks and whether its bound holds",
     "keys": "make the key files of an encrypted run: the key holder's, the server's, and one for each client",
     "tasks": "list the shipped tasks, or show examples of one",
     "pretrain": "train the embedded model from scratch, or evaluate it",

@@ -80,14 +80,14 @@ def holdings(report: Report) -> str:
     told = clients * classes <= _MAX_CELLS and classes <= _MAX_COLUMNS and clients <= _MAX_ROWS
     if classes == 1:
         height = 1.0 + 0.27 * clients if told else 2.4
-        return _svg(
+        return svg(
             "holdings", f"Examples of each of {clients} clients", height, lambda f: _sizes(f, found, told)
         )
     title = f"Who holds what: examples of {clients} clients by class"
     if not told:
-        return _svg("holdings", title, min(2.5 + 0.03 * clients, 9), lambda figure: _shades(figure, found))
+        return svg("holdings", title, min(2.5 + 0.03 * clients, 9), lambda figure: _shades(figure, found))
     width = min(max(_WIDTH, 1.6 + 0.42 * classes), _WIDEST)
-    return _svg("holdings", title, 0.8 + 0.27 * clients, lambda figure: _cells(figure, found), width)
+    return svg("holdings", title, 0.8 + 0.27 * clients, lambda figure: _cells(figure, found), width)
 
 
 def _cells(figure: Any, found: Holdings) -> None:
@@ -221,7 +221,7 @@ def rounds(report: Report) -> str:
         axes.set_xlabel("round")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    return _svg("rounds", f"{metric} and training loss by round", 1.0 + 1.7 * panels, draw)
+    return svg("rounds", f"{metric} and training loss by round", 1.0 + 1.7 * panels, draw)
 
 
 def coefficients(report: Report) -> str:
@@ -261,7 +261,7 @@ def coefficients(report: Report) -> str:
         axes.set_xlabel("layer, counted from 0")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    return _svg("coefficients", "Coefficients by layer, which have no unit", 4.2, draw)
+    return svg("coefficients", "Coefficients by layer, which have no unit", 4.2, draw)
 
 
 def methods(report: Report) -> str:
@@ -289,7 +289,7 @@ def methods(report: Report) -> str:
         axes.tick_params(axis="y", length=0)
         _legend(figure, axes)
 
-    return _svg("methods", f"Test {metric} by method with intervals", 1.1 + 0.36 * len(figures), draw)
+    return svg("methods", f"Test {metric} by method with intervals", 1.1 + 0.36 * len(figures), draw)
 
 
 def traffic(report: Report) -> str:
@@ -327,7 +327,7 @@ def traffic(report: Report) -> str:
         axes.tick_params(axis="y", length=0)
         _legend(figure, axes)
 
-    return _svg("traffic", "Bytes of one client by method", 1.1 + 0.42 * len(rows), draw)
+    return svg("traffic", "Bytes of one client by method", 1.1 + 0.42 * len(rows), draw)
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -336,7 +336,7 @@ def _legend(figure: Any, axes: Any) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=_SMALL, columnspacing=1.2)
 
 
-def _svg(name: str, title: str, height: float, draw: Callable[[Any], None], width: float = _WIDTH) -> str:
+def svg(name: str, title: str, height: float, draw: Callable[[Any], None], width: float = _WIDTH) -> str:
     """What ``draw`` draws on an empty figure, as an SVG element that may stand in a page beside others."""
     with own_settings(), warnings.catch_warnings():
         # Text stays text in the SVG, so a reader's own font shows what matplotlib's font lacks.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiny import LAYERS, WIDTH, save_data, task, tiny_backbone, tiny_config, write_config
+from tiny import LAYERS, WIDTH, examples, save_data, task, tiny_backbone, tiny_config, write_config
 
 from defenses.codec import Precision
 from defenses.frame import SERVER, encode
@@ -80,3 +81,20 @@ def attacked_run(folder: Path, **changes: Any) -> Path:
     config = load_config(write_config(folder / "config.yaml", attacked_config(folder, **changes)))
     execute(prepare(config), RunDirectory.create(folder / "run", config))
     return folder / "run"
+
+
+def private_run(folder: Path, **privacy: Any) -> Path:
+    """Such a run with noise that each client adds for itself, or as ``privacy`` has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
+    (folder / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    section = {
+        "epsilon": 4.0,
+        "delta": 1e-3,
+        "trust": "local",
+        "max_examples": 64,
+        "public": {"path": str(folder / "public.jsonl"), "texts": 32},
+        **privacy,
+    }
+    method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
+    return attacked_run(folder, defense={"kind": "none", "privacy": section}, method=method)

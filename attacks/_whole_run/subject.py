@@ -1,0 +1,275 @@
+"""What of a run is attacked: each recording of vectors that the server or somebody else reads, and who knows what.
+
+The invariant: whatever is made of a recording here could be made by the server itself, from frames and from what is
+public; the truth goes to the judge alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks._attack import Capability, Declared, Progress, Scope
+from attacks._score import Subject, Wishes, all_but_one, open_subject
+from attacks._targets import read_targets
+from attacks._whole_run.request import Request
+from defenses.codec import Precision
+from defenses.dp.release import ARRAY, Bounded
+from defenses.frame import SERVER, encode
+from defenses.session import RoundInfo
+from defenses.specs import ClearSpec
+from defenses.upload import Upload, UploadKind
+from defenses.view import Computes, Direction, ServerView, ServerViewWriter
+from ifedpriv.config import load_config
+from ifedpriv.errors import UserError
+from ifedpriv.experiment.prepare import Setup, prepare
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A recording to attack, and in which scopes.
+
+    Attributes:
+        subject: the recording, with what is known.
+        scopes: what of its guesses counts.
+    """
+
+    subject: Subject
+    scopes: tuple[Scope, ...]
+
+
+def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[Reading, ...]:
+    """What is to be attacked.
+
+    Args:
+        request: what is asked for.
+        folder: an empty one, for recordings that are made of the run's.
+        progress: told of progress.
+    """
+    wishes = Wishes(
+        config=request.config,
+        public=request.public,
+        pool_file=request.pool_file,
+        pool=request.pool,
+        covered=request.covered,
+        strong="others" not in request.without,
+        own_config=True,
+        seed=request.seed,
+    )
+    subject = _limited(open_subject(request.target, wishes, progress), request)
+    path = request.config_path
+    if path is None:
+        return (Reading(subject, tuple(Scope)),)
+    config = load_config(path)
+    if config.defense != subject.view.facts.defense:
+        raise UserError(
+            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
+            f"configuration's ({config.defense.kind})",
+            "use the folder as the run left it",
+        )
+    if config.defense.privacy is None:
+        return (Reading(subject, tuple(Scope)),)
+    setup = prepare(config, backbone=subject.backbone)
+    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
+    release = (
+        setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
+        if UploadKind.VECTOR in asked
+        else None
+    )
+    if not isinstance(release, Bounded):
+        return (Reading(subject, tuple(Scope)),)
+    public = _told(subject, Declared(_released_noise(subject.view, release)), request)
+    if Computes.INDIVIDUAL_UPLOADS not in subject.view.facts.server_computes:
+        return (Reading(public, tuple(Scope)),)
+    backbone = subject.backbone
+    if release.transform.size != backbone.n_layers * 2 * backbone.width:
+        # One vector a class, say: what travels says nothing of how to part it.
+        return (Reading(public, tuple(Scope)),)
+    own, noise = _as_vectors(subject.view, release, setup, folder)
+    uploads = _told(replace(subject, view=own), Declared(noise), request)
+    return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
+
+
+def _limited(subject: Subject, request: Request) -> Subject:
+    knowledge = subject.knowledge
+    if "pool" in request.without:
+        knowledge = replace(knowledge, pool=(), others={})
+    if "public-texts" in request.without:
+        knowledge = replace(knowledge, public=(), labelled=False, provenance="none")
+    return replace(subject, knowledge=knowledge)
+
+
+def _told(subject: Subject, declared: Declared, request: Request) -> Subject:
+    knowledge = replace(subject.knowledge, declared=declared)
+    if subject.truth is not None and knowledge.pool and "others" not in request.without:
+        others = all_but_one(subject.view, subject.truth, knowledge.pool, request.seed)
+        knowledge = replace(knowledge, others=others)
+    return replace(subject, knowledge=knowledge)
+
+
+# ---- what privacy makes of vectors, read back
+
+
+def vector_of(
+    steps: NDArray[np.floating], release: Bounded, roster: int
+) -> tuple[NDArray[np.float32], float]:
+    """What one client's whole numbers say: the mean of its units, flat, and how many they are."""
+    terms, total = release.lattice(roster), steps.astype(np.float64)
+    units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
+    return release.transform.back(total[: terms.rank] * terms.clip / terms.steps / units), units
+
+
+def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
+    """Noise of so many steps in a sum, as a standard deviation of each number of the mean over units."""
+    terms = release.lattice(roster)
+    spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
+    # Noise lies in the kept directions only.
+    kept = float(np.sqrt(release.transform.rank / release.transform.size))
+    return steps * terms.clip / terms.steps / units * spread * kept
+
+
+def _released_noise(view: ServerView, release: Bounded) -> float:
+    """Standard deviation of the noise in each number of the released mean, on average over numbers, or 0."""
+    for frame in view.computed(UploadKind.VECTOR):
+        if "vector" in frame.upload.arrays:
+            roster = len(_round(view, frame.upload.round).roster)
+            steps = release.deviation(release.lattice(roster), roster)
+            return in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
+    return 0.0
+
+
+def _round(view: ServerView, number: int) -> RoundInfo:
+    found = next((entry for entry in view.facts.rounds if entry.number == number), None)
+    if found is None:
+        raise UserError(
+            f"the recording holds an upload of round {number}, which its view.json does not name",
+            "use the folder as it was recorded",
+        )
+    return found
+
+
+def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -> tuple[ServerView, float]:
+    """The recording with every upload's whole numbers turned back into a vector, and the noise that is in each.
+
+    The server can do the same: clip, steps and coordinates are public. A client's count of examples is part of what it
+    sends, and with noise where the client adds some.
+    """
+    noises = []
+    shape = (setup.backbone.n_layers, 2, setup.backbone.width)
+    facts = view.facts
+    with ServerViewWriter.create(
+        folder, backbone=facts.backbone, task=facts.task, defense=ClearSpec()
+    ) as writer:
+        begun = set()
+        for frame in view.uploads(UploadKind.VECTOR):
+            if ARRAY not in frame.upload.arrays:
+                continue
+            entry = _round(view, frame.upload.round)
+            roster = len(entry.roster)
+            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster)
+            upload = Upload({"vector": vector.reshape(shape)}, units, frame.upload.round, UploadKind.VECTOR)
+            if frame.upload.round not in begun:
+                begun.add(frame.upload.round)
+                writer.begin_round(replace(entry, layout=upload.layout))
+            sent = encode(upload, frame.sender, Precision.FP32)
+            writer.append(
+                Direction.UP, sender=frame.sender, recipient=SERVER, round_number=upload.round, frame=sent
+            )
+            # Where the server adds the noise, a client adds none: a share of 0.
+            noises.append(in_numbers(release.lattice(roster).share, units, release, roster))
+    return ServerView.open(folder), float(np.mean(noises)) if noises else 0.0
+
+
+# ---- who knows what
+
+
+def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[str, Any]]:
+    """The attacker's means, each held or not, with what is to be said of it."""
+    first = readings[0].subject
+    knowledge, view = first.knowledge, readings[-1].subject.view
+    refused = {}
+    for reading in readings:
+        for found in read_targets(reading.subject.view, reading.subject.backbone):
+            if found.scope in reading.scopes:
+                refused[found.scope] = found.refused
+    told = {
+        scope: reading.subject.knowledge.declared.noise
+        for reading in readings
+        for scope in reading.scopes
+        if not refused.get(scope)
+    }
+    noise = "; ".join(f"{value:.4g} in each number of {scope}" for scope, value in told.items() if value)
+    classes = ", ".join(knowledge.task.label_words[:12])
+    covered = "a file" if request.pool_file else f"{request.covered:.0%} of the true texts among others"
+    withheld = "withheld by --without"
+    scored = first.truth is not None
+    rows = [
+        (
+            str(Capability.UPLOADS),
+            not refused.get(Scope.UPLOADS, ""),
+            refused.get(Scope.UPLOADS, "") or "read one by one",
+        ),
+        (
+            str(Capability.AGGREGATE),
+            not refused.get(Scope.AGGREGATE, ""),
+            refused.get(Scope.AGGREGATE, "") or "what all uploads come to",
+        ),
+        (
+            "the model and the template",
+            True,
+            f"public; model {view.facts.backbone[:12]}, {view.facts.defense.kind}",
+        ),
+        (str(Capability.CLASSES), knowledge.task.n_classes > 0, classes or "the task has no classes"),
+        (
+            str(Capability.PUBLIC_TEXTS),
+            bool(knowledge.public),
+            f"{len(knowledge.public)}, {knowledge.provenance}" if knowledge.public else withheld,
+        ),
+        (
+            str(Capability.LABELLED_PUBLIC_TEXTS),
+            bool(knowledge.public) and knowledge.labelled,
+            "their labels are known" if knowledge.public and knowledge.labelled else "not known",
+        ),
+        (
+            str(Capability.POOL),
+            bool(knowledge.pool),
+            f"{len(knowledge.pool)} with their labels, {covered}"
+            if knowledge.pool
+            else (
+                withheld if "pool" in request.without else "none is given, and no truth to draw one around"
+            ),
+        ),
+        (
+            str(Capability.OTHERS),
+            bool(knowledge.others),
+            "used by the method 'all others known' alone"
+            if knowledge.others
+            else (withheld if {"others", "pool"} & set(request.without) else "nobody here knows them"),
+        ),
+        ("declared noise", bool(noise), noise or "no noise is declared for vectors"),
+        ("influence on what clients compute", False, "but for the cheating server, in simulated rounds"),
+        ("the truth, to score guesses", scored, "for the judge alone" if scored else first.why_no_truth),
+    ]
+    return [{"what": what, "has": has, "detail": detail} for what, has, detail in rows]
+
+
+def hasher(request: Request) -> Callable[[str], str]:
+    """From a text to what stands for it in the document: itself if it may be seen, else a keyed hash.
+
+    The key is a hash of the recording. Whoever has that can make the guesses anew and learns nothing from the key; to
+    anybody else it is as good as random. So equal texts have equal hashes, in every audit of one recording.
+    """
+    if request.reveal:
+        return lambda text: text
+    key = hashlib.sha256(b"ifedpriv audit texts 1\0")
+    with (request.view / "frames.bin").open("rb") as file:
+        while block := file.read(1 << 20):
+            key.update(block)
+    made = key.digest()
+    return lambda text: hashlib.blake2b(text.encode(), key=made, digest_size=6).hexdigest()

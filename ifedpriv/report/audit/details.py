@@ -1,0 +1,133 @@
+"""The long tables of an audit: canaries, replays, curves, cheats, vectors and guesses.
+
+The invariant: a text is shown as the JSON has it, so what is redacted there is redacted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ifedpriv.report.audit.parts import Table, bracketed, number
+
+# So many hashes or texts say what was found; the JSON has them all.
+_MOST = 8
+_COLUMNS = (
+    ("labels", "class means", "total variation"),
+    ("labels", "class means", "exact counts"),
+    ("invert", "probe", "average precision"),
+    ("invert", "unmix", "average precision"),
+    ("invert", "corpus", "corpus recall"),
+    ("invert", "corpus", "corpus precision"),
+    ("membership", "likelihood ratio", "AUC"),
+    ("membership", "source", "source accuracy"),
+)
+_MARKS = {True: "holds", False: "FAILS", None: "not measured"}
+
+
+def of_audit(audited: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Replays and canaries of an audited mechanism; nothing where none was."""
+    if "games" not in audited:
+        return ()
+    checks = tuple((check["name"], _MARKS[check["holds"]], check["why"]) for check in audited["checks"])
+    order = [bound["estimator"] for bound in audited["games"][0]["bounds"]]
+    games = [
+        (game["canary"], *(number(bound["epsilon"]) for bound in game["bounds"]), game["conclusion"])
+        for game in audited["games"]
+    ]
+    ceilings = [number(bound["ceiling"]) for bound in audited["games"][0]["bounds"]]
+    games.append(("ceiling", *ceilings, "the most that so many trials could prove"))
+    once = audited["one_run"]
+    if once is not None:
+        told = f"{once['canaries']} canaries, ceiling {number(once['ceiling'])}; for information"
+        blank = ["-"] * (len(order) - 2)
+        games.append(("one run", number(once["gaussian"]), number(once["epsilon"]), *blank, told))
+    caption = f"ε at least, {audited['trials']:,} runs a side and canary; {audited['decided_by']} decides."
+    return (
+        Table("Replays with frozen noise", ("Check", "", "Why"), checks),
+        Table("Canaries", ("Canary", *order, "Verdict"), tuple(games), caption),
+    )
+
+
+def of_curves(curves: Sequence[Mapping[str, Any]]) -> Table:
+    """Areas, and true positive rates at low false positive rates."""
+    rows = []
+    for curve in curves:
+        rates = [
+            bracketed(rate["value"], rate["interval"]) if rate["enough"] else "not evaluable"
+            for rate in curve["rates"]
+        ]
+        rows.append(
+            (
+                f"{curve['method']}, {curve['scope']}",
+                bracketed(curve["auc"], curve["interval"]),
+                *rates,
+                curve["how"],
+            )
+        )
+    heads = [f"TPR at {rate['false_positive_rate']:.1%} FPR" for rate in curves[0]["rates"]]
+    caption = "All vectors together. A rate that so few candidates cannot certify is not evaluable."
+    return Table("ROC", ("Method", "AUC [95%]", *heads, "Interval of the AUC"), tuple(rows), caption)
+
+
+def of_cases(cases: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+    """What a cheating server tried, and what came of it."""
+    if not cases:
+        return ()
+    rows = tuple(
+        (
+            each["name"],
+            each["verdict"],
+            each["does"] + (f" (limited by: {each['limits']})" if each["limits"] else ""),
+        )
+        for each in cases
+    )
+    return (Table("Lies of a server, one by one", ("Lie", "came to", "What it does"), rows),)
+
+
+def of_vectors(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+    """A row for each vector, with the main numbers on it."""
+    measured = [[_value(vector, *column) for column in _COLUMNS] for vector in vectors]
+    used = [i for i in range(len(_COLUMNS)) if any(row[i] is not None for row in measured)]
+    if not vectors:
+        return ()
+    heads = ["Vector", "examples", *(f"{_COLUMNS[i][1]}: {_COLUMNS[i][2]}" for i in used)]
+    rows = tuple(
+        (
+            vector["who"],
+            "-" if vector["examples"] is None else str(vector["examples"]),
+            *(number(row[i]) for i in used),
+        )
+        for vector, row in zip(vectors, measured, strict=True)
+    )
+    return (Table("Main numbers by vector", tuple(heads), rows, words_last=False),)
+
+
+def of_guesses(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+    """What was guessed of each vector, beside what is truly behind it."""
+    rows = []
+    for vector in vectors:
+        if vector["texts"]:
+            rows.append((vector["who"], "the truth", _some(vector["texts"])))
+        for result in vector["results"]:
+            for guessed in result["guessed"]:
+                said = guessed.get("texts") or guessed.get("words")
+                if said:
+                    rows.append((vector["who"], f"{result['attack']}, {result['method']}", _some(said)))
+                elif "shares" in guessed:
+                    shares = [number(share) for share in guessed["shares"]]
+                    rows.append((vector["who"], "labels, shares of each class", " ".join(shares)))
+    return (Table("Guesses", ("Vector", "By", "Guessed"), tuple(rows)),) if rows else ()
+
+
+def _value(vector: Mapping[str, Any], attack: str, method: str, metric: str) -> float | None:
+    for result in vector["results"]:
+        if (result["attack"], result["method"]) == (attack, method):
+            found = result["values"].get(metric)
+            return None if found is None else float(found)
+    return None
+
+
+def _some(said: Sequence[str]) -> str:
+    more = f" and {len(said) - _MOST} more" if len(said) > _MOST else ""
+    return " | ".join(said[:_MOST]) + more

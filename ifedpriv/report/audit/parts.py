@@ -1,0 +1,64 @@
+"""What a report of an audit is put together from, and how its numbers are written.
+
+The invariant: one way for all renderers, so that a number on the page is found in the table by its letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: what it is called where it cannot be seen.
+        heads: of the columns.
+        rows: of cells.
+        caption: what the numbers mean.
+        words_last: whether the last column holds sentences.
+    """
+
+    name: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    words_last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        anchor: of the page.
+        title: its heading.
+        lines: sentences.
+        tables: after them.
+        folded: tables that are shown on demand.
+        curves: ROC curves to draw, each as in the JSON.
+        allowed: the bound under which they are drawn, ε and δ; None for none.
+        data: JSON to show as it is, on demand.
+    """
+
+    anchor: str
+    title: str
+    lines: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+    folded: tuple[Table, ...] = ()
+    curves: tuple[Mapping[str, Any], ...] = ()
+    allowed: tuple[float, float] | None = None
+    data: Mapping[str, Any] | None = None
+
+
+def number(value: float | None) -> str:
+    """Three digits after the point; ``-`` for none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def bracketed(value: float, interval: Sequence[float] | None) -> str:
+    """A value with its interval, where it has one."""
+    return number(value) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")

@@ -1,0 +1,239 @@
+"""From an audit's JSON to sections of sentences, tables and figures that any renderer can show.
+
+The invariant: every number that is shown comes from the JSON, and stands beside its interval and its controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ifedpriv.report.audit import details
+from ifedpriv.report.audit.parts import Section, Table, bracketed, number
+
+Document = Mapping[str, Any]
+
+VERDICTS = {
+    "severe": "an attack gets most of what it is after",
+    "works": "an attack gets clearly more than anybody who lacks the vector",
+    "inconclusive": "nothing is proved, either way",
+    "resisted": "within 0.02 of the best control, on 100 vectors or more",
+    "not evaluable": "it could not be run, or on too little; this is not a pass",
+}
+_TITLES = {
+    "labels": "Labels: how many examples of each class",
+    "invert": "Texts: which words, and which texts of a pool",
+    "membership": "Membership: was this text in, and whose is it",
+    "server": "A cheating server",
+}
+
+
+def headline(document: Document) -> str:
+    """The verdict in a few words."""
+    verdict = document["verdict"]
+    bound = verdict["bound"].upper() if verdict["declared"] else "NONE DECLARED"
+    return f"attacks: {verdict['attacks'].upper()}; bound: {bound}"
+
+
+def verdict_lines(document: Document) -> list[str]:
+    """The verdict in sentences."""
+    verdict = document["verdict"]
+    counts = verdict["counts"]
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    lines = [
+        f"Attacks on the recording: {verdict['attacks'].upper()}, {VERDICTS[verdict['attacks']]}. "
+        f"Of {sum(counts.values())} tests: {told}."
+    ]
+    protocol = next(test for test in document["tests"] if test["attack"] == "server")
+    lines.append(f"A cheating server: {verdict['protocol'].upper()}, {protocol['why']}.")
+    reached = [t for t in document["tests"] if t["verdict"] in ("severe", "works") and t["findings"]]
+    lines += [f"{test['verdict'].upper()}: {named(test)}; {best(test)}." for test in reached]
+    bound = document["bound"]
+    if not verdict["declared"]:
+        lines.append(f"Bound: none is declared ({bound['why']}), so nothing limits what an upload may tell.")
+    else:
+        declared = bound["declared"]
+        lines.append(
+            f"Bound: {verdict['bound'].upper()}. Declared is ε = {number(declared['epsilon'])} at δ = "
+            f"{declared['delta']:g} for one {declared['unit']} ({declared['neighbouring']}): {bound['why']}."
+        )
+        if declared["simulation"]:
+            lines.append(
+                "Its noise was drawn from a seed that can be foretold: a simulation, which protects nobody."
+            )
+    if not document["scored"]:
+        lines.append("Nothing was scored, since nobody here knows whose texts are behind the recording.")
+    return lines
+
+
+def named(test: Mapping[str, Any]) -> str:
+    """A test in a few words."""
+    return f"{test['attack']}, {test['method']} ({test['scope']})"
+
+
+def best(test: Mapping[str, Any]) -> str:
+    """The number that decides a test, with its interval and its best control; else why there is none."""
+    found = next(
+        (f for f in test["findings"] if f["metric"] == test["decided_by"] and f["value"] is not None), None
+    )
+    if found is None:
+        return str(test["why"])
+    said = f"{found['metric']} {bracketed(found['value'], found['interval'])}, {_control(found)}"
+    return said if test["verdict"] in ("severe", "works") else f"{said}; {test['why']}"
+
+
+def _control(finding: Mapping[str, Any]) -> str:
+    lower = finding["metric"] == "total variation"
+    controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
+    if not controls:
+        return "no control"
+    name = (min if lower else max)(controls, key=lambda each: controls[each])
+    return f"control {number(controls[name])} ({name})"
+
+
+def sections(document: Document) -> list[Section]:
+    """The whole report."""
+    found = [_knowledge(document), _bound(document)]
+    for attack in dict.fromkeys(test["attack"] for test in document["tests"]):
+        found.append(_attack(document, attack))
+    return [*found, _vectors(document), _not_covered(document), _repeat(document)]
+
+
+def _knowledge(document: Document) -> Section:
+    rows = tuple((row["what"], "yes" if row["has"] else "no", row["detail"]) for row in document["knowledge"])
+    lines = (
+        f"Attacked is what the server has seen of the run {document['run']} under the defense "
+        f"{document['defense']['kind']!r}, by a server that follows the protocol and computes what it likes.",
+    )
+    return Section(
+        "knowledge",
+        "What was attacked, and what the attacker knows",
+        lines,
+        (Table("The attacker's means", ("It has", "", "Which"), rows),),
+    )
+
+
+def _bound(document: Document) -> Section:
+    bound = document["bound"]
+    audited = bound["audited"] or {}
+    declared, accounted = bound["declared"], bound["accounted"]
+    if declared is None:
+        return Section("bound", "The declared bound", (f"Not evaluable: {bound['why']}.",))
+    rows = [
+        (
+            "the whole run",
+            number(declared["epsilon"]),
+            number(accounted["epsilon"]) if accounted else "-",
+            "-",
+            "-",
+            bound["conclusion"].upper() if not audited else "accounted anew from the ledger",
+        )
+    ]
+    if "claim" in audited:
+        rows.append(
+            (
+                audited["release"],
+                "-",
+                number(audited["claim"]["epsilon"]),
+                number(audited["lower_bound"]),
+                number(audited["ceiling"]),
+                f"{audited['conclusion'].upper()}, by the estimator {audited['decided_by']}",
+            )
+        )
+    caption = (
+        f"ε at δ = {declared['delta']:g}. Accounted: what the proof gives. At least: what canaries prove the mechanism "
+        "to leak. Ceiling: the most that so many trials could prove; below the accounted ε, nothing can be refuted."
+    )
+    table = Table(
+        "Declared, accounted and audited",
+        ("Release", "declared", "accounted", "at least", "ceiling", "Verdict"),
+        tuple(rows),
+        caption,
+    )
+    lines = (f"{bound['conclusion'].upper()}: {bound['why']}.",)
+    return Section("bound", "The declared bound", lines, (table,), details.of_audit(audited))
+
+
+def _attack(document: Document, attack: str) -> Section:
+    tests = [test for test in document["tests"] if test["attack"] == attack]
+    rows, idle = [], []
+    for test in tests:
+        if not test["findings"]:
+            idle.append((test["method"], test["scope"], test["verdict"].upper(), test["why"]))
+        for finding in test["findings"]:
+            if finding["value"] is None:
+                idle.append((test["method"], test["scope"], "NOT EVALUABLE", finding["why"]))
+                continue
+            controls = "; ".join(f"{name} {number(v)}" for name, v in sorted(finding["controls"].items()))
+            rows.append(
+                (
+                    f"{test['method']}, {test['scope']}",
+                    finding["metric"],
+                    bracketed(finding["value"], finding["interval"]),
+                    str(finding["vectors"]),
+                    (finding["verdict"] or "-").upper(),
+                    "; ".join(part for part in (controls or "none", finding["why"]) if part),
+                )
+            )
+    tables = []
+    if rows:
+        heads = ("Method", "metric", "value [95%]", "vectors", "Verdict", "Controls, and why")
+        caption = (
+            "Intervals are bootstraps over vectors. Controls are the same number for guesses without the vector; "
+            "'nearest public texts' reads the vector as simply as can be and decides nothing."
+        )
+        tables.append(Table(f"{attack}: numbers", heads, tuple(rows), caption))
+    if idle:
+        tables.append(Table(f"{attack}: not measured", ("Method", "on", "Verdict", "Why"), tuple(idle)))
+    curves = tuple(curve for curve in document["curves"] if curve["attack"] == attack)
+    if curves:
+        tables.append(details.of_curves(curves))
+    folded = details.of_cases(document["cheating_server"]) if attack == "server" else ()
+    lines = tuple(
+        f"{test['verdict'].upper()}: {test['method']}, {test['scope']}; {best(test)}." for test in tests
+    )
+    return Section(
+        attack, _TITLES.get(attack, attack), lines, tuple(tables), folded, curves, _allowed(document)
+    )
+
+
+def _allowed(document: Document) -> tuple[float, float] | None:
+    """The bound that limits a guess about one example."""
+    declared = document["bound"]["declared"]
+    if declared is None or declared["unit"] != "example":
+        return None
+    return declared["epsilon"], declared["delta"]
+
+
+def _vectors(document: Document) -> Section:
+    how = (
+        "Texts and words are shown as they are."
+        if document["revealed"]
+        else "Texts and words are shown as keyed hashes, equal where they are equal; --reveal shows them."
+    )
+    tables = details.of_vectors(document["vectors"])
+    guessed = details.of_guesses(document["vectors"])
+    return Section("vectors", "Vector by vector", (how,), tables, guessed)
+
+
+def _not_covered(document: Document) -> Section:
+    return Section("not-covered", "What this audit does not look at", tuple(document["not_covered"]))
+
+
+def _repeat(document: Document) -> Section:
+    settings = document["settings"]
+    facts = {
+        "model": document["model"],
+        "task": document["task"],
+        **{name.replace("_", " "): value for name, value in settings.items() if value not in (None, [])},
+        **document["versions"],
+    }
+    rows = tuple((name, str(value)) for name, value in facts.items())
+    told = " ".join(f"{name.upper()}: {meaning}." for name, meaning in VERDICTS.items())
+    lines = (
+        "The same files, settings and versions give the same report to the digit.",
+        f"Verdicts: {told} Thresholds: docs/attacks.md and docs/audits.md.",
+    )
+    table = Table("Model, settings and versions", ("What", "Value"), rows)
+    data = {"config": document["config"], "defense": document["defense"]}
+    return Section("repeat", "Repeat it", lines, (table,), data=data)

@@ -1,0 +1,125 @@
+"""The three forms of an audit say the same, need nothing, and no text in them becomes markup."""
+
+import json
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from attacked import attacked_run
+from hostile import MARKUP
+from page_reader import Reader
+from program import called
+
+from ifedpriv.report import wording
+from ifedpriv.report.audit import markdown, page, table
+from ifedpriv.report.audit.curves import most_allowed
+from ifedpriv.report.audit.parts import bracketed, number
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    run = attacked_run(tmp_path_factory.mktemp("run"))
+    assert called("audit", run, "--pool", "150").code == 0
+    return json.loads((run / "audit_report.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def html(document):
+    return page.render(document)
+
+
+def test_the_page_is_whole_and_needs_nothing(html):
+    found = Reader(html)
+    assert found.tags["title"] == found.tags["h1"] == found.tags["html"] == 1
+    assert not {"script", "link", "iframe", "object", "embed", "form"} & set(found.tags)
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert all(target.startswith("#") for target in found.targets)
+    outside = set(re.findall(r"https?://[^\s\"'<)]+", html))
+    assert all(name.startswith("http://www.w3.org/") for name in outside)
+    assert "@import" not in html and "url(http" not in html
+    assert not [name for name, count in Counter(found.ids).items() if count > 1]
+    assert {target[1:] for target in found.targets} <= set(found.ids)
+    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 2
+
+
+def test_the_verdict_comes_first(html):
+    text = Reader(html).text
+    assert text.index("Verdict: attacks:") < text.index("What was attacked") < text.index("Vector by vector")
+
+
+def test_every_number_is_on_the_page_and_in_markdown(document, html):
+    text = Reader(html[: html.index('<section id="data">')] + "</main></body></html>").text
+    written = markdown.render(document).replace("\\", "")
+    findings = [finding for test in document["tests"] for finding in test["findings"]]
+    assert len(findings) > 20
+    for shown in (text, written):
+        for finding in findings:
+            assert bracketed(finding["value"], finding["interval"]) in shown
+            for name, value in finding["controls"].items():
+                assert f"{name} {number(value)}" in shown
+        for curve in document["curves"]:
+            assert bracketed(curve["auc"], curve["interval"]) in shown
+        for row in document["knowledge"]:
+            assert row["what"] in shown and row["detail"] in shown
+        for line in document["not_covered"]:
+            assert line in shown
+        assert document["model"] in shown
+
+
+def test_the_json_is_on_the_page_as_it_is(document, html):
+    data = html[html.index('<section id="data">') :]
+    from html import unescape
+
+    held = re.search(r"<pre[^>]*>(.*?)</pre>", data, re.S)
+    assert json.loads(unescape(held[1])) == document
+
+
+def test_the_table_has_a_line_for_every_test(document):
+    said = table.render(document)
+    for test in document["tests"]:
+        assert f"{test['verdict'].upper():<15}{test['attack']}, {test['method']} ({test['scope']})" in said
+
+
+def hostile(value, name=""):
+    if isinstance(value, dict):
+        return {key: hostile(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [hostile(each, name) for each in value]
+    fixed = {
+        "verdict",
+        "method",
+        "attacks",
+        "bound",
+        "protocol",
+        "attack",
+        "scope",
+        "metric",
+        "decided_by",
+        "conclusion",
+    }
+    return f"{value} {MARKUP}" if isinstance(value, str) and name not in fixed else value
+
+
+def test_no_text_becomes_markup(document, html):
+    bad = hostile(document)
+    text = page.render(bad)
+    found, plain = Reader(text), Reader(html)
+    assert found.outside == plain.outside
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert "\x1b" not in text and "\x00" not in text
+    assert found.text.count(wording.printable(MARKUP)) > 40
+    written = markdown.render(bad)
+    assert "<script" not in written.replace("\\<", "") and "\x1b" not in written
+    # A cell that breaks out of its row would change how many there are.
+    rows = [line for line in written.splitlines() if line.startswith("|")]
+    assert len(rows) == len([line for line in markdown.render(document).splitlines() if line.startswith("|")])
+    assert all(mark.isprintable() for line in table.render(bad).splitlines() for mark in line)
+
+
+def test_what_a_bound_allows_is_its_two_lines():
+    rates = np.array([0.0, 0.01, 0.5, 1.0])
+    found = most_allowed(rates, 1.0, 0.001)
+    assert found == pytest.approx([0.001, 0.01 * np.e + 0.001, 1 - np.exp(-1) * 0.499, 1.0])
+    assert most_allowed(rates, 0.0, 0.0) == pytest.approx(rates)
+    assert most_allowed(rates, 1e6, 0.0)[1:] == pytest.approx(1.0)
