@@ -55,6 +55,9 @@ def main():
         precision: good(f"vector_{precision}", small, 3, precision, "two rows of four, every precision")
         for precision in Precision
     }
+    for kind in (UploadKind.CLUSTERS, UploadKind.PROMPTS, UploadKind.COUNTS):
+        blocks = Upload({"members": np.eye(2, dtype=np.float32)[1], "v": numbers}, 1, 9, kind)
+        good(f"{kind}_fp16", blocks, 4, Precision.FP16, "an upload in blocks, one for each cluster")
     ties = np.arange(-8, 9, dtype=np.float32) / 2
     rounding = np.concatenate([ties, [127]]).astype(np.float32)
     good(
@@ -149,7 +152,7 @@ def main():
             "checksum",
             "one bit flipped in the round",
         ),
-        ("kind", patched(frame, 3, b"\x51"), layout, "unknown kind 5", "kind 5"),
+        ("kind", patched(frame, 3, b"\x81"), layout, "unknown kind 8", "kind 8"),
         ("kind_zero", patched(frame, 3, b"\x01"), layout, "unknown kind 0", "kind 0"),
         ("precision", patched(frame, 3, b"\x15"), layout, "unknown precision 5", "precision 5"),
         ("weight_zero", patched(frame, 18, bytes(4)), layout, "weight", "weight 0"),

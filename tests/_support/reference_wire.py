@@ -9,7 +9,7 @@ import struct
 import zlib
 from itertools import chain
 
-KINDS = {1: "vector", 2: "coefficients", 3: "weights", 4: "scores"}
+KINDS = {1: "vector", 2: "coefficients", 3: "weights", 4: "scores", 5: "clusters", 6: "prompts", 7: "counts"}
 PRECISIONS = {1: "fp32", 2: "fp16", 3: "int8", 4: "int4"}
 
 

@@ -65,7 +65,7 @@ def test_the_mean_of_projections_is_the_projection_of_the_mean(make, spec):
     finely = {"grid": GridSpec(bits=20)} if make is not ClearSpec else {"wire": WireSpec(prompts="fp32")}
     defense = Defense.from_spec(make(compression=spec, **finely))
     mean = np.mean([flat_of(upload(n)) for n in range(CLIENTS)], axis=0)
-    found, _ = played(defense, defense.release(KIND))
+    found, _ = played(defense, defense.release(KIND, LAYOUT))
     np.testing.assert_allclose(flat_of(found.as_upload()), expected(spec, mean), atol=2e-4)
     np.testing.assert_allclose(found.means["members"], [0.5, 0.5], atol=2e-5)
 
@@ -73,8 +73,8 @@ def test_the_mean_of_projections_is_the_projection_of_the_mean(make, spec):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
 def test_frames_are_shorter(spec):
     plain, squeezed = Defense.from_spec(ClearSpec()), Defense.from_spec(ClearSpec(compression=spec))
-    _, long = played(plain, plain.release(KIND))
-    _, short = played(squeezed, squeezed.release(KIND))
+    _, long = played(plain, plain.release(KIND, LAYOUT))
+    _, short = played(squeezed, squeezed.release(KIND, LAYOUT))
     # Two bytes a number, and 26 of a header.
     assert (long, short) == (26 + 2 * 122, 26 + 2 * (30 + 2))
 
@@ -84,10 +84,10 @@ def test_changes_to_the_broadcast_are_what_is_projected(spec):
     defense = Defense.from_spec(ClearSpec(compression=spec, wire=WireSpec(prompts="fp32")))
     centre = np.random.default_rng(9).normal(size=LAYOUT.size).astype(np.float32)
     near = [Upload(LAYOUT.unflatten(centre), 1, 2, KIND)] * CLIENTS
-    found, _ = played(defense, defense.release(KIND), centre, near)
+    found, _ = played(defense, defense.release(KIND, LAYOUT), centre, near)
     np.testing.assert_allclose(flat_of(found.as_upload()), centre, atol=1e-6)
     mean = np.mean([flat_of(upload(n)) for n in range(CLIENTS)], axis=0)
-    found, _ = played(defense, defense.release(KIND), centre)
+    found, _ = played(defense, defense.release(KIND, LAYOUT), centre)
     np.testing.assert_allclose(flat_of(found.as_upload()), expected(spec, mean, centre), atol=1e-5)
 
 
@@ -170,7 +170,7 @@ def test_a_basis_and_a_projection_are_refused():
 
 
 def test_flat_uploads_are_one_array():
-    assert Defense.from_spec(ClearSpec(compression=SPECS[1])).release(KIND).travels(LAYOUT).names == (
+    assert Defense.from_spec(ClearSpec(compression=SPECS[1])).release(KIND, LAYOUT).travels(LAYOUT).names == (
         "members",
         PROJECTED,
     )
