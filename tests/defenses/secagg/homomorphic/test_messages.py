@@ -114,7 +114,7 @@ def test_header_is_32_bytes_and_names_itself():
 
 @pytest.mark.parametrize(
     ("at", "value", "said"),
-    [(0, 0x50, "magic"), (2, 2, "version 2"), (3, 9, "type 9"), (4, 0, "scheme 0"), (5, 7, "kind 7")],
+    [(0, 0x50, "magic"), (2, 2, "version 2"), (3, 9, "type 9"), (4, 0, "scheme 0"), (5, 8, "kind 8")],
 )
 def test_unknown_headers(at, value, said):
     frame = bytearray(KNOWN[0][0].encode())
