@@ -25,7 +25,6 @@ from ifedpriv.data.task import Task, TaskKind
 from ifedpriv.errors import InputError
 from ifedpriv.icl.calibrate import CalibrationPlan, Calibrator
 from ifedpriv.icl.choice import Choice
-from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import extract, extract_by_class
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
@@ -39,6 +38,7 @@ from ifedpriv.icl.private_calibrate import (
 )
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.vectors import ATTENTION, BETA, LAMBDA, MLP, Coefficients, ContextVector
+from ifedpriv.methods import guarding
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.method import SERVERS, Client, ClientStep, State
 from ifedpriv.methods.public_start import PublicStart
@@ -134,7 +134,7 @@ class IfedIcl:
                 )
             return UploadKind.VECTOR, Layout.of({"vector": (layers, 2, width)})
         if round_number == self.guard_round:
-            return UploadKind.SCORES, Layout.of({"right": (2,)})
+            return guarding.ASKED
         return UploadKind.COEFFICIENTS, Layout.of({"beta": (layers, 2), "lambda": (layers, 2)})
 
     def broadcasts(self, state: State) -> list[Upload]:
@@ -144,7 +144,7 @@ class IfedIcl:
             result.append(Upload({"vector": state.arrays["vector"]}, 1.0, state.round, UploadKind.VECTOR))
         if state.round > 0:
             coefficients = Coefficients(state.arrays["coefficients"])
-            result.append(Upload(_split(coefficients), 1.0, state.round, UploadKind.COEFFICIENTS))
+            result.append(Upload(split(coefficients.values), 1.0, state.round, UploadKind.COEFFICIENTS))
         return result
 
     def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:
@@ -152,7 +152,8 @@ class IfedIcl:
         if state.round == 0:
             return ClientStep(self._vector(client), None)
         if state.round == self.guard_round:
-            return ClientStep(self._scores(state, client), None)
+            held = guarding.scores(self.backbone, self.task, client, self.artifact(state), state.round)
+            return ClientStep(held, None)
         if self.private is not None:
             return ClientStep(self._privately(state, client, self.private), None)
         result = self._calibrator(client).run(
@@ -163,7 +164,7 @@ class IfedIcl:
     def _coefficients(self, state: State, client: Client, found: Coefficients) -> Upload:
         # How many examples a client has is private where its examples are, so its coefficients then weigh the same.
         weight = self._weight(client) if self.private is None else 1.0
-        return Upload(_split(found), weight, state.round, UploadKind.COEFFICIENTS)
+        return Upload(split(found.values), weight, state.round, UploadKind.COEFFICIENTS)
 
     def _privately(self, state: State, client: Client, terms: PrivateSteps) -> Upload | Records:
         """Coefficients after steps of the client's own, or each sampled example's gradient for a step of all."""
@@ -198,13 +199,12 @@ class IfedIcl:
             mean = per_class.mean(axis=0, dtype=np.float64).astype(np.float32)
             return self._with_vector(state, mean, aggregate.noise)
         if state.round == self.guard_round:
-            right = aggregate.means["right"]
-            return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
+            return state.next(guard=guarding.pooled(aggregate))
         if state.round == 0:
             return self._with_vector(state, aggregate.means["vector"], aggregate.noise)
         if self.private is not None and self.private.multiplier is None:
-            return self._stepped(state, _joined(aggregate.means))
-        return state.next(coefficients=_joined(aggregate.means))
+            return self._stepped(state, joined(aggregate.means))
+        return state.next(coefficients=joined(aggregate.means))
 
     def _with_vector(self, state: State, vector: NDArray[np.float32], noise: float) -> State:
         """The state after round 0; with public coefficients, the public centre is taken off the vector."""
@@ -246,7 +246,7 @@ class IfedIcl:
         """The vector or the coefficients as the clients decode them."""
         if broadcast.kind is UploadKind.VECTOR:
             return state.with_arrays({"vector": broadcast.arrays["vector"]})
-        return state.with_arrays({"coefficients": _joined(broadcast.arrays)})
+        return state.with_arrays({"coefficients": joined(broadcast.arrays)})
 
     def vector(self, state: State) -> ContextVector:
         """The global vector in a state."""
@@ -263,10 +263,7 @@ class IfedIcl:
             return self.public.verdict(float(state.arrays[_NOISE][0]))
         if "guard" not in state.arrays:
             return None
-        injected, plain, examples = (float(x) for x in state.arrays["guard"])
-        # Noise can carry a share out of its range.
-        injected, plain = (min(max(share, 0.0), 1.0) for share in (injected, plain))
-        return GuardVerdict(injected, plain, round(examples), self.noised)
+        return guarding.verdict_of(state.arrays["guard"], noised=self.noised)
 
     def plan(self, round_number: int) -> CalibrationPlan:
         """Local steps of a coefficient round, with the rate that its place in the schedule gives."""
@@ -301,13 +298,6 @@ class IfedIcl:
         )
         return Upload({"vector": vector.values}, 1.0, 0, UploadKind.VECTOR)
 
-    def _scores(self, state: State, client: Client) -> Records:
-        held = client.validation
-        injected = answer(self.backbone, self.task, held, injection=self.artifact(state))
-        plain = answer(self.backbone, self.task, held)
-        right = np.stack([injected.right, plain.right], axis=1)
-        return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)
-
     def takes_part(self, round_number: int, client: Client) -> bool:
         """Whether a client has what the round asks for."""
         return bool(client.validation) if round_number == self.guard_round else bool(client.train)
@@ -320,9 +310,9 @@ class IfedIcl:
         return self.work.calibrator(client)
 
 
-def _split(coefficients: Coefficients) -> dict[str, NDArray[np.float32]]:
-    """λ and β as arrays of their own: their ranges differ, and a coarse wire gives each array its own scale."""
-    return {"lambda": coefficients.values[..., LAMBDA], "beta": coefficients.values[..., BETA]}
+def split(values: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """λ and β ``[..., 2]`` as arrays of their own: ranges differ, and a coarse wire gives each array its own scale."""
+    return {"lambda": values[..., LAMBDA], "beta": values[..., BETA]}
 
 
 def _rows(layout: Layout, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -331,7 +321,8 @@ def _rows(layout: Layout, gradients: NDArray[np.float32]) -> NDArray[np.float32]
     return np.concatenate([parts[name].reshape(len(gradients), -1) for name in layout.names], axis=1)
 
 
-def _joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def joined(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """What `split` has taken apart."""
     return np.stack((arrays["lambda"], arrays["beta"]), axis=-1)
 
 

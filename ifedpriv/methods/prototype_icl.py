@@ -13,22 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defenses.prototypes.slots import MEMBERS, per_slot, slot_layout, slotted
-from defenses.records import Records
 from defenses.session import Aggregate
 from defenses.upload import Layout, Upload, UploadKind
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Task
 from ifedpriv.icl.calibrate import CalibrationPlan
-from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.sketch import PublicSketch, classes_of
-from ifedpriv.icl.vectors import BETA, LAMBDA, Coefficients, ContextVector
+from ifedpriv.icl.vectors import Coefficients, ContextVector
+from ifedpriv.methods import guarding
 from ifedpriv.methods.client_work import ClientWork
 from ifedpriv.methods.clustering import ALIVE, CENTRES, Clustering, Phase
-from ifedpriv.methods.ifed_icl import calibration_plan, starting_coefficients
+from ifedpriv.methods.ifed_icl import calibration_plan, joined, split, starting_coefficients
 from ifedpriv.methods.method import Client, ClientStep, State
 from ifedpriv.methods.public_start import PublicStart
 from ifedpriv.methods.specs import PrototypeIclSpec
@@ -125,7 +124,7 @@ class PrototypeIcl:
         if round_number == self.vector_round:
             return UploadKind.VECTOR, slot_layout({"prototype": (layers, 2, width)}, slots)
         if round_number == self.guard_round:
-            return UploadKind.SCORES, Layout.of({"right": (2,)})
+            return guarding.ASKED
         return UploadKind.COEFFICIENTS, slot_layout({"beta": (layers, 2), "lambda": (layers, 2)}, slots)
 
     def broadcasts(self, state: State) -> list[Upload]:
@@ -136,15 +135,12 @@ class PrototypeIcl:
         found = []
         if number == self.vector_round + 1:
             found.append(Upload({VECTORS: state.arrays[VECTORS]}, 1.0, number, UploadKind.VECTOR))
-        values = state.arrays[COEFFICIENTS]
-        parts = {"lambda": values[..., LAMBDA], "beta": values[..., BETA]}
-        return [*found, Upload(parts, 1.0, number, UploadKind.COEFFICIENTS)]
+        return [*found, Upload(split(state.arrays[COEFFICIENTS]), 1.0, number, UploadKind.COEFFICIENTS)]
 
     def heard(self, state: State, broadcast: Upload) -> State:
         """What the clients decode."""
         if broadcast.kind is UploadKind.COEFFICIENTS:
-            joined = np.stack((broadcast.arrays["lambda"], broadcast.arrays["beta"]), axis=-1)
-            return state.with_arrays({COEFFICIENTS: joined})
+            return state.with_arrays({COEFFICIENTS: joined(broadcast.arrays)})
         return state.with_arrays(broadcast.arrays)
 
     def takes_part(self, round_number: int, client: Client) -> bool:
@@ -161,16 +157,17 @@ class PrototypeIcl:
         if state.round == self.vector_round:
             return ClientStep(self._vector(state, client), None, len(client.train))
         if state.round == self.guard_round:
-            return ClientStep(self._scores(state, client), None, 2 * len(client.validation))
+            bank = self.artifact(state)
+            own = bank.mixed(self.shares(bank, client))
+            held = guarding.scores(self.backbone, self.task, client, own, state.round)
+            return ClientStep(held, None, 2 * len(client.validation))
         slot = self.slot(state, client)
         before = Coefficients(state.arrays[COEFFICIENTS][slot])
         plan = self.plan(state.round)
         vector = ContextVector(state.arrays[VECTORS][slot], 0)
         found = self.work.calibrator(client).run(vector, before, plan, rng)
         change = found.coefficients.values - before.values
-        blocks = slotted(
-            {"lambda": change[..., LAMBDA], "beta": change[..., BETA]}, slot, self.spec.clusters.slots
-        )
+        blocks = slotted(split(change), slot, self.spec.clusters.slots)
         asked = plan.steps * min(plan.batch_size, len(client.train))
         return ClientStep(Upload(blocks, 1.0, state.round, UploadKind.COEFFICIENTS), found.loss, asked)
 
@@ -185,13 +182,10 @@ class PrototypeIcl:
             alive = state.arrays[ALIVE] * (aggregate.means[MEMBERS] * clients >= 0.5)
             return self._with_vectors(state.with_arrays({ALIVE: alive}), found, aggregate)
         if state.round == self.guard_round:
-            right = aggregate.means["right"]
-            return state.next(guard=np.asarray([*right, aggregate.total_weight], dtype=np.float32))
+            return state.next(guard=guarding.pooled(aggregate))
         before = state.arrays[COEFFICIENTS]
-        kept = {name: np.zeros_like(before[..., 0]) for name in ("lambda", "beta")}
-        change = per_slot(aggregate.means, clients, kept)
-        moved = before + np.stack((change["lambda"], change["beta"]), axis=-1)
-        return state.next(**{COEFFICIENTS: moved})
+        change = joined(per_slot(aggregate.means, clients, split(np.zeros_like(before))))
+        return state.next(**{COEFFICIENTS: before + change})
 
     def _with_vectors(self, state: State, moved: NDArray[np.float32], aggregate: Aggregate) -> State:
         vectors = moved + self._anchor
@@ -253,10 +247,7 @@ class PrototypeIcl:
             return self.public.verdict(0.0) if self.public is not None and self.spec.guard else None
         if "guard" not in state.arrays:
             return None
-        injected, plain, examples = (float(x) for x in state.arrays["guard"])
-        # Noise can carry a share out of its range.
-        injected, plain = (min(max(share, 0.0), 1.0) for share in (injected, plain))
-        return GuardVerdict(injected, plain, round(examples), self.noised)
+        return guarding.verdict_of(state.arrays["guard"], noised=self.noised)
 
     def _vector(self, state: State, client: Client) -> Upload:
         vector = extract(
@@ -271,12 +262,3 @@ class PrototypeIcl:
             {"prototype": vector.values - self._anchor}, self.slot(state, client), self.spec.clusters.slots
         )
         return Upload(blocks, 1.0, state.round, UploadKind.VECTOR)
-
-    def _scores(self, state: State, client: Client) -> Records:
-        held = client.validation
-        bank = self.artifact(state)
-        own = bank.mixed(self.shares(bank, client))
-        injected = answer(self.backbone, self.task, held, injection=own)
-        plain = answer(self.backbone, self.task, held)
-        right = np.stack([injected.right, plain.right], axis=1)
-        return Records(self.asks(state.round)[1], iter([right]), state.round, UploadKind.SCORES)
