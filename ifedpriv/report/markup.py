@@ -11,6 +11,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from ifedpriv.report import wording
+from ifedpriv.report.page_style import STYLE
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def page(title: str, body: str) -> str:
+    """A whole page that loads nothing and runs no script; ``title`` and ``body`` are markup."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{title} - ifedpriv</title>
+<style>{STYLE}</style>
+</head>
+<body>
+{body}</body>
+</html>
+"""
 
 
 def text(value: str) -> str:

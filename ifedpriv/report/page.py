@@ -9,7 +9,6 @@ from __future__ import annotations
 from statistics import median
 
 from ifedpriv.report import markup, measures_page, plots, wording
-from ifedpriv.report.page_style import STYLE
 from ifedpriv.report.schema import (
     CLASSIFICATION,
     CONTROL_ROWS,
@@ -21,7 +20,6 @@ from ifedpriv.report.schema import (
     Row,
 )
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # A matrix with more cells than this is shown as a figure only.
 _MAX_CELLS = 6000
 # So many names say who dropped out; rounds.jsonl has them all.
@@ -57,17 +55,7 @@ def render(report: Report) -> str:
         f'<section id="{anchor}">\n<h2>{title}</h2>\n{body}</section>' for anchor, title, body in shown
     )
     name = markup.text(report.run)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{name} - ifedpriv</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <h1>{name}</h1>
 <p class="soft">{markup.text(wording.headline(report))}.<br>Started {markup.text(wording.started(report))}.</p>
 {_verdict(report)}</header>
@@ -77,9 +65,8 @@ def render(report: Report) -> str:
 <main>
 {_warnings(report)}{_privacy(report)}{bodies}
 </main>
-</body>
-</html>
 """
+    return markup.page(name, body)
 
 
 def _verdict(report: Report) -> str:

@@ -13,9 +13,6 @@ from ifedpriv.report import markup
 from ifedpriv.report.audit import curves
 from ifedpriv.report.audit.parts import Section, Table
 from ifedpriv.report.audit.sections import headline, sections, verdict_lines
-from ifedpriv.report.page_style import STYLE
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -28,17 +25,7 @@ def render(document: Mapping[str, Any]) -> str:
     verdict = document["verdict"]
     alarm = verdict["attacks"] in ("works", "severe") or verdict["bound"] == "violation"
     name = markup.text(f"Audit of {document['run']}")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{name} - ifedpriv</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <h1>{name}</h1>
 </header>
 <main>
@@ -55,9 +42,8 @@ def render(document: Mapping[str, Any]) -> str:
 <h2>The audit as data</h2>
 {markup.details("audit_report.json", markup.preformatted(document))}</section>
 </main>
-</body>
-</html>
 """
+    return markup.page(name, body)
 
 
 def _section(part: Section) -> str:
