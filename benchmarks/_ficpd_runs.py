@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from ifedpriv.icl.soft_prompt.tune import TunePlan, tune
 from ifedpriv.report.schema import LOCAL_PROMPT, META_PROMPT, PROTOTYPE_PROMPT, ZERO_SHOT, Report
 
 Settings = dict[str, Any]
+TRIAL = 5
+"""Steps by which a newcomer who may also start from scratch tries every start."""
 VOICES = {"domains": "domain", "dialects": "language"}
 """Tasks whose clients differ, and the attribute by which they do; other tasks are skewed by label."""
 
@@ -49,7 +52,9 @@ class Scale:
         rounds: in which clusters' prompts are tuned.
         steps: of a client in one tuning.
         asked: most clients that a round after the first asks.
-        distil: outer steps of the distillation.
+        distil: outer steps of the distillation, where the library is what is looked at.
+        distil_aside: the same where it is not.
+        private_rounds: in place of ``rounds`` where every one of them costs budget.
     """
 
     clients: int = 24
@@ -60,13 +65,21 @@ class Scale:
     steps: int = 10
     asked: int = 40
     distil: int = 60
+    distil_aside: int = 15
+    private_rounds: int = 3
 
 
-SMALL = Scale(4, 4, 8, 80, 1, 1, 4, 1)
+SMALL = Scale(4, 4, 8, 80, 1, 1, 4, 1, 1, 1)
 
 
 def settings(
-    scale: Scale, task: str, method: Mapping[str, Any] | None = None, clients: int = 0, **more: Any
+    scale: Scale,
+    task: str,
+    method: Mapping[str, Any] | None = None,
+    clients: int = 0,
+    *,
+    aside: bool = False,
+    **more: Any,
 ) -> Settings:
     """A run's configuration without its seed.
 
@@ -75,6 +88,7 @@ def settings(
         task: a shipped task.
         method: fields of `FicpdSpec` that differ from those of every run here.
         clients: how many; those of the scale where left out.
+        aside: the library is not what is looked at, and a short distillation will do.
         more: further sections.
     """
     clients = clients or scale.clients
@@ -99,7 +113,7 @@ def settings(
             "kind": "ficpd",
             "rounds": scale.rounds,
             "tuning": {"steps": scale.steps, **tuning},
-            "meta": {"steps": scale.distil, **meta},
+            "meta": {"steps": scale.distil_aside if aside else scale.distil, **meta},
             **given,
         },
         "cohort": {"participation": min(1.0, scale.asked / clients)},
@@ -116,12 +130,18 @@ def settings(
 
 
 def private(scale: Scale, epsilon: float) -> Settings:
-    """The defense of a run with a budget for whole clients; without noise where it is infinite, compressed alike."""
+    """What a run with a budget for whole clients has; an infinite one has no noise, and all else alike."""
     found: Settings = {"kind": "none", "compression": {"kind": "rows", "keep": 5}}
     if math.isfinite(epsilon):
         found["privacy"] = {"unit": "client", "epsilon": epsilon, "delta": 1e-5}
     # Everybody is asked: the more clients a sum has, the less its noise weighs.
-    return {"defense": found, "clients": scale.private_clients, "cohort": {"participation": 1.0}}
+    return {
+        "method": {"rounds": scale.private_rounds},
+        "defense": found,
+        "clients": scale.private_clients,
+        "cohort": {"participation": 1.0},
+        "aside": True,
+    }
 
 
 def configured(given: Settings, seed: int) -> RunConfig:
@@ -190,31 +210,60 @@ def unseen_data(task: str, voice: str, queries: int, seed: int) -> TaskData:
     return TaskData(data.task, own(tuple(data.train)), data.validation, own(tuple(data.test))[:queries])
 
 
+Federations = Callable[[int], PromptLibrary]
+"""The library that a federation made with a seed."""
+
+
+def federation(given: Settings, backbone: Backbone) -> Federations:
+    """A federation by its configuration, which runs once for each seed however often it is asked."""
+
+    @cache
+    def of(seed: int) -> PromptLibrary:
+        return _library(prepare(configured(given, seed), backbone=backbone))
+
+    return of
+
+
 def adapted(
-    given: Settings, other: tuple[str, str], shots: int, steps: int, backbone: Backbone, seed: int
+    library_of: Federations,
+    other: tuple[str, str],
+    queries: int,
+    shots: int,
+    steps: int,
+    backbone: Backbone,
+    seed: int,
 ) -> dict[str, float]:
     """What a library does for a task that nobody of its federation had, given so many examples of it.
 
     Args:
-        given: the federation's configuration.
+        library_of: the federation.
         other: the unseen task, and the voice of it; an empty voice is all of it.
+        queries: texts that the newcomer answers.
         shots: labelled examples that the newcomer has.
         steps: of tuning on them, from the library and from scratch alike.
         backbone: the model.
         seed: of the federation, the texts and the draws.
     """
-    setup = prepare(configured(given, seed), backbone=backbone)
-    library = _library(setup)
-    data = unseen_data(*other, given["data"]["test"], seed)
+    library = library_of(seed)
+    data = unseen_data(*other, queries, seed)
     rng = np.random.default_rng([seed, 91])
     few = [data.train[i] for i in rng.choice(len(data.train), size=shots, replace=False)]
     unit, length = embedding_scale(backbone), library.meta.shape[0]
     plan = TunePlan(steps=steps, batch_size=16, rate=0.05, unit=unit)
     chosen = adapt(library, WhiteBox(backbone, data.task, few), TunePlan(0, 16, 0.05, unit=unit), rng)
     warm = adapt(library, WhiteBox(backbone, data.task, few), plan, np.random.default_rng([seed, 92]))
+    wording = start_from_task(backbone, data.task, length)
+    free = adapt(
+        library,
+        WhiteBox(backbone, data.task, few),
+        plan,
+        np.random.default_rng([seed, 92]),
+        own=[wording],
+        trial_steps=TRIAL,
+    )
     cold = tune(
         WhiteBox(backbone, data.task, few),
-        start_from_task(backbone, data.task, length),
+        wording,
         plan,
         np.random.default_rng([seed, 92]),
     )
@@ -225,6 +274,7 @@ def adapted(
 
     return {
         "library, tuned": right(warm.prompt),
+        "library or scratch, tuned": right(free.prompt),
         "from scratch, tuned": right(SoftPrompt(cold.prompt, backbone.fingerprint)),
         "library, only chosen": right(chosen.prompt),
         "distilled prompt as it is": right(library),

@@ -64,7 +64,7 @@ def backbone():
 def test_every_cell_is_a_configuration_of_its_own(part, scale, backbone):
     cells = ficpd.PARTS[part](ficpd.Bench(scale, "domains", backbone))
     if scale is not runs.SMALL:
-        assert len(cells) >= 3
+        assert len(cells) >= 2
         assert len({cell.digest for cell in cells.values()}) == len(cells)
     for cell in cells.values():
         config = runs.configured(cell.settings.get("federation", cell.settings), 3)
