@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "run": "run one experiment and report on it",
     "curve": "measure accuracy against epsilon, with intervals over seeds",
     "coefficients": "calibrate coefficients on public tasks, for runs that release nothing but a vector",
+    "adapt": "tune a prompt of one's own from a run's library, on a few labelled texts",
     "predict": "answer texts with what a run has made: an injection, or one of its clusters'",
     "fold": "write a run's injection into a plain checkpoint",
     "report": "print a finished run's table, or write its page anew",

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of its clusters, the one that fits these labelled texts best",
     )
+    parser.add_argument(
+        "--prompt", type=Path, metavar="FILE", help="what `ifedpriv adapt` made of the run's library"
+    )
     parser.add_argument("--plain", action="store_true", help="answer with the bare model, for comparison")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with scores")
 
@@ -74,10 +77,15 @@ def _adaptation(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation
         has_library,
         has_prototypes,
         load_library,
+        load_prompt,
         load_run,
         nearest_prompt,
     )
 
+    _one_way(options)
+    if options.prompt is not None:
+        backbone, task, prompt = load_prompt(options.run, options.prompt)
+        return backbone, task, prompt, prompt.facts
     if has_prototypes(options.run):
         return _prototype(options)
     if not has_library(options.run):
@@ -88,7 +96,6 @@ def _adaptation(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation
                 )
         backbone, task, injection = load_run(options.run)
         return backbone, task, injection, injection.facts
-    _one_way(options)
     backbone, task, library = load_library(options.run)
     number = _numbered(options, len(library.prototypes))
     if options.examples is not None:
@@ -102,7 +109,6 @@ def _prototype(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation,
     """One cluster's injection, or all in equal shares."""
     from ifedpriv.experiment.artifact import load_prototypes, nearest_prototype
 
-    _one_way(options)
     backbone, task, bank = load_prototypes(options.run)
     number = _numbered(options, len(bank))
     if options.examples is not None:
@@ -112,8 +118,9 @@ def _prototype(options: argparse.Namespace) -> tuple[Backbone, Task, Adaptation,
 
 
 def _one_way(options: argparse.Namespace) -> None:
-    if options.prototype is not None and options.examples is not None:
-        raise InputError("--prototype and --examples are both given", "give one: either names a cluster")
+    given = [name for name in ("prototype", "examples", "prompt") if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} are both given", "give one: each names what to use")
 
 
 def _numbered(options: argparse.Namespace, there: int) -> int:

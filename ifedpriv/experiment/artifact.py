@@ -18,6 +18,7 @@ from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.icl.soft_prompt.client_model import WhiteBox
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
+from ifedpriv.icl.soft_prompt.prompt import SoftPrompt
 from ifedpriv.methods.ficpd import best
 
 
@@ -59,7 +60,7 @@ def load_prototypes(path: Path) -> tuple[Backbone, Task, PrototypeBank]:
 
 def nearest_prototype(bank: PrototypeBank, backbone: Backbone, task: Task, path: Path) -> int:
     """The prototype, from 1, with the least loss on a few labelled examples; ``path`` as in `nearest_prompt`."""
-    return 1 + bank.nearest(backbone, task, _labelled(task, path))
+    return 1 + bank.nearest(backbone, task, labelled_texts(task, path))
 
 
 def has_library(path: Path) -> bool:
@@ -75,6 +76,15 @@ def load_library(path: Path) -> tuple[Backbone, Task, PromptLibrary]:
     """
     run = RunDirectory.open(path)
     return _fitting(run, PromptLibrary.load(run.library))
+
+
+def load_prompt(path: Path, file: Path) -> tuple[Backbone, Task, SoftPrompt]:
+    """The backbone of a run, and a prompt that was tuned from the run's library, with its own task.
+
+    Raises:
+        UserError: the prompt is of another model, or its file cannot be used.
+    """
+    return _fitting(RunDirectory.open(path), SoftPrompt.load(file))
 
 
 class _Made(Protocol):
@@ -103,12 +113,13 @@ def nearest_prompt(library: PromptLibrary, backbone: Backbone, task: Task, path:
         task: the wording.
         path: a JSON Lines file of ``text`` and ``label`` (or ``answer``).
     """
-    examples = _labelled(task, path)
+    examples = labelled_texts(task, path)
     model = WhiteBox(backbone, task, examples)
     return best(model.losses(library.prompts(), range(model.examples)))
 
 
-def _labelled(task: Task, path: Path) -> list[Example]:
+def labelled_texts(task: Task, path: Path) -> list[Example]:
+    """Texts of a JSON Lines file with one of the task's label words each, or with an answer."""
     table = read_jsonl(path)
     labels = LabelTable(task.label_words, task.label_words)
     found = []

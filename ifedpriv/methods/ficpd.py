@@ -114,7 +114,7 @@ class Ficpd:
         self.turns = turns(spec)
         self.width = prompt_width(backbone)
         _check(spec, task, self.width)
-        self.plan = _plan(spec, embedding_scale(backbone), seed)
+        self.plan = tune_plan(spec, embedding_scale(backbone), seed)
         self._begin = slots.frame(spec.clusters, spec.length, self.width, (seed, _FRAME))
         zeroth = self.plan.zeroth if spec.access == "black_box" else None
         self._distiller = Distiller(spec.meta, backbone, task, seed, texts, zeroth) if texts else None
@@ -324,7 +324,8 @@ def _check(spec: FicpdSpec, task: Task, width: int) -> None:
         )
 
 
-def _plan(spec: FicpdSpec, unit: float, seed: int) -> TunePlan:
+def tune_plan(spec: FicpdSpec, unit: float, seed: int) -> TunePlan:
+    """How a client tunes in one round: ``unit`` is the scale of the model's embeddings, ``seed`` public."""
     t = spec.tuning
     zeroth = ZerothOrder(t.directions, t.mu, "sphere", t.intrinsic) if t.estimator == "zeroth_order" else None
     return TunePlan(

@@ -11,6 +11,7 @@ from tiny import tiny_config, write_config
 
 from defenses.view import ServerView
 from ifedpriv.icl.soft_prompt.library import PromptLibrary
+from ifedpriv.icl.soft_prompt.prompt import SoftPrompt
 from ifedpriv.report.schema import Report
 
 METHOD = {
@@ -205,3 +206,97 @@ def test_mistakes_are_one_sentence_before_anything_is_written(tmp_path, method, 
     refused = called("run", configured(tmp_path, method=method, **changes), "--out", tmp_path / "run")
     assert said in refused.refusal()
     assert not (tmp_path / "run").exists()
+
+
+FEW = (
+    ("a lovely one", "yes"),
+    ("a sunny one", "yes"),
+    ("a grim one", "no"),
+    ("a bleak one", "no"),
+    ("a dull day", "no"),
+)
+
+
+def labelled(path, rows):
+    path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {},
+        {
+            "access": "black_box",
+            "tuning": {"steps": 1, "batch_size": 4, "rate": 0.3, "estimator": "zeroth_order"},
+        },
+    ],
+    ids=["gradients", "losses alone"],
+)
+def test_a_newcomer_tunes_a_prompt_for_a_task_of_its_own(tmp_path, method):
+    out = tmp_path / "run"
+    assert called("run", configured(tmp_path, method=method), "--out", out).code == 0
+    few = labelled(tmp_path / "few.jsonl", FEW)
+    given = (
+        "adapt",
+        out,
+        "--examples",
+        few,
+        "--template",
+        "Is this nice? {text}\nAnswer:",
+        "--labels",
+        "yes",
+    )
+    given += ("no", "--test", few, "--steps", 12, "--json")
+    made = {}
+    for name, more in {"one": (), "same": (), "other": ("--seed", 1)}.items():
+        done = called(*given, "--out", tmp_path / f"{name}.safetensors", *more)
+        assert done.code == 0, done
+        made[name] = json.loads(done.out)
+    assert made["one"] == {**made["same"], "file": made["one"]["file"]}
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "same.safetensors").read_bytes()
+    assert (tmp_path / "one.safetensors").read_bytes() != (tmp_path / "other.safetensors").read_bytes()
+    prompt = SoftPrompt.load(tmp_path / "one.safetensors")
+    library = PromptLibrary.load(out / "library.safetensors")
+    assert prompt.values.shape == library.meta.shape
+    assert not any(np.array_equal(prompt.values, start) for start in library.prompts())
+    # A finished library, each of its prompts, and the wording of the task.
+    assert len(made["one"]["losses"]) == len(library) + 1
+    said = json.loads(prompt.facts["adapted"])
+    assert said["examples"] == 5 and said["steps"] == 12 and said["protection"].startswith("none")
+    assert "lovely" not in json.dumps(dict(prompt.facts))
+    answers = called("predict", out, "--prompt", tmp_path / "one.safetensors", "--text", "a sunny one")
+    assert answers.code == 0 and answers.out.strip() in ("yes", "no")
+    assert made["one"]["tested"]["texts"] == 5
+
+
+def test_tuning_fits_the_newcomers_examples(tmp_path):
+    out = tmp_path / "run"
+    assert called("run", configured(tmp_path), "--out", out).code == 0
+    few = labelled(tmp_path / "few.jsonl", [(text, "A" if label == "yes" else "B") for text, label in FEW])
+    done = called("adapt", out, "--examples", few, "--test", few, "--steps", 60, "--out", tmp_path / "p")
+    assert done.code == 0, done
+    assert "1.000 adapted" in done.out and "protected by nothing" in done.out
+    assert json.loads(SoftPrompt.load(tmp_path / "p").facts["task"])["label_words"] == ["A", "B"]
+
+
+def test_what_a_newcomer_may_not_ask(tmp_path):
+    out = tmp_path / "run"
+    assert called("run", configured(tmp_path), "--out", out).code == 0
+    few = labelled(tmp_path / "few.jsonl", FEW)
+    given = ("adapt", out, "--examples", few, "--out")
+    refusals = {
+        "line 1: field 'label' is 'yes', which is no known label": (tmp_path / "p",),
+        "--steps is 0": (tmp_path / "p", "--steps", 0),
+        "--seed is -1": (tmp_path / "p", "--seed", -1),
+        f"--out {tmp_path} is a folder": (tmp_path,),
+        "template": (tmp_path / "p", "--template", "no place", "--labels", "yes", "no"),
+        "does not exist": (tmp_path / "p", "--labels", "yes", "no", "--test", tmp_path / "none.jsonl"),
+    }
+    for said, more in refusals.items():
+        assert said in called(*given, *more).refusal()
+        assert not (tmp_path / "p").exists()
+    both = called("predict", out, "--text", "x", "--prototype", 1, "--prompt", tmp_path / "p")
+    assert "--prototype and --prompt are both given" in both.refusal()
+    missing = called("predict", out, "--text", "x", "--prompt", tmp_path / "p")
+    assert "p" in missing.refusal()
