@@ -17,15 +17,18 @@ from defenses.specs import ClearSpec
 from defenses.statement import PrivacyStatement
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
-from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.embedded import COEFFICIENTS_PATH, MODEL_PATH
 from ifedpriv.errors import InputError
 from ifedpriv.experiment.facts import task_facts
 from ifedpriv.experiment.pool import Clients, client_of
+from ifedpriv.experiment.public_start import declared, start_on
 from ifedpriv.federation.cohort import Cohort, CohortSpec
 from ifedpriv.federation.federation import Federation, RoundRecord
 from ifedpriv.icl.guard import GuardVerdict
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.predict import predict_labels
+from ifedpriv.icl.prompts import Position
+from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.methods.ifed_icl import IfedIcl
 from ifedpriv.methods.specs import CalibrationSpec, IfedIclSpec
 
@@ -69,7 +72,14 @@ class IFedICL:
         labels: the label words, in index order.
         separator: what ends a demonstration.
         rounds: rounds of calibration.
-        held_out: share of each client's examples kept for the guard.
+        held_out: share of each client's examples kept for the guard; none with public coefficients, whose guard asks
+            public tasks.
+        coefficients: None to calibrate them in rounds, as the paper does; or public ones, which stay as they are, so
+            that the vector is all that leaves a client: ``"shipped"`` with the embedded model, or a file that
+            `ifedpriv coefficients` wrote.
+        public_texts: texts that are nobody's, without labels, of the clients' sort; by them the set of public
+            coefficients is chosen. With the shipped ones, the writer of the shipped tasks gives some where none are
+            given.
         seed: fixes which examples are drawn; never the randomness of a defense.
     """
 
@@ -82,15 +92,30 @@ class IFedICL:
         separator: str = "\n",
         rounds: int = 10,
         held_out: float = 0.2,
+        coefficients: str | Path | None = None,
+        public_texts: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         if not isinstance(backbone, Backbone):
             backbone = Backbone.load(MODEL_PATH if str(backbone) == "embedded" else backbone)
         self.backbone = backbone
         self.task = Task("api", template, tuple(labels), separator=separator)
-        self.held_out = held_out
         self.seed = seed
-        self.spec = IfedIclSpec(calibration=CalibrationSpec(rounds=rounds), guard=held_out > 0)
+        self.start = None
+        self.held_out = held_out
+        if coefficients is None:
+            if public_texts:
+                raise InputError(
+                    "public_texts are given, and coefficients are calibrated in rounds", "leave them out"
+                )
+            self.spec = IfedIclSpec(calibration=CalibrationSpec(rounds=rounds), guard=held_out > 0)
+            return
+        self.held_out = 0.0
+        self.spec = IfedIclSpec(coefficients="public")
+        shipped = str(coefficients) == "shipped"
+        public = PublicCoefficients.load(COEFFICIENTS_PATH if shipped else Path(coefficients))
+        public.check(backbone, self.task, Position(self.spec.position))
+        self.start = start_on(public, backbone, self.task, self.spec, public_texts, written=shipped)
 
     def fit(
         self,
@@ -103,12 +128,14 @@ class IFedICL:
             clients: for each client, its (text, label word) pairs.
             on_round: called after each round.
         """
-        method = IfedIcl(self.spec, self.backbone, self.task)
+        method = IfedIcl(self.spec, self.backbone, self.task, public=self.start)
         held = tuple(
             client_of(number, self._examples(number, pairs), "all", self.held_out)
             for number, pairs in enumerate(clients)
         )
         ledger = Ledger()
+        for declaration in declared(self.start):
+            ledger.add(declaration)
         federation = Federation(
             method,
             Defense.from_spec(ClearSpec()),

@@ -5,9 +5,11 @@ Invariant: everything here is settled before a private text is read, and comes f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from defenses.ledger import PublicDeclaration
+from defenses.privacy_specs import PublicSpec
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.public import public_examples
@@ -41,15 +43,52 @@ def public_start(config: RunConfig, backbone: Backbone, task: Task, root: Path |
         return None
     public = PublicCoefficients.load(_file(config, spec, root))
     public.check(backbone, task, Position(spec.position))
-    several = len({member.kind for member in public.members if member.task_kind is task.kind}) > 1
-    if task.kind is TaskKind.GENERATION or not (several or spec.public_steps):
+    if not _asks_texts(public, task, spec):
         return PublicStart(public, backbone, task, ())
     field, texts = public_field(config)
     embedded = config.data.source == "embedded"
     examples = public_examples(task, texts, root, embedded=embedded, field=field)
-    return PublicStart(
-        public, backbone, task, tuple(example.text for example in examples[:_TEXTS]), spec.public_steps
-    )
+    return start_on(public, backbone, task, spec, [example.text for example in examples], written=False)
+
+
+def start_on(
+    public: PublicCoefficients,
+    backbone: Backbone,
+    task: Task,
+    spec: IclSpec,
+    texts: Sequence[str],
+    *,
+    written: bool,
+) -> PublicStart:
+    """Public coefficients with public texts that the caller has.
+
+    Args:
+        public: all sets, which are known to fit the rest.
+        backbone: the frozen model.
+        task: the private task's wording.
+        spec: how far coefficients are fitted.
+        texts: public texts; may be empty where none are asked.
+        written: texts of the shipped writer stand in where they are asked and there are none.
+
+    Raises:
+        InputError: texts are asked, and there are none.
+    """
+    if not _asks_texts(public, task, spec):
+        return PublicStart(public, backbone, task, ())
+    if not texts and not written:
+        raise InputError(
+            "public_texts is empty, and a set of public coefficients is chosen by public texts",
+            "give some texts that are nobody's, of the clients' sort",
+        )
+    if not texts:
+        own = public_examples(task, PublicSpec(), None, embedded=True)
+        texts = [example.text for example in own]
+    return PublicStart(public, backbone, task, tuple(texts[:_TEXTS]), spec.public_steps)
+
+
+def _asks_texts(public: PublicCoefficients, task: Task, spec: IclSpec) -> bool:
+    several = len({member.kind for member in public.members if member.task_kind is task.kind}) > 1
+    return task.kind is not TaskKind.GENERATION and (several or bool(spec.public_steps))
 
 
 def declared(start: PublicStart | None) -> tuple[PublicDeclaration, ...]:

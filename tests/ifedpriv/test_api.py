@@ -7,6 +7,8 @@ from tiny import TEMPLATE, WORDS, examples, save_checkpoint, tiny_backbone, tiny
 
 from defenses.statement import PrivacyStatement
 from ifedpriv import IFedICL, Injection
+from ifedpriv.data import shipped
+from ifedpriv.embedded import COEFFICIENTS_PATH
 from ifedpriv.errors import InputError, UserError
 
 CLIENTS = [[(e.text, WORDS[e.label]) for e in examples(size, seed)] for seed, size in ((1, 9), (2, 12))]
@@ -91,3 +93,34 @@ def test_a_wrong_wording_is_refused_at_once():
         interface(template="no slot")
     with pytest.raises(InputError, match="needs at least two"):
         interface(labels=["A"])
+
+
+def test_public_coefficients_leave_one_vector_to_release():
+    """One round, the coefficients of a file, and a statement that says so."""
+    data = shipped.load("tone", train=48, validation=8, test=40)
+    words = data.task.label_words
+    pairs = [(e.text, words[e.label]) for e in data.train]
+    model = IFedICL("embedded", template="{text} =>", labels=words, coefficients="shipped")
+    fitted = model.fit([pairs[:24], pairs[24:]])
+    assert [record.round for record in fitted.rounds] == [0]
+    assert fitted.verdict.public_tasks
+    assert "calibrated on" in fitted.statement.text() and "public tasks" in fitted.statement.text()
+    answers = fitted.predict([e.text for e in data.test])
+    right = np.mean([a == words[e.label] for a, e in zip(answers, data.test, strict=True)])
+    # The task's own mean accuracy is 0.9 and more; chance is 0.5.
+    assert right > 0.7
+
+
+def test_what_public_coefficients_ask():
+    given = {"template": "{text} =>", "labels": ("red", "blue")}
+    with pytest.raises(InputError, match="public_texts is empty"):
+        IFedICL("embedded", **given, coefficients=COEFFICIENTS_PATH)
+    with pytest.raises(InputError, match="public_texts are given, and coefficients are calibrated in rounds"):
+        IFedICL("embedded", **given, public_texts=["a text"])
+    with pytest.raises(InputError, match="were made for the model with fingerprint"):
+        IFedICL(tiny_backbone(), **given, coefficients="shipped")
+    with pytest.raises(InputError, match="the template is"):
+        IFedICL("embedded", template="{text}: ", labels=("red", "blue"), coefficients="shipped")
+    texts = [e.text for e in shipped.load("tone", train=40, validation=1, test=1).train]
+    model = IFedICL("embedded", **given, coefficients=COEFFICIENTS_PATH, public_texts=texts)
+    assert list(model.start.texts) == texts
