@@ -32,14 +32,17 @@ class PromptAnswers:
         self._method = method
         self._library = library
         self._answers: dict[tuple[int, str], Answers] = {}
+        self._chosen: dict[int, int] = {}
 
     def chosen(self, client: Client) -> int:
         """The prototype that fits a client's examples best, from 1; 0, the meta prompt, where there is none."""
         prototypes = self._library.prototypes
         if len(prototypes) < 2:
             return len(prototypes)
-        model = self._method.model(client)
-        return 1 + best(model.losses(prototypes, range(model.examples)))
+        if client.number not in self._chosen:
+            model = self._method.model(client)
+            self._chosen[client.number] = 1 + best(model.losses(prototypes, range(model.examples)))
+        return self._chosen[client.number]
 
     def of(self, client: Client) -> Answers:
         """A client's answers to its group's queries."""
