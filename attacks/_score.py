@@ -104,7 +104,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
     backbone = _backbone(view, config)
     data, position = _public_agreement(view, config)
     truth = _truth(view, backbone, config, data) if config and (is_run or wishes.own_config) else None
-    public, provenance = _public(config, data, wishes)
+    public, provenance = public_texts(config, data, wishes)
     knowledge = Knowledge(
         task=data.task,
         position=position,
@@ -157,7 +157,8 @@ def _public_agreement(view: ServerView, config: RunConfig | None) -> tuple[TaskD
     )
 
 
-def _public(config: RunConfig | None, data: TaskData, wishes: Wishes) -> tuple[tuple[Example, ...], str]:
+def public_texts(config: RunConfig | None, data: TaskData, wishes: Wishes) -> tuple[tuple[Example, ...], str]:
+    """Texts that are no client's, and where they come from, in words."""
     if wishes.public is not None:
         return _read_examples(wishes.public, data.task), f"the file {wishes.public.name}"
     if config is None or isinstance(config.data, EmbeddedData):
