@@ -264,6 +264,8 @@ def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, obje
                 "auc": area,
                 "interval": [interval.low, interval.high],
                 "how": interval.method,
+                "members": len(one),
+                "others": len(other),
                 "rates": [
                     {
                         "false_positive_rate": rate.target,
