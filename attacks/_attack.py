@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from attacks._audit_defaults import SHADOWS
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -106,6 +107,7 @@ class Knowledge:
         provenance: where the public texts come from, in words.
         declared: clip and noise, which are no secret.
         others: all examples but one of some vectors; empty but for the strongest adversary.
+        shadows: how many vectors or calibrations of its own an attack compares with.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         progress: told of progress.
@@ -119,6 +121,7 @@ class Knowledge:
     provenance: str = "none"
     declared: Declared = Declared()
     others: Mapping[Who, Others] = field(default_factory=dict)
+    shadows: int = SHADOWS
     batch_size: int = 64
     seed: int = 0
     progress: Progress = silent

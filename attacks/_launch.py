@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import attacks
 import ifedpriv
 from attacks import ATTACKS, PLAYED, SCRIPTS
+from attacks._audit_defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="membership: also as an adversary who is told all examples but one",
     )
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=SHADOWS,
+        metavar="N",
+        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
@@ -141,6 +149,8 @@ def run(name: str, options: argparse.Namespace) -> int:
         raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
     if options.clip is not None and not (math.isfinite(options.clip) and options.clip > 0):
         raise InputError(f"--clip is {options.clip}", "give a norm above 0, or leave it out")
+    if options.shadows < FEWEST_SHADOWS:
+        raise InputError(f"--shadows is {options.shadows}", f"give {FEWEST_SHADOWS} or more")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
         with Stages() as stages:
@@ -214,6 +224,7 @@ def attack(
         covered=options.covered,
         declared=Declared(options.noise, options.clip),
         strong=options.strong,
+        shadows=options.shadows,
         seed=options.seed,
     )
     subject = open_subject(path, wishes, progress)
@@ -257,6 +268,7 @@ def to_json(
             "pool": len(knowledge.pool),
             "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
             "all_others_known": bool(knowledge.others),
+            "shadows": knowledge.shadows,
             "seed": knowledge.seed,
         },
         "scored": subject.truth is not None,

@@ -29,7 +29,6 @@ from ifedpriv.backbone.backbone import Backbone
 
 SHRUNK = 1e-3
 """Share of the mean variance that every direction is given: the smallest eigenvalues of a sample are too small."""
-SHADOWS = 64
 _MOST_EXAMPLES = 1 << 14
 _COLUMNS = 320
 
@@ -123,7 +122,7 @@ def likelihood_ratio(population: Population, target: Target) -> Floats:
     return np.asarray((constant - squared) / 2, dtype=np.float64)
 
 
-def shadow(population: Population, target: Target, declared: Declared, seed: int) -> Floats:
+def shadow(population: Population, target: Target, count: int, seed: int) -> Floats:
     """How unusual each candidate's whitened product with the vector is, beside shadows made without the candidate.
 
     A shadow is the mean of as many random public texts, with noise and rounding as declared: no model of their
@@ -132,7 +131,7 @@ def shadow(population: Population, target: Target, declared: Declared, seed: int
     rng = np.random.default_rng([seed, 11])
     point = population.space.enter(target.vector)
     k = population.examples(target, point)
-    drawn = rng.integers(len(population.public), size=(SHADOWS, k))
+    drawn = rng.integers(len(population.public), size=(count, k))
     shadows = np.stack([population.public[chosen].mean(axis=0) for chosen in drawn])
     shadows += rng.standard_normal(shadows.shape) * np.sqrt(population.space.rounding)
     weights = 1 / (population.variance / k + population.space.rounding)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
+from attacks._audit_defaults import SHADOWS
 from attacks._targets import own_block
 from defenses.compression import compresses
 from defenses.dp.release import ARRAY
@@ -50,6 +51,7 @@ class Wishes:
         public_texts: the most public texts that are used.
         declared: clip and noise that are known to everybody.
         strong: hand out all examples but one of every vector, for the strongest adversary.
+        shadows: how many an attack compares with.
         own_config: the configuration of a bare recording is that of the run itself, so that its texts can be made anew.
         seed: of every draw.
     """
@@ -62,6 +64,7 @@ class Wishes:
     public_texts: int = 1000
     declared: Declared = field(default_factory=Declared)
     strong: bool = False
+    shadows: int = SHADOWS
     own_config: bool = False
     seed: int = 0
 
@@ -112,6 +115,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         labelled=bool(public) and all(example.label >= 0 for example in public),
         provenance=provenance,
         declared=wishes.declared,
+        shadows=wishes.shadows,
         seed=wishes.seed,
         progress=progress,
     )

@@ -23,6 +23,7 @@ from attacks._likelihood import (
     shadow,
     weights_of_all,
 )
+from attacks._shadows import Shadows, in_and_out, relative
 from attacks._targets import Floats, Target, Targets, read_targets
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -37,9 +38,9 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     """Scores of every candidate for every upload and for the aggregate.
 
     Reads: context vectors. Knows: the public task, public texts, a pool of candidates with their labels, and what
-    clip and noise are declared. Methods: ``likelihood ratio``, ``shadow``, ``unmixing``; the baselines ``inner
-    product`` and ``cosine``; ``all others known``, for an adversary that has every example but one; ``source``, which
-    client a text is of.
+    clip and noise are declared. Methods: ``likelihood ratio``; ``shadow``, ``shadow, in and out`` and ``RMIA``,
+    beside vectors of its own; ``unmixing``; the baselines ``inner product`` and ``cosine``; ``all others known``, for
+    an adversary that has every example but one; ``source``, which client a text is of.
     """
     singles, aggregate = read_targets(view, backbone)
     found: list[Guess] = []
@@ -62,9 +63,14 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets, uploads: in
 
         return run
 
+    def cast(population: Population, target: Target) -> Shadows:
+        return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
+
     methods: dict[str, Callable[[Population, Target], Floats]] = {
         "likelihood ratio": likelihood_ratio,
-        "shadow": lambda p, t: shadow(p, t, declared, knowledge.seed),
+        "shadow": lambda p, t: shadow(p, t, knowledge.shadows, knowledge.seed),
+        "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
+        "RMIA": lambda p, t: relative(p, t, cast(p, t)),
         "unmixing": weights_of_all,
         "inner product": inner_product,
         "cosine": cosine,

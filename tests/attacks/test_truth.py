@@ -23,6 +23,7 @@ BLIND = (
     "_layer0",
     "_likelihood",
     "_mixture",
+    "_shadows",
     "_space",
     "_targets",
     "_tokens",
@@ -136,7 +137,7 @@ def test_every_file_of_an_attack_is_looked_at():
         "_table",
         "_words_alone",
     }
-    arithmetic = {"_epsilon", "_gaussian", "_one_run", "_roc"}
+    arithmetic = {"_bca", "_epsilon", "_gaussian", "_one_run", "_roc"}
     mechanisms = {
         "audit",
         "_audit",
