@@ -158,6 +158,7 @@ class _Judge:
             pool_strings=pool.strings,
             pool_tokens=pool.tokens,
             decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
+            client=who.client,
         )
 
     def _words(self, truth: Truth) -> Scores:

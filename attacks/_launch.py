@@ -210,7 +210,7 @@ def attack(
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
     from attacks._attack import Declared
-    from attacks._controls import random_view
+    from attacks._controls import random_knowledge, random_view
     from attacks._judge import score
     from attacks._score import Wishes, open_subject
     from attacks._targets import read_targets
@@ -232,7 +232,8 @@ def attack(
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
         control = random_view(subject.view, subject.backbone, subject.knowledge, folder / "random")
-        random = module.guess(control, subject.backbone, subject.knowledge)
+        drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
+        random = module.guess(control, subject.backbone, drawn)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
     return subject, guesses, score(subject, guesses, targets, random)
 
@@ -296,7 +297,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
     """One method's guesses as JSON, every text and word as ``shown`` has it."""
-    from attacks._attack import Bag, Content, Histogram, Members, Scores, Source
+    from attacks._attack import Bag, Content, Histogram, Links, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:
         match of:
@@ -316,6 +317,8 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
                 return {"texts": texts, "scores": [of.values[i] for i in first]}
             case Source():
                 return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
+            case Links():
+                return {"named": list(of.named), "clients": of.clients}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

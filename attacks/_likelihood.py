@@ -26,6 +26,7 @@ from attacks._mixture import unmix
 from attacks._space import DIRECTIONS, Space, read
 from attacks._targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
 
 SHRUNK = 1e-3
 """Share of the mean variance that every direction is given: the smallest eigenvalues of a sample are too small."""
@@ -63,6 +64,13 @@ class Population:
         variance = (1 - SHRUNK) * space.variance + SHRUNK * float(space.variance.mean())
         raw = pool.reshape(len(pool), -1)
         return cls(space, variance, space.enter(pool), space.enter(public), raw)
+
+    def with_candidates(
+        self, backbone: Backbone, knowledge: Knowledge, candidates: Sequence[Example]
+    ) -> Population:
+        """The same population with other candidates, one in place of each."""
+        pool = clipped(read(backbone, knowledge, candidates, "reading candidates"), knowledge.declared)
+        return replace(self, candidates=self.space.enter(pool), raw=pool.reshape(len(pool), -1))
 
     def examples(self, target: Target, point: Floats) -> int:
         """How many examples a vector is the mean of: told by the recording, or the likeliest number."""

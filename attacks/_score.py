@@ -30,9 +30,12 @@ from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import InputError, UserError
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.prepare import data_root, load_backbone, prepare
+from ifedpriv.icl.calibrate import CalibrationPlan
 from ifedpriv.icl.extract import extract
+from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
-from ifedpriv.methods.specs import IclSpec
+from ifedpriv.methods.ifed_icl import calibration_plan
+from ifedpriv.methods.specs import IclSpec, IfedIclSpec
 
 _PUBLIC_SEED = 1_000_003
 """Added to a run's data seed: public texts of a shipped task come from the same writer with another seed."""
@@ -115,6 +118,8 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         labelled=bool(public) and all(example.label >= 0 for example in public),
         provenance=provenance,
         declared=wishes.declared,
+        plans=_plans(config, backbone),
+        artifact=_artifact(path, backbone) if is_run else None,
         shadows=wishes.shadows,
         seed=wishes.seed,
         progress=progress,
@@ -159,6 +164,23 @@ def _public_agreement(view: ServerView, config: RunConfig | None) -> tuple[TaskD
         "the view's task is none that ships with the package",
         "give the configuration that words it, with --config",
     )
+
+
+def _plans(config: RunConfig | None, backbone: Backbone) -> Mapping[int, CalibrationPlan]:
+    """How clients calibrate, by round; nothing where coefficients are frozen or there are none."""
+    if config is None or not isinstance(config.method, IfedIclSpec) or config.method.frozen:
+        return {}
+    rounds = range(1, 1 + config.method.calibration.rounds)
+    return {number: calibration_plan(config.method, backbone.n_layers, number) for number in rounds}
+
+
+def _artifact(path: Path, backbone: Backbone) -> Injection | None:
+    """The injection that a run has made; None if it has none."""
+    if not (path / "injection.safetensors").is_file():
+        return None
+    found = Injection.load(path / "injection.safetensors")
+    found.check(backbone)
+    return found
 
 
 def public_texts(config: RunConfig | None, data: TaskData, wishes: Wishes) -> tuple[tuple[Example, ...], str]:

@@ -14,18 +14,22 @@ from attacks._attack import Knowledge
 from attacks._score import Wishes, open_subject
 from defenses.view import ServerView
 
-WISHES = Wishes(pool=150)
+WISHES = Wishes(pool=150, shadows=6)
 BLIND = (
     *sorted(ATTACKS),
     "_attack",
+    "_calibrations",
+    "_coefficient_scores",
     "_corpus",
     "_labels",
     "_layer0",
     "_likelihood",
     "_mixture",
+    "_near",
     "_shadows",
     "_space",
     "_targets",
+    "_token_scores",
     "_tokens",
     "_unmix",
 )
@@ -33,7 +37,9 @@ BLIND = (
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    return open_subject(attacked_run(tmp_path_factory.mktemp("run")), WISHES)
+    calibration = {"rounds": 2, "steps": 1, "batch_size": 4}
+    method = {"kind": "ifed_icl", "guard": False, "calibration": calibration}
+    return open_subject(attacked_run(tmp_path_factory.mktemp("run"), method=method), WISHES)
 
 
 class Opened:
