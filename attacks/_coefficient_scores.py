@@ -118,17 +118,21 @@ def label_shares(shadows: ShadowClients, labels: Floats, moves: Floats) -> Float
 
 
 def same_clients(first: Floats, second: Floats, shadows: tuple[Floats, Floats]) -> list[int]:
-    """For each move of one round ``[m, d]``, which of another round's ``[m', d]`` is likeliest the same client's.
+    """For each move of one round ``[m, d]``, which of another round's ``[m', d]`` is nearest, as the same client's.
 
-    How a client's move carries over is fitted on shadows ``[shadows, d]``, which have both; what it does not explain
-    is taken for normal.
+    By the cosine of what is particular to each, in units of what shadows ``[shadows, d]`` of its round spread: all
+    clients start at one point, so what moves all of them tells nobody from another.
     """
-    before, after = shadows
-    response = ridge(before - before.mean(axis=0), after - after.mean(axis=0))
-    expected = (first - first.mean(axis=0)) @ response
-    left = after - after.mean(axis=0) - (before - before.mean(axis=0)) @ response
-    precision = inverse_covariance(left)
-    # All clients start at one point, so what moves all of them tells nobody from another.
-    seen = second - second.mean(axis=0)
-    apart = seen[None] - expected[:, None]
-    return [int(i) for i in np.einsum("ijd,de,ije->ij", apart, precision, apart).argmin(axis=1)]
+    one, other = (
+        _particular(moves, inverse_covariance(own))
+        for moves, own in zip((first, second), shadows, strict=True)
+    )
+    return [int(i) for i in (one @ other.T).argmax(axis=1)]
+
+
+def _particular(moves: Floats, precision: Floats) -> Floats:
+    values, axes = np.linalg.eigh(precision)
+    found = (moves - moves.mean(axis=0)) @ (axes * np.sqrt(np.maximum(values, 0.0))) @ axes.T
+    return np.asarray(
+        found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _LEAST), dtype=np.float64
+    )
