@@ -6,6 +6,8 @@ The invariant: naming an attack imports nothing; its module is imported when it 
 from __future__ import annotations
 
 ATTACKS: dict[str, str] = {
+    "coefficients": "attacks.coefficients",
+    "deployed": "attacks.deployed",
     "invert": "attacks.invert",
     "labels": "attacks.labels",
     "membership": "attacks.membership",

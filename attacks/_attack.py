@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from attacks._audit_defaults import SHADOWS
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
+from ifedpriv.icl.calibrate import CalibrationPlan
+from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
 
 
@@ -106,6 +109,9 @@ class Knowledge:
         provenance: where the public texts come from, in words.
         declared: clip and noise, which are no secret.
         others: all examples but one of some vectors; empty but for the strongest adversary.
+        plans: how clients calibrate in each round of coefficients, which they were told; empty where nobody says.
+        artifact: the finished injection, which everybody is given; None where there is none.
+        shadows: how many vectors or calibrations of its own an attack compares with.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         progress: told of progress.
@@ -119,6 +125,9 @@ class Knowledge:
     provenance: str = "none"
     declared: Declared = Declared()
     others: Mapping[Who, Others] = field(default_factory=dict)
+    plans: Mapping[int, CalibrationPlan] = field(default_factory=dict)
+    artifact: Injection | None = None
+    shadows: int = SHADOWS
     batch_size: int = 64
     seed: int = 0
     progress: Progress = silent
@@ -243,7 +252,20 @@ class Source:
         return f"Source(<{len(self.claimed)} candidates>)"
 
 
-Content = Bag | Members | Texts | Histogram | Scores | Source
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Whose uploads a client's uploads are taken to go on with, one for each pair of rounds that is linked.
+
+    Attributes:
+        named: numbers of clients, under which the truth knows the linked uploads.
+        clients: among how many.
+    """
+
+    named: tuple[int, ...]
+    clients: int
+
+
+Content = Bag | Members | Texts | Histogram | Scores | Source | Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,19 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from attacks._audit_defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TRIALS
+from attacks._audit_defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TEXTS, TRIALS
 from attacks._mechanism import Claim, Floats, Mechanism
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
 from ifedpriv.errors import IfedprivError, InputError, UserError
+
+if TYPE_CHECKING:
+    from attacks._released import OwnRelease
 
 _SHAPE = "5,2,128"
 _WIDTH = 98
@@ -85,13 +88,16 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
     claim = declared(options)
     if claim is None:
         return _not_evaluable(NO_BOUND)
+    natural: Floats | None = None
+    crafted: Mapping[str, Floats] = {}
     if options.mechanism is None:
         if options.target is None:
             raise InputError("there is no mechanism to audit", "name one with --mechanism MODULE:NAME")
         own = _own(options, claim)
         if isinstance(own, str):
             return _not_evaluable(own)
-        mechanism, claim, base = own
+        mechanism, claim, base = own.mechanism, own.claim, own.base
+        natural, crafted = own.natural, own.crafted
     else:
         mechanism, base = find(options.mechanism), _base(options, claim)
     try:
@@ -102,6 +108,8 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
             trials=options.trials,
             alpha=options.alpha,
             seed=options.seed,
+            natural=natural,
+            crafted=crafted,
             one_run=options.one_run,
             progress=progress,
         )
@@ -147,14 +155,16 @@ def _of_run(path: Path) -> Claim | None:
     return Claim.of_run(statement, ledger)
 
 
-def _own(options: argparse.Namespace, claim: Claim) -> tuple[Mechanism, Claim, list[Floats]] | str:
+def _own(options: argparse.Namespace, claim: Claim) -> OwnRelease | str:
     """The run's own release of vectors, what is declared of it alone, and records for it; or why there is none."""
     from attacks._released import own_release
+    from attacks._score import Wishes, public_texts
     from ifedpriv.experiment.prepare import prepare
     from ifedpriv.experiment.rundir import RunDirectory
 
     setup = prepare(RunDirectory.open(options.target).config())
-    found = own_release(setup, claim.delta, options.clients, options.examples, options.seed)
+    public, _ = public_texts(setup.config, setup.data, Wishes(public=options.public, public_texts=TEXTS))
+    found = own_release(setup, claim.delta, options.clients, options.examples, options.seed, public)
     return found if found is not None else f"{NOTHING_ALONE}; name a callable with --mechanism"
 
 

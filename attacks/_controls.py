@@ -7,12 +7,25 @@ The invariant: a control has all of the attacker's knowledge and none of the vec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Scores, Source, Texts
+from attacks._attack import (
+    Answer,
+    Bag,
+    Content,
+    Guess,
+    Histogram,
+    Knowledge,
+    Links,
+    Members,
+    Scores,
+    Source,
+    Texts,
+)
 from attacks._space import Space, read
 from attacks._targets import Target, read_targets
 from attacks._tokens import inner_tokens
@@ -20,6 +33,7 @@ from defenses.frame import SERVER, decode, encode, peek
 from defenses.upload import Upload, UploadKind
 from defenses.view import Computes, Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.icl.vectors import ContextVector
 
 PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
     "prior only",
@@ -78,6 +92,21 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
     return ServerView.open(folder)
 
 
+def random_knowledge(
+    knowledge: Knowledge, view: ServerView, control: ServerView, backbone: Backbone
+) -> Knowledge:
+    """What is known in a `random_view`: the injection has its coefficients, and the control's vector."""
+    if knowledge.artifact is None:
+        return knowledge
+    real, drawn = (read_targets(each, backbone)[1].targets for each in (view, control))
+    if not real or not drawn:
+        return replace(knowledge, artifact=None)
+    # Whatever was taken off the mean before it was injected, is taken off the control's too.
+    values = knowledge.artifact.vector.values + (drawn[0].vector - real[0].vector)
+    vector = ContextVector(values.astype(np.float32), 0)
+    return replace(knowledge, artifact=replace(knowledge.artifact, vector=vector))
+
+
 def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerView) -> None:
     frame = encode(upload, sender, view.facts.defense.wire.for_kind(upload.kind))
     writer.append(Direction.UP, sender=sender, recipient=SERVER, round_number=upload.round, frame=frame)
@@ -126,11 +155,13 @@ def controls_of(
     """
     answers = guess.answers
     found: dict[str, list[Content]] = {}
-    if isinstance(answers[0].content, Scores):
+    if isinstance(answers[0].content, Scores) and targets:
         found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
     elif knowledge.public:
         found.update(_blind(answers, backbone, knowledge))
-    if knowledge.public and not isinstance(answers[0].content, Scores | Source):
+    # The nearest texts are nearest to a vector; what is said of coefficients is of other clients, perhaps.
+    same = [answer.who for answer in answers] == [target.who for target in targets]
+    if knowledge.public and same and not isinstance(answers[0].content, Scores | Source | Links):
         found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
     if len(answers) > 1:
         found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
@@ -166,12 +197,20 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
                 for i in range(len(answers))
             ]
         }
+    if isinstance(first, Links):
+        return {PRIOR: [_links(answer.content, rng) for answer in answers]}
     common = _counts(inner_tokens(backbone, knowledge.task, knowledge.public))
     ranked = tuple(sorted(common, key=lambda token: (-common[token], token)))
     bags: list[Content] = [
         Bag(ranked, a.content.chosen if isinstance(a.content, Bag) else len(ranked)) for a in answers
     ]
     return {PRIOR: bags}
+
+
+def _links(content: Content, rng: np.random.Generator) -> Links:
+    """As many links, each to whomever."""
+    assert isinstance(content, Links)
+    return Links(tuple(rng.integers(content.clients, size=len(content.named)).tolist()), content.clients)
 
 
 def typicality(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Scores:

@@ -158,6 +158,7 @@ class _Judge:
             pool_strings=pool.strings,
             pool_tokens=pool.tokens,
             decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
+            client=who.client,
         )
 
     def _words(self, truth: Truth) -> Scores:
@@ -264,6 +265,8 @@ def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, obje
                 "auc": area,
                 "interval": [interval.low, interval.high],
                 "how": interval.method,
+                "members": len(one),
+                "others": len(other),
                 "rates": [
                     {
                         "false_positive_rate": rate.target,

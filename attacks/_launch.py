@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import attacks
 import ifedpriv
 from attacks import ATTACKS, PLAYED, SCRIPTS
+from attacks._audit_defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="membership: also as an adversary who is told all examples but one",
     )
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=SHADOWS,
+        metavar="N",
+        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
@@ -141,6 +149,8 @@ def run(name: str, options: argparse.Namespace) -> int:
         raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
     if options.clip is not None and not (math.isfinite(options.clip) and options.clip > 0):
         raise InputError(f"--clip is {options.clip}", "give a norm above 0, or leave it out")
+    if options.shadows < FEWEST_SHADOWS:
+        raise InputError(f"--shadows is {options.shadows}", f"give {FEWEST_SHADOWS} or more")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
         with Stages() as stages:
@@ -200,7 +210,7 @@ def attack(
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
     from attacks._attack import Declared
-    from attacks._controls import random_view
+    from attacks._controls import random_knowledge, random_view
     from attacks._judge import score
     from attacks._score import Wishes, open_subject
     from attacks._targets import read_targets
@@ -214,6 +224,7 @@ def attack(
         covered=options.covered,
         declared=Declared(options.noise, options.clip),
         strong=options.strong,
+        shadows=options.shadows,
         seed=options.seed,
     )
     subject = open_subject(path, wishes, progress)
@@ -221,7 +232,8 @@ def attack(
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
         control = random_view(subject.view, subject.backbone, subject.knowledge, folder / "random")
-        random = module.guess(control, subject.backbone, subject.knowledge)
+        drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
+        random = module.guess(control, subject.backbone, drawn)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
     return subject, guesses, score(subject, guesses, targets, random)
 
@@ -257,6 +269,7 @@ def to_json(
             "pool": len(knowledge.pool),
             "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
             "all_others_known": bool(knowledge.others),
+            "shadows": knowledge.shadows,
             "seed": knowledge.seed,
         },
         "scored": subject.truth is not None,
@@ -284,7 +297,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
     """One method's guesses as JSON, every text and word as ``shown`` has it."""
-    from attacks._attack import Bag, Content, Histogram, Members, Scores, Source
+    from attacks._attack import Bag, Content, Histogram, Links, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:
         match of:
@@ -304,6 +317,8 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
                 return {"texts": texts, "scores": [of.values[i] for i in first]}
             case Source():
                 return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
+            case Links():
+                return {"named": list(of.named), "clients": of.clients}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

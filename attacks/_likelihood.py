@@ -26,10 +26,10 @@ from attacks._mixture import unmix
 from attacks._space import DIRECTIONS, Space, read
 from attacks._targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
 
 SHRUNK = 1e-3
 """Share of the mean variance that every direction is given: the smallest eigenvalues of a sample are too small."""
-SHADOWS = 64
 _MOST_EXAMPLES = 1 << 14
 _COLUMNS = 320
 
@@ -64,6 +64,13 @@ class Population:
         variance = (1 - SHRUNK) * space.variance + SHRUNK * float(space.variance.mean())
         raw = pool.reshape(len(pool), -1)
         return cls(space, variance, space.enter(pool), space.enter(public), raw)
+
+    def with_candidates(
+        self, backbone: Backbone, knowledge: Knowledge, candidates: Sequence[Example]
+    ) -> Population:
+        """The same population with other candidates, one in place of each."""
+        pool = clipped(read(backbone, knowledge, candidates, "reading candidates"), knowledge.declared)
+        return replace(self, candidates=self.space.enter(pool), raw=pool.reshape(len(pool), -1))
 
     def examples(self, target: Target, point: Floats) -> int:
         """How many examples a vector is the mean of: told by the recording, or the likeliest number."""
@@ -123,7 +130,7 @@ def likelihood_ratio(population: Population, target: Target) -> Floats:
     return np.asarray((constant - squared) / 2, dtype=np.float64)
 
 
-def shadow(population: Population, target: Target, declared: Declared, seed: int) -> Floats:
+def shadow(population: Population, target: Target, count: int, seed: int) -> Floats:
     """How unusual each candidate's whitened product with the vector is, beside shadows made without the candidate.
 
     A shadow is the mean of as many random public texts, with noise and rounding as declared: no model of their
@@ -132,7 +139,7 @@ def shadow(population: Population, target: Target, declared: Declared, seed: int
     rng = np.random.default_rng([seed, 11])
     point = population.space.enter(target.vector)
     k = population.examples(target, point)
-    drawn = rng.integers(len(population.public), size=(SHADOWS, k))
+    drawn = rng.integers(len(population.public), size=(count, k))
     shadows = np.stack([population.public[chosen].mean(axis=0) for chosen in drawn])
     shadows += rng.standard_normal(shadows.shape) * np.sqrt(population.space.rounding)
     weights = 1 / (population.variance / k + population.space.rounding)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Bag, Content, Histogram, Members, Scores, Source, Texts, Verdict
+from attacks._attack import Bag, Content, Histogram, Links, Members, Scores, Source, Texts, Verdict
 from attacks._roc import auc, balanced_accuracy, non_members_needed, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
 from ifedpriv.measure.intervals import bootstrap_mean
@@ -50,6 +50,7 @@ class Truth:
         pool_strings: private strings of each candidate.
         pool_tokens: different content tokens of each candidate.
         decode: one token as text.
+        client: whose vector it is; None for all clients together.
     """
 
     tokens: frozenset[int]
@@ -61,6 +62,7 @@ class Truth:
     pool_strings: Sequence[frozenset[str]]
     pool_tokens: Sequence[frozenset[int]]
     decode: Callable[[Sequence[int]], str]
+    client: int | None = None
 
 
 def measure(content: Content, truth: Truth) -> dict[str, float]:
@@ -98,6 +100,8 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
             if not truth.members:
                 return {}
             return {"source accuracy": len(content.claimed & truth.members) / len(truth.members)}
+        case Links():
+            return {"re-identification": float(np.mean([named == truth.client for named in content.named]))}
 
 
 def told_apart(content: Scores, members: frozenset[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -185,6 +189,7 @@ RULES: Mapping[str, Rule] = {
     "TPR at 1% FPR": Rule(0.1, 0.5),
     "TPR at 0.1% FPR": Rule(0.05, 0.5),
     "source accuracy": Rule(2.0, 0.9, relative="prior only"),
+    "re-identification": Rule(2.0, 0.9, relative="prior only"),
 }
 """Metrics that get a verdict; the others are printed without one."""
 

@@ -6,19 +6,24 @@ its ledger entry says; the auditor brings records and randomness, and no second 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._mechanism import Claim, Floats, Mechanism
+from attacks._text_canaries import TextCanaries, text_canaries
 from defenses.accounting.composition import Composition
 from defenses.dp.release import ARRAY, Bounded
 from defenses.entropy import Entropy
 from defenses.records import Records
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Layout, Upload
+from ifedpriv.data.task import Example
+from ifedpriv.icl.prompts import Position
+from ifedpriv.methods.specs import IclSpec
 
 if TYPE_CHECKING:
     from ifedpriv.experiment.prepare import Setup
@@ -89,9 +94,36 @@ def records_near(
     ]
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OwnRelease:
+    """One round of a run as something to audit.
+
+    Attributes:
+        mechanism: the round's release, called by itself.
+        claim: what is declared of it.
+        base: records for it.
+        texts: canaries that are texts, where its records are activations; None otherwise.
+    """
+
+    mechanism: Mechanism
+    claim: Claim
+    base: list[Floats]
+    texts: TextCanaries | None
+
+    @property
+    def natural(self) -> Floats | None:
+        """Records of everyday texts, where there are any."""
+        return None if self.texts is None else self.texts.natural
+
+    @property
+    def crafted(self) -> Mapping[str, Floats]:
+        """Records of made-up texts, by the canary's name."""
+        return {} if self.texts is None else self.texts.crafted
+
+
 def own_release(
-    setup: Setup, delta: float, clients: int, examples: int, seed: int
-) -> tuple[Mechanism, Claim, list[Floats]] | None:
+    setup: Setup, delta: float, clients: int, examples: int, seed: int, public: Sequence[Example] = ()
+) -> OwnRelease | None:
     """The first round of a run whose release can be played alone, what is declared of it, and records for it.
 
     Args:
@@ -100,6 +132,7 @@ def own_release(
         clients: how many hold records.
         examples: how many each.
         seed: of the records.
+        public: texts that are no client's, for canaries.
     """
     for number in range(setup.method.rounds):
         kind, layout = setup.method.asks(number)
@@ -108,5 +141,17 @@ def own_release(
             # Room for a client that joins; the noise over the sensitivity is the same for every roster.
             roster = clients + 1
             base = records_near(release, next(iter(layout.shapes)), clients, examples, seed)
-            return mechanism_of(release, layout, roster), claim_of(release, roster, delta), base
+            return OwnRelease(
+                mechanism_of(release, layout, roster),
+                claim_of(release, roster, delta),
+                base,
+                _texts(setup, layout, public, seed),
+            )
     return None
+
+
+def _texts(setup: Setup, layout: Layout, public: Sequence[Example], seed: int) -> TextCanaries | None:
+    backbone, spec = setup.backbone, setup.config.method
+    if not isinstance(spec, IclSpec) or layout.shapes != ((backbone.n_layers, 2, backbone.width),):
+        return None
+    return text_canaries(backbone, setup.data.task, Position(spec.position), public, seed)

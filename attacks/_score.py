@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks._attack import Declared, Knowledge, Others, Progress, Who, silent
+from attacks._audit_defaults import SHADOWS
 from attacks._targets import own_block
 from defenses.compression import compresses
 from defenses.dp.release import ARRAY
@@ -29,9 +30,12 @@ from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import InputError, UserError
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.prepare import data_root, load_backbone, prepare
+from ifedpriv.icl.calibrate import CalibrationPlan
 from ifedpriv.icl.extract import extract
+from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.prompts import Position
-from ifedpriv.methods.specs import IclSpec
+from ifedpriv.methods.ifed_icl import calibration_plan
+from ifedpriv.methods.specs import IclSpec, IfedIclSpec
 
 _PUBLIC_SEED = 1_000_003
 """Added to a run's data seed: public texts of a shipped task come from the same writer with another seed."""
@@ -50,6 +54,7 @@ class Wishes:
         public_texts: the most public texts that are used.
         declared: clip and noise that are known to everybody.
         strong: hand out all examples but one of every vector, for the strongest adversary.
+        shadows: how many an attack compares with.
         own_config: the configuration of a bare recording is that of the run itself, so that its texts can be made anew.
         seed: of every draw.
     """
@@ -62,6 +67,7 @@ class Wishes:
     public_texts: int = 1000
     declared: Declared = field(default_factory=Declared)
     strong: bool = False
+    shadows: int = SHADOWS
     own_config: bool = False
     seed: int = 0
 
@@ -104,7 +110,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
     backbone = _backbone(view, config)
     data, position = _public_agreement(view, config)
     truth = _truth(view, backbone, config, data) if config and (is_run or wishes.own_config) else None
-    public, provenance = _public(config, data, wishes)
+    public, provenance = public_texts(config, data, wishes)
     knowledge = Knowledge(
         task=data.task,
         position=position,
@@ -112,6 +118,9 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         labelled=bool(public) and all(example.label >= 0 for example in public),
         provenance=provenance,
         declared=wishes.declared,
+        plans=_plans(config, backbone),
+        artifact=_artifact(path, backbone) if is_run else None,
+        shadows=wishes.shadows,
         seed=wishes.seed,
         progress=progress,
     )
@@ -157,7 +166,25 @@ def _public_agreement(view: ServerView, config: RunConfig | None) -> tuple[TaskD
     )
 
 
-def _public(config: RunConfig | None, data: TaskData, wishes: Wishes) -> tuple[tuple[Example, ...], str]:
+def _plans(config: RunConfig | None, backbone: Backbone) -> Mapping[int, CalibrationPlan]:
+    """How clients calibrate, by round; nothing where coefficients are frozen or there are none."""
+    if config is None or not isinstance(config.method, IfedIclSpec) or config.method.frozen:
+        return {}
+    rounds = range(1, 1 + config.method.calibration.rounds)
+    return {number: calibration_plan(config.method, backbone.n_layers, number) for number in rounds}
+
+
+def _artifact(path: Path, backbone: Backbone) -> Injection | None:
+    """The injection that a run has made; None if it has none."""
+    if not (path / "injection.safetensors").is_file():
+        return None
+    found = Injection.load(path / "injection.safetensors")
+    found.check(backbone)
+    return found
+
+
+def public_texts(config: RunConfig | None, data: TaskData, wishes: Wishes) -> tuple[tuple[Example, ...], str]:
+    """Texts that are no client's, and where they come from, in words."""
     if wishes.public is not None:
         return _read_examples(wishes.public, data.task), f"the file {wishes.public.name}"
     if config is None or isinstance(config.data, EmbeddedData):

@@ -20,6 +20,7 @@ def render(result: Mapping[str, Any]) -> str:
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
         "",
     ]
+    curves = {(curve["method"], curve["scope"]): curve for curve in result["curves"]}
     for (method, scope), findings in _grouped(result["findings"]).items():
         lines.append(f"{method}, {scope}")
         if findings[0]["value"] is None:
@@ -28,13 +29,17 @@ def render(result: Mapping[str, Any]) -> str:
         lines.append(f"  {'metric':<19}{'value [95% interval]':<24}{'best and other controls'}")
         for finding in findings:
             lines += _row(finding)
+        if (method, scope) in curves:
+            lines += _together(curves[method, scope])
         for finding in findings:
             if finding["verdict"] is not None:
                 said = f"{finding['metric']}: {finding['verdict'].upper()}, {finding['why']}"
                 lines += textwrap.wrap(said, _WIDTH, initial_indent="  ", subsequent_indent="    ")
         lines.append("")
     if result["scored"]:
-        lines.append("Intervals are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md.")
+        lines.append(
+            "Intervals of means are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md."
+        )
     else:
         lines.append("Nothing was scored; --json lists what was guessed.")
     if not result["revealed"]:
@@ -52,6 +57,24 @@ def _row(finding: Mapping[str, Any]) -> list[str]:
     wrapped = textwrap.wrap(controls, _WIDTH - 45)
     first = f"  {finding['metric']:<19}{value:<24}{wrapped[0]}"
     return [first, *(" " * 45 + rest for rest in wrapped[1:])]
+
+
+def _together(curve: Mapping[str, Any]) -> list[str]:
+    """What the scores of all vectors together say, with exact intervals and the sizes that they rest on."""
+    said = (
+        f"area {curve['auc']:.3f} [{curve['interval'][0]:.3f}, {curve['interval'][1]:.3f}] ({curve['how']})"
+    )
+    for rate in curve["rates"]:
+        low, high = rate["interval"]
+        short = "" if rate["enough"] else f"; {rate['needed']:,} other candidates would certify so low a rate"
+        target = rate["false_positive_rate"]
+        said += (
+            f"; TPR at {target:.1%} FPR {rate['value']:.3f} [{low:.3f}, {high:.3f}] (Clopper-Pearson{short})"
+        )
+    said += f"; {curve['members']:,} scores of members, {curve['others']:,} of others"
+    return textwrap.wrap(
+        f"all scores together: {said}", _WIDTH, initial_indent="  ", subsequent_indent="    "
+    )
 
 
 def _grouped(findings: list[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:

@@ -23,6 +23,8 @@ from attacks._likelihood import (
     shadow,
     weights_of_all,
 )
+from attacks._near import near_pool
+from attacks._shadows import Shadows, in_and_out, relative
 from attacks._targets import Floats, Target, Targets, read_targets
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -37,9 +39,10 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     """Scores of every candidate for every upload and for the aggregate.
 
     Reads: context vectors. Knows: the public task, public texts, a pool of candidates with their labels, and what
-    clip and noise are declared. Methods: ``likelihood ratio``, ``shadow``, ``unmixing``; the baselines ``inner
-    product`` and ``cosine``; ``all others known``, for an adversary that has every example but one; ``source``, which
-    client a text is of.
+    clip and noise are declared. Methods: ``likelihood ratio``; ``shadow``, ``shadow, in and out`` and ``RMIA``,
+    beside vectors of its own; ``unmixing``; ``near duplicates``, the likelihood ratio of each candidate with other
+    names and numbers; the baselines ``inner product`` and ``cosine``; ``all others known``, for
+    an adversary that has every example but one; ``source``, which client a text is of.
     """
     singles, aggregate = read_targets(view, backbone)
     found: list[Guess] = []
@@ -62,10 +65,23 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets, uploads: in
 
         return run
 
+    changed: list[Population] = []
+
+    def nearby(population: Population) -> Population:
+        if not changed:
+            changed.append(population.with_candidates(backbone, knowledge, near_pool(knowledge)))
+        return changed[0]
+
+    def cast(population: Population, target: Target) -> Shadows:
+        return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
+
     methods: dict[str, Callable[[Population, Target], Floats]] = {
         "likelihood ratio": likelihood_ratio,
-        "shadow": lambda p, t: shadow(p, t, declared, knowledge.seed),
+        "shadow": lambda p, t: shadow(p, t, knowledge.shadows, knowledge.seed),
+        "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
+        "RMIA": lambda p, t: relative(p, t, cast(p, t)),
         "unmixing": weights_of_all,
+        "near duplicates": lambda p, t: likelihood_ratio(nearby(p), t),
         "inner product": inner_product,
         "cosine": cosine,
     }

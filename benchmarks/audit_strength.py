@@ -1,16 +1,18 @@
 """What membership attacks and audits reach: by examples and noise, by estimator, and in what time.
 
-    python benchmarks/audit_strength.py [--seeds 10] [--trials 10000]
+    python benchmarks/audit_strength.py [--seeds 10] [--trials 10000] [--part estimators|audits|membership]
 
 Membership: means of activations of the shipped model on task ``topic``, with Gaussian noise on every number, in a pool
 of 1,000 candidates; the attacker is told the noise. Estimators: normal scores of a Gaussian mechanism of known ε.
 Audit: a clipped sum with distributed Gaussian noise, of the size of the shipped model's vectors, and small ones with
-one bug each. Results go to ``results/audit.json``.
+one bug each; seconds are of the processor, and the sound one is timed at all its trials. Results go to
+``results/audit.json``; a part by itself leaves the others there as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import replace
@@ -18,14 +20,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _shared import machine, print_machine, store
+from _shared import RESULTS, machine, print_machine, store
 
 from attacks._attack import Declared, Knowledge, Others, Who
 from attacks._epsilon import ESTIMATORS, ceiling
 from attacks._gaussian import epsilon_of, mu_of
-from attacks._likelihood import Population, cosine, inner_product, knowing_all_others, likelihood_ratio, noisy
+from attacks._likelihood import (
+    Population,
+    cosine,
+    inner_product,
+    knowing_all_others,
+    likelihood_ratio,
+    noisy,
+    shadow,
+)
 from attacks._one_run import one_run, one_run_gaussian
 from attacks._roc import auc, rate_at
+from attacks._shadows import Shadows, in_and_out, relative
 from attacks._space import read
 from attacks._targets import Target, rounding_variance
 from attacks.audit import audit
@@ -39,6 +50,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "_support"))
 from mechanisms import BUGS, ClippedSum, base
 
 DELTA, ALPHA, POOL = 1e-5, 0.05, 1000
+SHADOWS = (4, 64)
 
 
 def membership(seeds: int) -> list[dict[str, Any]]:
@@ -73,6 +85,7 @@ def membership(seeds: int) -> list[dict[str, Any]]:
                     ("inner product", inner_product(population, aim)),
                     ("cosine", cosine(population, aim)),
                     ("all others known", strong),
+                    *_beside_shadows(population, aim, seed),
                 ):
                     kept = ~np.isnan(scores)
                     sides = scores[held & kept], scores[~held & kept]
@@ -84,6 +97,19 @@ def membership(seeds: int) -> list[dict[str, Any]]:
             print({name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()}, flush=True)
             rows.append(row)
     return rows
+
+
+def _beside_shadows(population: Population, aim: Target, seed: int) -> list[tuple[str, Any]]:
+    """Scores beside few shadows and many."""
+    found: list[tuple[str, Any]] = []
+    for count in SHADOWS:
+        shadows = Shadows.cast(population, aim, count, seed)
+        found += [
+            (f"shadow, {count}", shadow(population, aim, count, seed)),
+            (f"shadow, in and out, {count}", in_and_out(population, aim, shadows)),
+            (f"RMIA, {count}", relative(population, aim, shadows)),
+        ]
+    return found
 
 
 def estimators(seeds: int, trials: int) -> list[dict[str, Any]]:
@@ -134,6 +160,8 @@ def audits(trials: int) -> list[dict[str, Any]]:
             }
         )
         print(rows[-1], flush=True)
+    took = rows[0]["seconds"] / rows[0]["canaries"]
+    print(f"{trials:,} trials a side: {rows[0]['seconds']} s, {took:.1f} s a canary", flush=True)
     return rows
 
 
@@ -142,19 +170,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--part", choices=("estimators", "audits", "membership"))
     options = parser.parse_args()
     facts = machine(1)
     print_machine(facts)
-    result: dict[str, Any] = {
-        "machine": facts,
+    stored = RESULTS / "audit.json"
+    kept = json.loads(stored.read_text(encoding="utf-8")) if options.part and stored.is_file() else {}
+    asked = {
         "seeds": options.seeds,
         "trials": options.trials,
         "delta": DELTA,
+        "ceilings": {str(e): ceiling(e, options.trials, DELTA, ALPHA) for e in ESTIMATORS},
     }
-    result["ceilings"] = {str(e): ceiling(e, options.trials, DELTA, ALPHA) for e in ESTIMATORS}
-    result["estimators"] = estimators(options.seeds, options.trials)
-    result["audits"] = audits(options.trials)
-    result["membership"] = membership(options.seeds)
+    result: dict[str, Any] = {**kept} if kept else {"machine": facts, **asked}
+    parts = {
+        "estimators": lambda: estimators(options.seeds, options.trials),
+        "audits": lambda: audits(options.trials),
+        "membership": lambda: membership(options.seeds),
+    }
+    for name, measured in parts.items():
+        if options.part in (None, name):
+            result[name] = measured()
+            result[f"{name}, made"] = {"machine": facts, "seeds": options.seeds, "trials": options.trials}
     store("audit", result)
 
 

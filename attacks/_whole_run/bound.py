@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from attacks._attack import Progress
-from attacks._audit_defaults import NO_BOUND, NOTHING_ALONE
+from attacks._audit_defaults import NO_BOUND, NOTHING_ALONE, TEXTS
 from attacks._epsilon import Conclusion
 from attacks._whole_run.request import Request
 from defenses.accounting.composition import Bound
@@ -134,19 +134,23 @@ def _audited(
 ) -> dict[str, Any]:
     """The run's own release of one round, played by itself against what its ledger entry declares."""
     from attacks._released import own_release
+    from attacks._score import Wishes, public_texts
     from attacks.audit import audit
 
-    own = own_release(prepare(config), declared["delta"], CLIENTS, EXAMPLES, request.seed)
+    setup = prepare(config)
+    public, _ = public_texts(config, setup.data, Wishes(public=request.public, public_texts=TEXTS))
+    own = own_release(setup, declared["delta"], CLIENTS, EXAMPLES, request.seed, public)
     if own is None:
         return {"conclusion": str(Conclusion.NOT_EVALUABLE), "why": NOTHING_ALONE}
-    mechanism, claim, base = own
     made = audit(
-        mechanism,
-        base,
-        claim,
+        own.mechanism,
+        own.base,
+        own.claim,
         trials=request.trials,
         alpha=request.alpha,
         seed=request.seed,
+        natural=own.natural,
+        crafted=own.crafted,
         one_run=request.one_run,
         progress=progress,
     ).to_dict()

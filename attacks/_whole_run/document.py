@@ -37,11 +37,11 @@ OPEN, VIOLATED, UNDECIDED = 3, 4, 5
 GATES = ("works", "severe")
 
 NOT_COVERED = (
-    "uploads of coefficients, scores and weights: no attack here reads them",
+    "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
     "soft tokens optimised through the model, and trained decoders of vectors to text",
     "differences between rounds and between rosters, and fleets of invented clients",
     "sums of single groups, where the server sums in groups",
-    "what the finished injection says of its examples to those who only use it",
+    "what a finished injection that is not one vector with its coefficients says to those who only use it",
 )
 """What no piece of an audit looks at; said in every document."""
 

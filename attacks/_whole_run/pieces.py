@@ -14,7 +14,7 @@ from typing import Any
 
 from attacks import ATTACKS
 from attacks._attack import Attack, Finding, Guess, Progress, Scope, Verdict, Who
-from attacks._controls import random_view
+from attacks._controls import random_knowledge, random_view
 from attacks._judge import curves_of, score
 from attacks._launch import finding_to_json, guess_to_json
 from attacks._targets import read_targets
@@ -65,7 +65,8 @@ def on_recordings(
             control = random_view(
                 subject.view, subject.backbone, subject.knowledge, folder / f"{name}{number}"
             )
-            random = module.guess(control, subject.backbone, subject.knowledge)
+            drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
+            random = module.guess(control, subject.backbone, drawn)
         kept = tuple(guess for guess in made if guess.scope in reading.scopes)
         targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
         findings += score(subject, kept, targets, random)

@@ -136,7 +136,7 @@ class Request:
         if bound:
             checkpoint = self.target / "checkpoint" / "state.safetensors"
             files = [self.config_path, self.target / "report.json", checkpoint]
-            told = {**mechanism, "seed": self.seed}
+            told = {**mechanism, "seed": self.seed, "public_file": told["public_file"]}
         parts = [told, versions, [digest_of(path) for path in files], self.reveal and not bound]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

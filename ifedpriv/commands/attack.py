@@ -11,6 +11,8 @@ from attacks._launch import run as launch
 
 _SUMMARIES = {
     "audit": "whether a mechanism keeps the bound that is declared for it; a run's own, or any callable",
+    "coefficients": "whose texts and labels the coefficients tell, and which rounds are of one client",
+    "deployed": "whether a text was in, by losses of the finished injection alone",
     "invert": "which words, and which texts of a pool, a client holds",
     "labels": "how many examples of each class a client holds",
     "membership": "whether a text was among a client's examples, or anybody's",

@@ -97,3 +97,7 @@ def released(records, entropy):
 def halved(records, entropy):
     """For the command line: the same with half the noise."""
     return ClippedSum(bug="noise halved")(records, entropy)
+
+
+# For the command line: each bug by name, with underscores for spaces.
+globals().update({bug.replace(" ", "_"): ClippedSum(bug=bug) for bug in BUGS})

@@ -4,16 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from attacked import attacked_config
 from mechanisms import BUGS, CLIP, DELTA, ClippedSum, base, normal
-from program import called
-from tiny import write_config
 
 from attacks._audit import play
 from attacks._canaries import LOUD, pair, pairs
 from attacks._epsilon import Conclusion, Estimator
-from attacks._gaussian import epsilon_of
-from attacks._launch import LEAKS
 from attacks._mechanism import Claim, flatten
 from attacks._replay import replay
 from attacks.audit import audit
@@ -251,76 +246,6 @@ def test_a_claim_is_what_statement_and_ledger_say():
 def test_senseless_claims_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Claim(**{"epsilon": 1.0, "delta": 1e-5, **wrong})
-
-
-# ---- as a user starts it
-
-SOUND = ("--epsilon", epsilon_of(1.0, DELTA), "--delta", DELTA, "--sensitivity", 1, "--noise", 1)
-QUICK = ("--shape", "4,8", "--trials", 100, "--one-run", 20)
-
-
-def test_a_named_mechanism_is_audited_and_the_gate_closes(tmp_path):
-    said = called("attack", "audit", "--mechanism", "mechanisms:released", *SOUND, *QUICK, "--fail-on-leak")
-    assert said.code == 0, said
-    assert "CONSISTENT" in said.out
-    out = tmp_path / "found.json"
-    said = called(
-        "attack",
-        "audit",
-        "--mechanism",
-        "mechanisms:halved",
-        *SOUND,
-        *QUICK,
-        "--fail-on-leak",
-        "--json",
-        "--out",
-        out,
-    )
-    assert said.code == LEAKS, said
-    result = json.loads(said.out)
-    assert result == json.loads(out.read_text())
-    assert result["conclusion"] == "violation"
-    assert "less than is declared" in result["why"]
-
-
-def test_a_run_without_a_bound_is_not_evaluable(tmp_path):
-    config, run = write_config(tmp_path / "config.yaml", attacked_config(tmp_path)), tmp_path / "run"
-    assert called("run", config, "--out", run).code == 0
-    said = called("attack", "audit", run, "--fail-on-leak")
-    assert said.code == 0, said
-    assert said.out.strip() == "ifedpriv attack audit: not evaluable, there is no bound to audit"
-    report = json.loads((run / "report.json").read_text())
-    report["privacy"]["statement"] |= {
-        "epsilon": 2.0,
-        "delta": 1e-5,
-        "unit": "example",
-        "neighbouring": "add or remove",
-    }
-    (run / "report.json").write_text(json.dumps(report))
-    assert "no round of the run can be played alone" in called("attack", "audit", run).out
-    said = called("attack", "audit", run, "--mechanism", "mechanisms:halved", "--noise", 3, *QUICK, "--json")
-    claim = json.loads(said.out)["claim"]
-    assert (claim["epsilon"], claim["noise"], claim["sensitivity"]) == (2.0, 3.0, None)
-
-
-def test_what_can_be_given_wrongly():
-    def refusal(*words):
-        return called("attack", "audit", *words).refusal()
-
-    assert called("attack", "audit").out.strip().endswith("there is no bound to audit")
-    assert "--delta is missing" in refusal("--epsilon", 1)
-    assert "there is no mechanism to audit" in refusal(*SOUND)
-    assert "write it as module:name" in refusal(*SOUND, "--mechanism", "mechanisms")
-    assert "cannot be imported" in refusal(*SOUND, "--mechanism", "mechanisms:nothing")
-    assert "is no callable" in refusal(*SOUND, "--mechanism", "mechanisms:BUGS")
-    assert "write whole numbers" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--shape", "4x8")
-    assert "hold a 0" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--clients", 0)
-    assert "trials is 3" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--trials", 3)
-    assert "one_run is 3" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--one-run", 3)
-    assert "alpha is 0.7" in refusal(*SOUND, "--mechanism", "mechanisms:released", "--alpha", 0.7)
-    assert "claim.delta is 2.0" in refusal("--epsilon", 1, "--delta", 2)
-    # Two arrays in, one name out: what a mechanism raises is told, without a traceback.
-    assert "failed on records of shape" in refusal(*SOUND, "--mechanism", "mechanisms:base")
 
 
 @pytest.mark.slow

@@ -164,6 +164,13 @@ def test_the_gaussian_bound_is_tight(epsilon):
     assert np.mean(found) >= 0.8 * epsilon
 
 
+@pytest.mark.parametrize("epsilon", [1.0, 2.0, 4.0, 8.0])
+def test_the_gaussian_bound_is_above_the_truth_no_more_often_than_its_level(epsilon):
+    """60 seeds of 10,000 trials a side at level 0.05: more than 9 have a probability below 0.001."""
+    bound = ESTIMATORS[Estimator.GAUSSIAN]
+    assert sum(bound(*trials(epsilon, 10_000, s), DELTA, ALPHA, s) > epsilon for s in range(60)) <= 9
+
+
 def test_what_clopper_and_pearson_reach():
     """Without assuming anything of the mechanism, 10,000 trials a side prove less than half; the page says so."""
     inside, outside = trials(4.0, 10_000, 0)
@@ -215,6 +222,30 @@ def test_the_published_counts_are_those_of_a_threshold(shift, right, wrong):
     grid = norm.ppf((np.arange(10_000) + 0.5) / 10_000)
     threshold = (grid + shift)[10_000 - right]
     assert int((grid >= threshold).sum()) == wrong
+
+
+def quantiles(mu, size):
+    return norm.ppf((np.arange(size) + 0.5) / size) + mu
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("mu", [1.0, 1.5])
+@pytest.mark.parametrize("estimator", [Estimator.BONFERRONI, Estimator.SPLIT])
+def test_published_tightness_of_clopper_and_pearson(estimator, mu, ratio):
+    """As in jax_privacy's test_epsilon_clopper_pearson_tight, with a tenth of its scores: below, and within 20%."""
+    scores = quantiles(mu, 200_000), quantiles(0, int(200_000 * ratio))
+    found = ESTIMATORS[estimator](*scores, 0.1, 0.2, 0)
+    assert 0.8 * epsilon_of(mu, 0.1) <= found < epsilon_of(mu, 0.1)
+
+
+@pytest.mark.parametrize("mu", [0.1, 0.3, 1.0, 3.0])
+def test_published_tightness_of_the_gaussian_bound(mu):
+    """As in jax_privacy's test_epsilon_from_gdp_tight: within 5% of the truth, at its sizes and its seed."""
+    rng = np.random.default_rng(0xBAD5EED)
+    found = ESTIMATORS[Estimator.GAUSSIAN](
+        rng.normal(mu, 1, 500_000), rng.normal(0, 1, 500_000), 5e-2, 0.1, 0
+    )
+    assert found == pytest.approx(epsilon_of(mu, 5e-2), rel=0.05)
 
 
 def test_a_p_value_worked_out_step_by_step():

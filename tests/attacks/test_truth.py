@@ -14,17 +14,22 @@ from attacks._attack import Knowledge
 from attacks._score import Wishes, open_subject
 from defenses.view import ServerView
 
-WISHES = Wishes(pool=150)
+WISHES = Wishes(pool=150, shadows=6)
 BLIND = (
     *sorted(ATTACKS),
     "_attack",
+    "_calibrations",
+    "_coefficient_scores",
     "_corpus",
     "_labels",
     "_layer0",
     "_likelihood",
     "_mixture",
+    "_near",
+    "_shadows",
     "_space",
     "_targets",
+    "_token_scores",
     "_tokens",
     "_unmix",
 )
@@ -32,7 +37,9 @@ BLIND = (
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    return open_subject(attacked_run(tmp_path_factory.mktemp("run")), WISHES)
+    calibration = {"rounds": 2, "steps": 1, "batch_size": 4}
+    method = {"kind": "ifed_icl", "guard": False, "calibration": calibration}
+    return open_subject(attacked_run(tmp_path_factory.mktemp("run"), method=method), WISHES)
 
 
 class Opened:
@@ -136,7 +143,7 @@ def test_every_file_of_an_attack_is_looked_at():
         "_table",
         "_words_alone",
     }
-    arithmetic = {"_epsilon", "_gaussian", "_one_run", "_roc"}
+    arithmetic = {"_bca", "_epsilon", "_gaussian", "_one_run", "_roc"}
     mechanisms = {
         "audit",
         "_audit",
@@ -146,6 +153,7 @@ def test_every_file_of_an_attack_is_looked_at():
         "_mechanism",
         "_released",
         "_replay",
+        "_text_canaries",
     }
     assert {path.stem for path in (ROOT / "attacks").glob("*.py")} == roof | arithmetic | mechanisms | set(
         BLIND

@@ -1,0 +1,104 @@
+"""What else tells members: coefficients of rounds, near duplicates, and the finished injection; on one small run.
+
+    python benchmarks/membership_strength.py [--shadows 16 64] [--pool 400]
+
+An undefended run of the shipped model: 20 iid clients of 8 texts of task ``topic``, 5 rounds of coefficients, fp16. The
+attacks are those of `ifedpriv attack`, judged against the truth, without their random control. Seconds are of the
+processor. Results go to ``results/membership.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from _shared import machine, print_machine, store
+
+from attacks import ATTACKS
+from attacks._judge import score
+from attacks._score import Subject, Wishes, open_subject
+from attacks._targets import read_targets
+from ifedpriv.config import parse_config
+from ifedpriv.experiment.prepare import prepare
+from ifedpriv.experiment.run import execute
+from ifedpriv.experiment.rundir import RunDirectory
+
+ROUNDS, CLIENTS, EXAMPLES = 5, 20, 8
+
+
+def small_run(folder: Path) -> Path:
+    """The run that is attacked."""
+    config = parse_config(
+        {
+            "name": "attacked",
+            "threads": 1,
+            "data": {"name": "topic", "train": 400, "validation": 8, "test": 32},
+            "partition": {"kind": "iid", "clients": CLIENTS, "examples_per_client": EXAMPLES},
+            "method": {"guard": False, "calibration": {"rounds": ROUNDS}},
+            "evaluation": {
+                "local_icl": False,
+                "local_injection": False,
+                "every_round": False,
+                "validation_fraction": 0,
+                "membership": False,
+            },
+            "controls": {"enabled": False},
+        },
+        "the small run",
+    )
+    execute(prepare(config), RunDirectory.create(folder, config))
+    return folder
+
+
+def attacked(name: str, subject: Subject) -> dict[str, Any]:
+    """Every number of one attack with its interval and controls, and what it cost."""
+    started = time.process_time()
+    guesses = import_module(ATTACKS[name]).guess(subject.view, subject.backbone, subject.knowledge)
+    seconds = time.process_time() - started
+    targets = {each.scope: each.targets for each in read_targets(subject.view, subject.backbone)}
+    found: dict[str, Any] = {"seconds": round(seconds, 1)}
+    for finding in score(subject, guesses, targets):
+        if finding.value is None:
+            continue
+        row: Mapping[str, Any] = {
+            "value": round(finding.value, 4),
+            "interval": finding.interval and [round(end, 4) for end in finding.interval],
+            **{control: round(value, 4) for control, value in finding.controls},
+        }
+        found[f"{finding.method}, {finding.scope}, {finding.metric}"] = row
+        if finding.metric in ("AUC", "TPR at 1% FPR", "total variation", "re-identification"):
+            print(f"{name}: {finding.method}, {finding.scope}, {finding.metric}: {row}", flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure and store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shadows", nargs="*", type=int, default=(16, 64))
+    parser.add_argument("--pool", type=int, default=400)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    facts = machine(1)
+    print_machine(facts)
+    with tempfile.TemporaryDirectory() as folder:
+        subject = open_subject(small_run(Path(folder) / "run"), Wishes(pool=options.pool))
+        result: dict[str, Any] = {"machine": facts, "pool": options.pool, "rounds": ROUNDS}
+        result["deployed"] = attacked("deployed", subject)
+        result["membership"] = attacked("membership", subject)
+        for count in options.shadows:
+            known = replace(subject.knowledge, shadows=count)
+            result[f"coefficients, {count} shadows"] = attacked(
+                "coefficients", replace(subject, knowledge=known)
+            )
+    store("membership", result)
+
+
+if __name__ == "__main__":
+    main()
