@@ -17,5 +17,6 @@ PLAYED: dict[str, str] = {
 }
 """Likewise, for attacks that play rounds of their own, and so need no recording and have arguments of their own."""
 
-SCRIPTS: dict[str, str] = {**ATTACKS, **PLAYED, "audit": "attacks.audit"}
-"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording."""
+SCRIPTS: dict[str, str] = {**ATTACKS, **PLAYED, "audit": "attacks.audit", "diff": "attacks.diff"}
+"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording, and diff
+takes several recordings."""

@@ -20,7 +20,20 @@ def render(result: Mapping[str, Any]) -> str:
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
         "",
     ]
-    for (method, scope), findings in _grouped(result["findings"]).items():
+    lines += rows_of(result["findings"])
+    if result["scored"]:
+        lines.append("Intervals are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md.")
+    else:
+        lines.append("Nothing was scored; --json lists what was guessed.")
+    if not result["revealed"]:
+        lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
+    return "\n".join(lines)
+
+
+def rows_of(found: list[Mapping[str, Any]]) -> list[str]:
+    """Findings by method and scope, with controls beside every number, each group behind its name."""
+    lines: list[str] = []
+    for (method, scope), findings in _grouped(found).items():
         lines.append(f"{method}, {scope}")
         if findings[0]["value"] is None:
             lines += [*textwrap.wrap(f"not evaluable: {findings[0]['why']}", _WIDTH, initial_indent="  "), ""]
@@ -33,13 +46,7 @@ def render(result: Mapping[str, Any]) -> str:
                 said = f"{finding['metric']}: {finding['verdict'].upper()}, {finding['why']}"
                 lines += textwrap.wrap(said, _WIDTH, initial_indent="  ", subsequent_indent="    ")
         lines.append("")
-    if result["scored"]:
-        lines.append("Intervals are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md.")
-    else:
-        lines.append("Nothing was scored; --json lists what was guessed.")
-    if not result["revealed"]:
-        lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
-    return "\n".join(lines)
+    return lines
 
 
 def _row(finding: Mapping[str, Any]) -> list[str]:

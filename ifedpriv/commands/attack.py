@@ -11,6 +11,7 @@ from attacks._launch import run as launch
 
 _SUMMARIES = {
     "audit": "whether a mechanism keeps the bound that is declared for it; a run's own, or any callable",
+    "diff": "which clients, or which new examples, sums give away when they are added and subtracted",
     "invert": "which words, and which texts of a pool, a client holds",
     "labels": "how many examples of each class a client holds",
     "membership": "whether a text was among a client's examples, or anybody's",
@@ -21,6 +22,7 @@ _SUMMARIES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv attack`."""
     from attacks._audit_launch import add_arguments as add_audit
+    from attacks._diff_launch import add_arguments as add_diff
 
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for name in sorted(SCRIPTS):
@@ -31,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common(sub)
         if name == "audit":
             add_audit(sub)
+        if name == "diff":
+            add_diff(sub)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,4 +45,8 @@ def run(options: argparse.Namespace) -> int:
         from attacks._audit_launch import run as audit
 
         return audit(options)
+    if options.name == "diff":
+        from attacks._diff_launch import run as diff
+
+        return diff(options)
     return launch(options.name, options)
