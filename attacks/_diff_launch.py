@@ -159,6 +159,7 @@ def found(
         "changed": made.changed,
         "isolated": isolated,
         "not_evaluable": [*made.refused, *_other_rounds(subjects), *([left] if left else [])],
+        "remarks": _remarks(paths),
         "verdict": verdict,
         "why": because,
         "scored": all(subject.truth is not None for subject in subjects),
@@ -226,6 +227,20 @@ def _other_rounds(subjects: Sequence[Subject]) -> list[str]:
         if entry.kind is not UploadKind.VECTOR
     )
     return [f"{number} rounds of {kind}: {ANEW}" for kind, number in sorted(counts.items())]
+
+
+def _remarks(paths: Sequence[Path]) -> list[str]:
+    """Where simulated randomness makes a difference more exact than it would be in a deployment."""
+    from ifedpriv.config import load_config
+
+    configs = [load_config(path / "config.yaml") for path in paths if (path / "config.yaml").is_file()]
+    seeds = [config.seed for config in configs if config.simulation]
+    if len(set(seeds)) == len(seeds):
+        return []
+    return [
+        "these runs are simulations that drew their noise and rounding from one seed: what they share of it cancels "
+        "here, and would not in a deployment"
+    ]
 
 
 def private_reader(path: Path, subject: Subject) -> Private | None:
@@ -433,13 +448,16 @@ def write_vectors(folder: Path, base: Subject, vectors: Sequence[Difference], nu
 
 
 def small_runs(folder: Path, progress: Progress) -> list[Path]:
-    """Runs of one federation under secure aggregation, made to be attacked: each lacks one client more."""
+    """Recordings of one federation under secure aggregation, made to be attacked: each lacks one client more."""
+    from defenses.view import ServerViewWriter
     from ifedpriv.config import parse_config
+    from ifedpriv.experiment.facts import task_hash
+    from ifedpriv.experiment.play import federation_of, first_ledger
     from ifedpriv.experiment.prepare import prepare
-    from ifedpriv.experiment.run import execute
     from ifedpriv.experiment.rundir import RunDirectory
 
-    paths = []
+    paths: list[Path] = []
+    backbone = None
     for number, missing in enumerate(_MISSING):
         config = parse_config(
             {
@@ -449,16 +467,21 @@ def small_runs(folder: Path, progress: Progress) -> list[Path]:
                 "method": {"guard": False, "calibration": {"rounds": 0}},
                 "defense": {"kind": "masked"},
                 "cohort": {"failure_rate": missing},
-                "evaluation": {
-                    "local_icl": False,
-                    "local_injection": False,
-                    "every_round": False,
-                    "validation_fraction": 0,
-                },
+                "evaluation": {"validation_fraction": 0},
             },
             "the small runs",
         )
-        path = folder / f"run{number + 1}"
-        execute(prepare(config), RunDirectory.create(path, config), progress)
-        paths.append(path)
+        setup = prepare(config, backbone=backbone)
+        backbone = setup.backbone
+        run_folder = RunDirectory.create(folder / f"run{number + 1}", config)
+        with ServerViewWriter.create(
+            run_folder.view,
+            backbone=backbone.fingerprint,
+            task=task_hash(setup.data.task),
+            defense=config.defense,
+        ) as view:
+            # What is attacked is the round of vectors; what else a run does is left out.
+            federation_of(setup, first_ledger(setup), view).play_round(setup.method.initial_state())
+        progress("recording rounds", number + 1, len(_MISSING))
+        paths.append(run_folder.path)
     return paths

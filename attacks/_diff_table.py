@@ -50,6 +50,8 @@ def render(result: Mapping[str, Any]) -> str:
         lines += [f"{each['attack']}, {each['scope']}", *rows_of(each["findings"])]
     for why in result["not_evaluable"]:
         lines += _wrapped(f"not evaluable: {why}", indent="")
+    for remark in result["remarks"]:
+        lines += _wrapped(f"remark: {remark}", indent="")
     lines.append("Taken for granted: a client keeps its number, and its examples unless sums say otherwise.")
     return "\n".join(lines)
 
