@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -75,6 +78,37 @@ class Declared:
     clip: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Which numbers of a vector an attack reads, as if nothing else had been uploaded.
+
+    Attributes:
+        layers: their numbers, from 0; None for all.
+        branches: ``attention``, ``mlp`` or ``both``.
+    """
+
+    layers: tuple[int, ...] | None = None
+    branches: str = "both"
+
+    @property
+    def all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.layers is None and self.branches == "both"
+
+    def mask(self, n_layers: int) -> NDArray[np.bool_]:
+        """What is read, bool ``[layers, 2, 1]``; of the second axis, 0 is attention and 1 the MLP."""
+        found = np.zeros((n_layers, 2, 1), dtype=np.bool_)
+        found[list(range(n_layers) if self.layers is None else self.layers)] = True
+        if self.branches != "both":
+            found[:, 1 if self.branches == "attention" else 0] = False
+        return found
+
+    def __str__(self) -> str:
+        """In words, such as ``attention of layers 0, 1``."""
+        which = "both branches" if self.branches == "both" else self.branches
+        return which if self.layers is None else f"{which} of layers {', '.join(map(str, self.layers))}"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Others:
     """All examples behind one vector but one, as the strongest adversary of differential privacy knows them.
@@ -106,6 +140,7 @@ class Knowledge:
         provenance: where the public texts come from, in words.
         declared: clip and noise, which are no secret.
         others: all examples but one of some vectors; empty but for the strongest adversary.
+        sites: the layers and branches that are read.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         progress: told of progress.
@@ -119,6 +154,7 @@ class Knowledge:
     provenance: str = "none"
     declared: Declared = Declared()
     others: Mapping[Who, Others] = field(default_factory=dict)
+    sites: Sites = Sites()
     batch_size: int = 64
     seed: int = 0
     progress: Progress = silent
@@ -214,6 +250,29 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Attribute:
+    """Guessed mix of an attribute's values.
+
+    Attributes:
+        name: of the attribute.
+        values: all that public texts have, in order.
+        shares: of each; they sum to 1.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def likeliest(self) -> str:
+        """The value with the largest share."""
+        return self.values[int(np.argmax(self.shares))]
+
+    def __repr__(self) -> str:
+        return f"Attribute({self.name}, <{len(self.values)} values>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Scores:
     """How likely each candidate is a member.
 
@@ -243,7 +302,7 @@ class Source:
         return f"Source(<{len(self.claimed)} candidates>)"
 
 
-Content = Bag | Members | Texts | Histogram | Scores | Source
+Content = Bag | Members | Texts | Histogram | Attribute | Scores | Source
 
 
 @dataclass(frozen=True, slots=True)

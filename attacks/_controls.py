@@ -12,7 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Answer, Bag, Content, Guess, Histogram, Knowledge, Members, Scores, Source, Texts
+from attacks._attack import (
+    Answer,
+    Attribute,
+    Bag,
+    Content,
+    Guess,
+    Histogram,
+    Knowledge,
+    Members,
+    Scores,
+    Source,
+    Texts,
+)
 from attacks._space import Space, read
 from attacks._targets import Target, read_targets
 from attacks._tokens import inner_tokens
@@ -130,7 +142,7 @@ def controls_of(
         found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
     elif knowledge.public:
         found.update(_blind(answers, backbone, knowledge))
-    if knowledge.public and not isinstance(answers[0].content, Scores | Source):
+    if knowledge.public and not isinstance(answers[0].content, Attribute | Scores | Source):
         found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
     if len(answers) > 1:
         found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
@@ -151,6 +163,15 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             prior = Histogram(tuple(map(float, counts / counts.sum())), first.examples)
             found[PRIOR] = [prior] * len(answers)
         return found
+    if isinstance(first, Attribute):
+        held = [example.attributes.get(first.name) for example in knowledge.public]
+        public = np.array([held.count(value) for value in first.values], dtype=np.float64)
+        even = np.ones(len(first.values))
+        mixes = {UNIFORM: even / even.sum(), PRIOR: public / public.sum()}
+        return {
+            name: [Attribute(first.name, first.values, tuple(map(float, shares)))] * len(answers)
+            for name, shares in mixes.items()
+        }
     if isinstance(first, Members):
         drawn: list[Content] = []
         for answer in answers:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from attacks._score import Subject
     from ifedpriv.data.task import Example
 
-READERS = ("labels", "invert", "membership")
+READERS = ("labels", "attributes", "invert", "membership")
 """Attacks that are tried on what is isolated, unless others are asked for."""
 _MISSING = (0.0, 0.1, 0.25)
 """Failure rates of the small runs: with their seed nobody, one of 12 clients and two are missing."""
@@ -103,6 +103,7 @@ def found(
         progress: told of progress.
     """
     from attacks._attack import Declared
+    from attacks._launch import sites
     from attacks._score import Wishes, open_subject
     from attacks.diff import NAME, diff
 
@@ -116,6 +117,8 @@ def found(
         seed=options.seed,
     )
     subjects = [open_subject(path, wishes, progress) for path in paths]
+    chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
+    subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]
     views = [subject.view for subject in subjects]
     minimum = options.min_clients or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
     privates = [private_reader(path, subject) for path, subject in zip(paths, subjects, strict=True)]
@@ -318,9 +321,10 @@ def _told(each: Difference, truth: tuple[Example, ...] | None, subjects: Sequenc
 
     deviation = None
     if truth and each.kind is not Kind.SET:
+        from attacks._attack import Sites
         from attacks._space import read
 
-        knowledge = subjects[0].knowledge
+        knowledge = replace(subjects[0].knowledge, sites=Sites())
         mean = read(subjects[0].backbone, knowledge, truth, "checking what is isolated").mean(
             axis=0, dtype=np.float64
         )

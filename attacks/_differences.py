@@ -263,7 +263,7 @@ def differences(sums: Sequence[Sum], minimum: int) -> Differences:
     mixed = 0
     for kind, each in wanted:
         parts = [one for one, factor in zip(sums, each.factors, strict=True) if factor]
-        if len(parts) == 1:
+        if len(parts) == 1 and kind is Kind.CLIENT:
             # Read as it is, with nothing added or subtracted.
             continue
         if changed and len({one.recording for one in parts}) > 1:

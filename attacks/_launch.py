@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from attacks import ATTACKS, PLAYED, SCRIPTS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._attack import Attack, Finding, Guess, Progress
+    from attacks._attack import Attack, Finding, Guess, Progress, Sites
     from attacks._score import Subject
 
 SCHEMA = 1
@@ -119,6 +119,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strong",
         action="store_true",
         help="membership: also as an adversary who is told all examples but one",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="N,N-N",
+        help="read these layers alone, as if no other were uploaded (default: all)",
+    )
+    parser.add_argument(
+        "--branch",
+        choices=("attention", "mlp", "both"),
+        default="both",
+        help="read this branch of each layer alone (default: both)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
@@ -217,6 +228,8 @@ def attack(
         seed=options.seed,
     )
     subject = open_subject(path, wishes, progress)
+    chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
+    subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
     guesses = module.guess(subject.view, subject.backbone, subject.knowledge)
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
@@ -224,6 +237,26 @@ def attack(
         random = module.guess(control, subject.backbone, subject.knowledge)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
     return subject, guesses, score(subject, guesses, targets, random)
+
+
+def sites(layers: str | None, branch: str, n_layers: int) -> Sites:
+    """What is to be read, from ``--layers`` such as ``0,2-4`` and ``--branch``."""
+    from attacks._attack import Sites
+
+    if layers is None:
+        return Sites(None, branch)
+    found: set[int] = set()
+    for part in layers.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            raise InputError(f"--layers is {layers!r}", "write numbers and ranges with commas, such as 0,2-4")
+        found |= set(range(int(low), int(high if dash else low) + 1))
+    if not found or max(found) >= n_layers:
+        raise InputError(
+            f"--layers is {layers!r}, and the model has {n_layers} layers",
+            f"use numbers from 0 to {n_layers - 1}",
+        )
+    return Sites(tuple(sorted(found)), branch)
 
 
 def to_json(
@@ -258,6 +291,7 @@ def to_json(
             "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
             "all_others_known": bool(knowledge.others),
             "seed": knowledge.seed,
+            "read": str(knowledge.sites),
         },
         "scored": subject.truth is not None,
         "revealed": reveal,
@@ -284,7 +318,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
     """One method's guesses as JSON, every text and word as ``shown`` has it."""
-    from attacks._attack import Bag, Content, Histogram, Members, Scores, Source
+    from attacks._attack import Attribute, Bag, Content, Histogram, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:
         match of:
@@ -304,6 +338,8 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
                 return {"texts": texts, "scores": [of.values[i] for i in first]}
             case Source():
                 return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
+            case Attribute():
+                return {"attribute": of.name, "shares": dict(zip(of.values, of.shares, strict=True))}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

@@ -18,6 +18,7 @@ def render(result: Mapping[str, Any]) -> str:
     lines = [
         f"ifedpriv attack {result['attack']}: defense {result['view']['defense']['kind']},"
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
+        *([f"read: {known['read']}"] if known["read"] != "both branches" else []),
         "",
     ]
     lines += rows_of(result["findings"])
@@ -53,7 +54,7 @@ def _row(finding: Mapping[str, Any]) -> list[str]:
     value = f"{finding['value']:.3f}"
     if finding["interval"]:
         value += f" [{finding['interval'][0]:.3f}, {finding['interval'][1]:.3f}]"
-    lower = finding["metric"] == "total variation"
+    lower = finding["metric"] in ("total variation", "attribute variation")
     ordered = sorted(finding["controls"].items(), key=lambda item: item[1] if lower else -item[1])
     controls = "; ".join(f"{name} {number:.3f}" for name, number in ordered) or "none"
     wrapped = textwrap.wrap(controls, _WIDTH - 45)
