@@ -90,10 +90,10 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
     from dataclasses import replace
 
     from attacks._attack import Declared
-    from attacks.layers import MEASURES, NAME, guesses, parts_of
     from attacks._judge import score
     from attacks._score import Wishes, open_subject
     from attacks._targets import read_targets
+    from attacks.layers import MEASURES, NAME, guesses, parts_of
 
     wishes = Wishes(
         config=options.config,

@@ -60,6 +60,7 @@ def tiny_view(
 
 def attacked_config(folder: Path, **changes: Any) -> dict[str, Any]:
     """A run of the tiny backbone in which only the vector matters."""
+    base = tiny_config(folder)
     data = save_data(folder / "data", train=200, validation_fraction=0.4, attribute_columns=["day"])
     for split in ("train", "test"):
         path = folder / "data" / f"{split}.jsonl"
@@ -68,7 +69,7 @@ def attacked_config(folder: Path, **changes: Any) -> dict[str, Any]:
         lines = [json.dumps({**row, "day": str("day" in row["text"])}) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {
-        **tiny_config(folder),
+        **base,
         "data": data,
         "partition": {"kind": "iid", "clients": 6},
         "method": {"kind": "ifed_icl", "guard": False, "calibration": {"rounds": 0}},
