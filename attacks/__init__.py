@@ -15,6 +15,7 @@ ATTACKS: dict[str, str] = {
 
 PLAYED: dict[str, str] = {
     "server": "attacks.server",
+    "template": "attacks.template",
 }
 """Likewise, for attacks that play rounds of their own, and so need no recording and have arguments of their own."""
 

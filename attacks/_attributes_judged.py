@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks._attack import Attribute, Content, Finding, Guess, Verdict
 from attacks._metrics import ENOUGH_TO_CLAIM, ENOUGH_TO_CLEAR, INDIFFERENT, Truth, commonest
@@ -78,7 +79,7 @@ def _likeliest(contents: Sequence[Content]) -> list[str]:
     return [content.likeliest for content in contents if isinstance(content, Attribute)]
 
 
-def _take(values: Sequence[str], rows: Sequence[int]) -> list[str]:
+def _take(values: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
     return [values[row] for row in rows]
 
 

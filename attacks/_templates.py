@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Told:
 
     Attributes:
         labels: share of vectors whose label counts are all right.
-        words: average precision of the ranking of words, by the linear probe.
+        words: average precision of the ranking of words by the linear probe, less that of public frequencies.
         strings: of the names, cities and long numbers in the texts, how many are among the words bet on.
         members: share of members that are named from a pool.
         by_vector: the same for each vector, ``[vectors, 4]``.
@@ -103,7 +104,7 @@ def _before(public: Sequence[Example]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for example in public:
         private, words = private_strings(example.text), example.text.split()
-        for one, following in zip(words, words[1:], strict=False):
+        for one, following in pairwise(words):
             if following.strip(".,;:()") in private and one.strip(".,;:()") not in private:
                 counts[one.lstrip("(")] += 1
     return counts
@@ -162,7 +163,8 @@ def measured(
         assert isinstance(named, Members)
         true = {where[example.text, example.label] for example in own}
         rows[i, 3] = len(true & set(named.ranked[: named.chosen])) / len(true)
-    return Told(*map(float, rows.mean(axis=0)), by_vector=rows)
+    labels, said, strings, named_share = map(float, rows.mean(axis=0))
+    return Told(labels, said, strings, named_share, rows)
 
 
 def _knowledge(agreed: Agreed, public: Sequence[Example]) -> Knowledge:
@@ -189,13 +191,16 @@ def _words(
         true = {t for ids in inner_tokens(backbone, knowledge.task, own) for t in ids} & set(map(int, tokens))
         strings = frozenset().union(*(private_strings(example.text) for example in own))
         bet = {str(backbone.tokenizer.decode([t])).strip() for t in ranked[: bags.distinct(examples)]}
-        found.append((average_precision(ranked, frozenset(true)), len(bet & strings) / max(1, len(strings))))
+        common = [int(token) for token in tokens[np.argsort(-bags.frequency[rare], kind="stable")]]
+        # Public frequencies alone tell much of a text; what counts is what the vector adds.
+        gain = average_precision(ranked, frozenset(true)) - average_precision(common, frozenset(true))
+        found.append((gain, len(bet & strings) / max(1, len(strings))))
     return found
 
 
 def score_of(told: Told) -> float:
-    """By what a server chooses: words, names and members, each from 0 to 1."""
-    return told.words + told.strings + told.members
+    """By what a server chooses: all that it learns, each from 0 to 1."""
+    return told.labels + max(0.0, told.words) + told.strings + told.members
 
 
 def search(

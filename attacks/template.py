@@ -1,7 +1,7 @@
 """A server that chooses the template: what honest clients tell it under crafted wording, beside the shipped one.
 
-Needs no run and no recording: it words a shipped task in a small family of ways, tries each on its own public texts, and
-measures the best on clients that it never saw, with the very code that clients run. The invariant: nothing that is
+Needs no run and no recording: it words a shipped task in a small family of ways, tries each on its own public texts,
+and measures the best on clients that it never saw, with the very code that clients run. The invariant: nothing that is
 measured was used to choose.
 """
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NAME = "template"
 LEAKS = 1
 """Exit code where a crafted template tells more and clients that pin nothing take it."""
+ENOUGH = 0.05
+"""What a crafted template must tell more, of one of four kinds, to be said to."""
 METRICS = ("labels", "words", "strings", "members")
 _WIDTH = 98
 _PINNED = (
@@ -46,16 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--endings", type=int, default=4, metavar="N", help="that are tried (default: 4)")
     parser.add_argument(
-        "--public-texts", type=int, default=400, metavar="N", help="of the server (default: 400)"
+        "--public-texts", type=int, default=600, metavar="N", help="of the server (default: 600)"
     )
     parser.add_argument("--pool", type=int, default=400, metavar="N", help="candidates (default: 400)")
     parser.add_argument(
         "--noise",
         type=float,
-        default=0.5,
+        default=0.0,
         metavar="SHARE",
-        help="noise in each number, as a share of the spread of single texts as shipped; 0 for rounding alone "
-        "(default: 0.5)",
+        help="noise in each number, as a share of the spread of single texts as shipped (default: 0, rounding alone)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every text and draw")
 
@@ -128,7 +129,7 @@ def measure(
         shipped if best.name == SHIPPED else measured(backbone, best, public, fresh[:number], fresh, *terms)
     )
     gains = _gains(shipped, crafted)
-    more = [name for name, gain in gains.items() if gain["interval"][0] > 0]
+    more = [name for name, gain in gains.items() if gain["interval"][0] > 0 and gain["value"] >= ENOUGH]
     return {
         "schema": 1,
         "attack": NAME,

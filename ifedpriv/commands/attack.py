@@ -18,6 +18,7 @@ _SUMMARIES = {
     "layers": "how much each layer and each branch of the vectors tells, as a curve",
     "membership": "whether a text was among a client's examples, or anybody's",
     "server": "what clients answer to a server that cheats; needs no run",
+    "template": "how much more clients tell a server that chooses the template; needs no run",
 }
 
 

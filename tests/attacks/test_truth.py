@@ -132,6 +132,8 @@ def test_every_file_of_an_attack_is_looked_at():
     roof = {
         "__init__",
         "server",
+        "template",
+        "_templates",
         "_released",
         "_attributes_judged",
         "_controls",
