@@ -9,7 +9,7 @@ from attacked import attacked_run, frames_view
 from hypothesis import given
 from hypothesis import strategies as st
 from program import called
-from tiny import LAYERS, WIDTH, tiny_backbone
+from tiny import LAYERS, WIDTH, examples, tiny_backbone
 
 from attacks._diff_launch import verdict_of
 from attacks._differences import Kind, Sum, differences, read_sums
@@ -332,3 +332,39 @@ def test_recordings_of_different_tasks_are_refused(runs, tmp_path):
     )
     (other / "view" / "view.json").write_text(json.dumps({**data, "task": "0" * 64}))
     assert "another template" in called("attack", "diff", runs[0], other).refusal()
+
+
+def test_a_private_difference_has_the_noise_of_both_releases_and_says_how_much(tmp_path):
+    """Masked sums with noise that clients add together: one is missing, and what is left of it is nearly all noise."""
+    lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
+    (tmp_path / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    privacy = {
+        "epsilon": 4.0,
+        "delta": 1e-3,
+        "trust": "distributed",
+        "dropout": 0.3,
+        "max_examples": 64,
+        "public": {"path": str(tmp_path / "public.jsonl"), "texts": 32},
+    }
+    runs = [
+        attacked_run(
+            tmp_path / name,
+            defense={"kind": "masked", "privacy": privacy},
+            cohort={"failure_rate": rate},
+            method={"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}},
+        )
+        for name, rate in (("all", 0.0), ("missing", MISSING))
+    ]
+    said = called("attack", "diff", *runs, "--algebra", "--json")
+    assert said.code == 0, said
+    result = json.loads(said.out)
+    (one,) = result["isolated"]
+    assert one["clients"] == [3]
+    # Noise is nearly the whole error, and larger than in either release, since one client's examples are fewer.
+    assert one["noise"] == pytest.approx(one["error"], rel=0.01)
+    assert one["noise"] > 0
+    assert "drew their noise and rounding from one seed" in result["remarks"][0]
+    bare = called("attack", "diff", *(run / "view" for run in runs), "--config", runs[0] / "config.yaml",
+                  "--noise", "0.5", "--algebra", "--json")  # fmt: skip
+    (read,) = json.loads(bare.out)["isolated"]
+    assert read["noise"] > 0.5
