@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from attacks._audit_defaults import SHADOWS
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -78,6 +81,37 @@ class Declared:
     clip: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Which numbers of a vector an attack reads, as if nothing else had been uploaded.
+
+    Attributes:
+        layers: their numbers, from 0; None for all.
+        branches: ``attention``, ``mlp`` or ``both``.
+    """
+
+    layers: tuple[int, ...] | None = None
+    branches: str = "both"
+
+    @property
+    def all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.layers is None and self.branches == "both"
+
+    def mask(self, n_layers: int) -> NDArray[np.bool_]:
+        """What is read, bool ``[layers, 2, 1]``; of the second axis, 0 is attention and 1 the MLP."""
+        found = np.zeros((n_layers, 2, 1), dtype=np.bool_)
+        found[list(range(n_layers) if self.layers is None else self.layers)] = True
+        if self.branches != "both":
+            found[:, 1 if self.branches == "attention" else 0] = False
+        return found
+
+    def __str__(self) -> str:
+        """In words, such as ``attention of layers 0, 1``."""
+        which = "both branches" if self.branches == "both" else self.branches
+        return which if self.layers is None else f"{which} of layers {', '.join(map(str, self.layers))}"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Others:
     """All examples behind one vector but one, as the strongest adversary of differential privacy knows them.
@@ -112,6 +146,7 @@ class Knowledge:
         plans: how clients calibrate in each round of coefficients, which they were told; empty where nobody says.
         artifact: the finished injection, which everybody is given; None where there is none.
         shadows: how many vectors or calibrations of its own an attack compares with.
+        sites: the layers and branches that are read.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         progress: told of progress.
@@ -128,6 +163,7 @@ class Knowledge:
     plans: Mapping[int, CalibrationPlan] = field(default_factory=dict)
     artifact: Injection | None = None
     shadows: int = SHADOWS
+    sites: Sites = Sites()
     batch_size: int = 64
     seed: int = 0
     progress: Progress = silent
@@ -223,6 +259,29 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Attribute:
+    """Guessed mix of an attribute's values.
+
+    Attributes:
+        name: of the attribute.
+        values: all that public texts have, in order.
+        shares: of each; they sum to 1.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def likeliest(self) -> str:
+        """The value with the largest share."""
+        return self.values[int(np.argmax(self.shares))]
+
+    def __repr__(self) -> str:
+        return f"Attribute({self.name}, <{len(self.values)} values>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Scores:
     """How likely each candidate is a member.
 
@@ -265,7 +324,7 @@ class Links:
     clients: int
 
 
-Content = Bag | Members | Texts | Histogram | Scores | Source | Links
+Content = Bag | Members | Texts | Histogram | Attribute | Scores | Source | Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from attacks._attack import (
     Answer,
+    Attribute,
     Bag,
     Content,
     Guess,
@@ -161,7 +162,7 @@ def controls_of(
         found.update(_blind(answers, backbone, knowledge))
     # The nearest texts are nearest to a vector; what is said of coefficients is of other clients, perhaps.
     same = [answer.who for answer in answers] == [target.who for target in targets]
-    if knowledge.public and same and not isinstance(answers[0].content, Scores | Source | Links):
+    if knowledge.public and same and not isinstance(answers[0].content, Attribute | Scores | Source | Links):
         found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
     if len(answers) > 1:
         found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
@@ -182,6 +183,15 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             prior = Histogram(tuple(map(float, counts / counts.sum())), first.examples)
             found[PRIOR] = [prior] * len(answers)
         return found
+    if isinstance(first, Attribute):
+        held = [example.attributes.get(first.name) for example in knowledge.public]
+        public = np.array([held.count(value) for value in first.values], dtype=np.float64)
+        even = np.ones(len(first.values))
+        mixes = {UNIFORM: even / even.sum(), PRIOR: public / public.sum()}
+        return {
+            name: [Attribute(first.name, first.values, tuple(map(float, shares)))] * len(answers)
+            for name, shares in mixes.items()
+        }
     if isinstance(first, Members):
         drawn: list[Content] = []
         for answer in answers:

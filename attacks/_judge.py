@@ -14,7 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from attacks._attack import Answer, Content, Finding, Guess, Knowledge, Members, Scope, Scores, Verdict, Who
+from attacks._attack import (
+    Answer,
+    Attribute,
+    Content,
+    Finding,
+    Guess,
+    Knowledge,
+    Members,
+    Scope,
+    Scores,
+    Verdict,
+    Who,
+)
+from attacks._attributes_judged import attributes_of, macro_f1
 from attacks._controls import NEAREST, controls_of
 from attacks._metrics import LOW_RATES, RULES, Truth, interval_of, judge, measure, private_strings, told_apart
 from attacks._roc import clustered_auc, rate_at, roc
@@ -129,6 +142,8 @@ class _Judge:
                     tuple(zip(whose, numbers, strict=True)),
                 )
             )
+        if isinstance(guess.answers[0].content, Attribute):
+            found += macro_f1(guess, truths, contents)
         return found
 
     def truth(self, who: Who) -> Truth:
@@ -159,6 +174,7 @@ class _Judge:
             pool_tokens=pool.tokens,
             decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
             client=who.client,
+            attributes=attributes_of(examples),
         )
 
     def _words(self, truth: Truth) -> Scores:

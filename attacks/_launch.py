@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from attacks._audit_defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._attack import Attack, Finding, Guess, Progress
+    from attacks._attack import Attack, Finding, Guess, Progress, Sites
     from attacks._score import Subject
 
 SCHEMA = 1
@@ -127,6 +127,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=SHADOWS,
         metavar="N",
         help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="N,N-N",
+        help="read these layers alone, as if no other were uploaded (default: all)",
+    )
+    parser.add_argument(
+        "--branch",
+        choices=("attention", "mlp", "both"),
+        default="both",
+        help="read this branch of each layer alone (default: both)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
@@ -228,6 +239,8 @@ def attack(
         seed=options.seed,
     )
     subject = open_subject(path, wishes, progress)
+    chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
+    subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
     guesses = module.guess(subject.view, subject.backbone, subject.knowledge)
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
@@ -236,6 +249,26 @@ def attack(
         random = module.guess(control, subject.backbone, drawn)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
     return subject, guesses, score(subject, guesses, targets, random)
+
+
+def sites(layers: str | None, branch: str, n_layers: int) -> Sites:
+    """What is to be read, from ``--layers`` such as ``0,2-4`` and ``--branch``."""
+    from attacks._attack import Sites
+
+    if layers is None:
+        return Sites(None, branch)
+    found: set[int] = set()
+    for part in layers.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            raise InputError(f"--layers is {layers!r}", "write numbers and ranges with commas, such as 0,2-4")
+        found |= set(range(int(low), int(high if dash else low) + 1))
+    if not found or max(found) >= n_layers:
+        raise InputError(
+            f"--layers is {layers!r}, and the model has {n_layers} layers",
+            f"use numbers from 0 to {n_layers - 1}",
+        )
+    return Sites(tuple(sorted(found)), branch)
 
 
 def to_json(
@@ -271,6 +304,7 @@ def to_json(
             "all_others_known": bool(knowledge.others),
             "shadows": knowledge.shadows,
             "seed": knowledge.seed,
+            "read": str(knowledge.sites),
         },
         "scored": subject.truth is not None,
         "revealed": reveal,
@@ -297,7 +331,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
     """One method's guesses as JSON, every text and word as ``shown`` has it."""
-    from attacks._attack import Bag, Content, Histogram, Links, Members, Scores, Source
+    from attacks._attack import Attribute, Bag, Content, Histogram, Links, Members, Scores, Source
 
     def content(of: Content) -> dict[str, Any]:
         match of:
@@ -319,6 +353,8 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
                 return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
             case Links():
                 return {"named": list(of.named), "clients": of.clients}
+            case Attribute():
+                return {"attribute": of.name, "shares": dict(zip(of.values, of.shares, strict=True))}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

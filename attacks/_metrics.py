@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Bag, Content, Histogram, Links, Members, Scores, Source, Texts, Verdict
+from attacks._attack import (
+    Attribute,
+    Bag,
+    Content,
+    Histogram,
+    Links,
+    Members,
+    Scores,
+    Source,
+    Texts,
+    Verdict,
+)
 from attacks._roc import auc, balanced_accuracy, non_members_needed, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
 from ifedpriv.measure.intervals import bootstrap_mean
@@ -51,6 +62,7 @@ class Truth:
         pool_tokens: different content tokens of each candidate.
         decode: one token as text.
         client: whose vector it is; None for all clients together.
+        attributes: of each attribute that all its texts have, how many texts have each value.
     """
 
     tokens: frozenset[int]
@@ -63,6 +75,7 @@ class Truth:
     pool_tokens: Sequence[frozenset[int]]
     decode: Callable[[Sequence[int]], str]
     client: int | None = None
+    attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def measure(content: Content, truth: Truth) -> dict[str, float]:
@@ -94,6 +107,8 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
                 "total variation": float(np.abs(shares - truth.shares).sum() / 2),
                 "exact counts": float(exact),
             }
+        case Attribute():
+            return _attribute(content, truth)
         case Scores():
             return _scores(*told_apart(content, truth.members))
         case Source():
@@ -102,6 +117,25 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
             return {"source accuracy": len(content.claimed & truth.members) / len(truth.members)}
         case Links():
             return {"re-identification": float(np.mean([named == truth.client for named in content.named]))}
+
+
+def _attribute(content: Attribute, truth: Truth) -> dict[str, float]:
+    """Of a vector whose texts do not all have the attribute, nothing."""
+    counts = truth.attributes.get(content.name)
+    if not counts:
+        return {}
+    true = dict.fromkeys((*content.values, *counts), 0.0)
+    true.update({value: count / sum(counts.values()) for value, count in counts.items()})
+    said = dict(zip(content.values, content.shares, strict=True))
+    return {
+        "attribute variation": sum(abs(said.get(value, 0.0) - share) for value, share in true.items()) / 2,
+        "attribute accuracy": float(content.likeliest == commonest(counts)),
+    }
+
+
+def commonest(counts: Mapping[str, int]) -> str:
+    """The value that most texts have; of several, the first by name."""
+    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def told_apart(content: Scores, members: frozenset[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -185,6 +219,7 @@ RULES: Mapping[str, Rule] = {
     "corpus recall": Rule(0.5, 0.95),
     "total variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
     "exact counts": Rule(0.25, 0.5),
+    "attribute variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
     "AUC": Rule(0.6, 0.9),
     "TPR at 1% FPR": Rule(0.1, 0.5),
     "TPR at 0.1% FPR": Rule(0.05, 0.5),

@@ -54,7 +54,10 @@ def read(
         while len(_KEPT) > 1 and sum(each.nbytes for each in _KEPT.values()) > _KEPT_BYTES:
             _KEPT.popitem(last=False)
     _KEPT.move_to_end(key)
-    return _KEPT[key]
+    if knowledge.sites.all:
+        return _KEPT[key]
+    # What is not read is nothing to a `Space`, in which a number that never varies has no direction.
+    return np.where(knowledge.sites.mask(backbone.n_layers), _KEPT[key], np.float32(0))
 
 
 def key_of_texts(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example]) -> str:
@@ -92,7 +95,9 @@ class Space:
         centre = flat.mean(axis=0, dtype=np.float64)
         spread = flat.std(axis=0, dtype=np.float64)
         spread = np.where(spread > 1e-7 * (np.abs(centre).max() + 1e-30), spread, 1.0)
-        table = (flat - centre) / spread
+        used = np.flatnonzero(np.any(flat != flat[0], axis=0))
+        used = used if len(used) else np.arange(1)
+        table = (flat[:, used] - centre[used]) / spread[used]
         kept = min(DIRECTIONS, max(1, int(0.8 * len(table))), table.shape[1])
         # The smaller of the two Gram matrices: texts are few where vectors are long.
         if table.shape[1] <= len(table):
@@ -104,7 +109,9 @@ class Space:
             axes = (table.T @ left) / np.sqrt(np.maximum(values, 1e-12 * values[0]))
         good = values > 1e-9 * values[0]
         rounding = np.mean([target.variance for target in targets], axis=0).reshape(-1) / spread**2
-        axes = np.ascontiguousarray(axes[:, good])
+        whole = np.zeros((flat.shape[1], int(np.count_nonzero(good))))
+        whole[used] = axes[:, good]
+        axes = whole
         return cls(centre, spread, axes, values[good] / len(table), rounding @ axes**2)
 
     def enter(self, vectors: NDArray[np.floating]) -> Floats:

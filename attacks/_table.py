@@ -6,7 +6,7 @@ The invariant: it is made from the JSON that a program gets, so both say the sam
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDTH = 98
@@ -18,10 +18,31 @@ def render(result: Mapping[str, Any]) -> str:
     lines = [
         f"ifedpriv attack {result['attack']}: defense {result['view']['defense']['kind']},"
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
+        *([f"read: {known['read']}"] if known["read"] != "both branches" else []),
         "",
     ]
-    curves = {(curve["method"], curve["scope"]): curve for curve in result["curves"]}
-    for (method, scope), findings in _grouped(result["findings"]).items():
+    lines += rows_of(result["findings"], result["curves"])
+    if result["scored"]:
+        lines.append(
+            "Intervals of means are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md."
+        )
+    else:
+        lines.append("Nothing was scored; --json lists what was guessed.")
+    if not result["revealed"]:
+        lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
+    return "\n".join(lines)
+
+
+def rows_of(found: list[Mapping[str, Any]], drawn: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Findings by method and scope, with controls beside every number, each group behind its name.
+
+    Args:
+        found: the findings.
+        drawn: curves of scores, which are told with the method and scope that they are of.
+    """
+    curves = {(curve["method"], curve["scope"]): curve for curve in drawn}
+    lines: list[str] = []
+    for (method, scope), findings in _grouped(found).items():
         lines.append(f"{method}, {scope}")
         if findings[0]["value"] is None:
             lines += [*textwrap.wrap(f"not evaluable: {findings[0]['why']}", _WIDTH, initial_indent="  "), ""]
@@ -36,22 +57,14 @@ def render(result: Mapping[str, Any]) -> str:
                 said = f"{finding['metric']}: {finding['verdict'].upper()}, {finding['why']}"
                 lines += textwrap.wrap(said, _WIDTH, initial_indent="  ", subsequent_indent="    ")
         lines.append("")
-    if result["scored"]:
-        lines.append(
-            "Intervals of means are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md."
-        )
-    else:
-        lines.append("Nothing was scored; --json lists what was guessed.")
-    if not result["revealed"]:
-        lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
-    return "\n".join(lines)
+    return lines
 
 
 def _row(finding: Mapping[str, Any]) -> list[str]:
     value = f"{finding['value']:.3f}"
     if finding["interval"]:
         value += f" [{finding['interval'][0]:.3f}, {finding['interval'][1]:.3f}]"
-    lower = finding["metric"] == "total variation"
+    lower = finding["metric"] in ("total variation", "attribute variation")
     ordered = sorted(finding["controls"].items(), key=lambda item: item[1] if lower else -item[1])
     controls = "; ".join(f"{name} {number:.3f}" for name, number in ordered) or "none"
     wrapped = textwrap.wrap(controls, _WIDTH - 45)

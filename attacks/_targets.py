@@ -24,6 +24,8 @@ from ifedpriv.errors import UserError
 
 Floats = NDArray[np.float64]
 
+VARIANCE = "variance"
+"""Array beside a vector that was made of recorded ones: the variance of its error, flat."""
 _BLOCKS = "prototype"
 """Array of the vectors of clustered runs, a block for each cluster."""
 _BY_CLUSTER = "the sums are of clusters, and the recording does not say whose texts are in which"
@@ -176,7 +178,10 @@ def _target(
             f"the view's vectors have shape {vector.shape}, and this backbone's are {expected}",
             "give the configuration of the run that was recorded",
         )
-    return Target(who, vector, rounding_variance(vector, frame.precision), examples)
+    variance = rounding_variance(vector, frame.precision)
+    if VARIANCE in frame.upload.arrays:
+        variance = variance + frame.upload.arrays[VARIANCE].astype(np.float64).reshape(expected)
+    return Target(who, vector, variance, examples)
 
 
 def _mean(frames: list[DecodedFrame], backbone: Backbone, counted: bool) -> Target:

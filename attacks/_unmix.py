@@ -92,10 +92,13 @@ def words(
     - ``probe`` regresses the numbers of tokens on all layers (ridge over public texts) and takes that in place of
       public frequencies.
 
+    Where the first layer's attention is not among what is read, the probe's own numbers are taken as they are.
+
     Raises:
         NotLinearError: the model's first attention cannot be taken apart.
     """
     first = FirstAttention(backbone)
+    reads_first = bool(knowledge.sites.mask(backbone.n_layers)[0, 0, 0])
     # Where the token that looks is an answer's, each class looks in its own way; an attacker can write any answer.
     classes = max(1, knowledge.task.n_classes) if knowledge.position is Position.LABEL else 1
     texts = knowledge.public
@@ -106,10 +109,9 @@ def words(
     inner = [[each.ids[place] for place in text_range(each, border)] for each in shown]
     bags = Words.of(backbone.model.get_input_embeddings().weight.shape[0], inner)
     key = f"{key_of_texts(backbone, knowledge, texts)} {knowledge.seed}"
-    if key not in _TABLES:
+    if key not in _TABLES and reads_first:
         _TABLES.clear()
         _TABLES[key] = _table(first, knowledge, shown, bags, border, classes)
-    table = _TABLES[key]
     public = read(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
     points = space.enter(public)
@@ -127,11 +129,13 @@ def words(
         ridge = space.variance + examples * space.rounding + _RIDGE
         probed = np.maximum(bags.frequency + covariance @ (space.enter(target.vector) / ridge), _RARE)
         for method, prior in (("unmix", bags.frequency), ("probe", probed)):
-            scores = solve(table, shares, prior, target, examples)
+            if not reads_first and method == "unmix":
+                continue
+            scores = solve(_TABLES[key], shares, prior, target, examples) if reads_first else prior
             ranked = bags.tokens[np.argsort(-scores, kind="stable")]
             bag = Bag(tuple(map(int, ranked)), bags.distinct(examples))
             found[method].append(Answer(target.who, bag))
-    return {method: tuple(answers) for method, answers in found.items()}
+    return {method: tuple(answers) for method, answers in found.items() if answers}
 
 
 def solve(table: Table, shares: Floats, prior: Floats, target: Target, examples: int) -> Floats:

@@ -58,7 +58,18 @@ def _run(
         except NotLinearError as reason:
             refused = str(reason)
     seconds = (time.perf_counter() - started) / len(methods)
-    return [Guess(NAME, name, targets.scope, answers.get(name, ()), refused, seconds) for name in methods]
+    unread = "the first layer's attention is not among what is read"
+    return [
+        Guess(
+            NAME,
+            name,
+            targets.scope,
+            answers.get(name, ()),
+            refused or ("" if name in answers else unread),
+            seconds,
+        )
+        for name in methods
+    ]
 
 
 if __name__ == "__main__":

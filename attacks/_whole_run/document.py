@@ -39,9 +39,10 @@ GATES = ("works", "severe")
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
     "soft tokens optimised through the model, and trained decoders of vectors to text",
-    "differences between rounds and between rosters, and fleets of invented clients",
-    "sums of single groups, where the server sums in groups",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
+    "differences between recordings and between rosters: `ifedpriv attack diff` takes several recordings",
+    "sums of single groups, where the server sums in groups: `ifedpriv attack diff` reads each",
+    "fleets of invented clients, and a server that chooses the template: `ifedpriv attack template` plays one",
 )
 """What no piece of an audit looks at; said in every document."""
 
