@@ -253,10 +253,12 @@ class Answer:
     Attributes:
         who: whose vector it is.
         content: the guess.
+        forwards: sequences that were run through the model for this vector alone.
     """
 
     who: Who
     content: Content
+    forwards: int = 0
 
 
 @dataclass(frozen=True, slots=True)
