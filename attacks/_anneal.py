@@ -2,10 +2,11 @@
 
 The invariant: every replacement of a token is weighed exactly, all tokens of the table at once, and no model is run.
 
-What of the vector cannot be explained yet is taken to have the population's covariance, times a share τ that falls; with
-it a chain moves from texts that are roughly right to texts that are right to the last bit of rounding. Bigrams of public
-texts are the prior. Geman & Geman, Stochastic Relaxation, Gibbs Distributions, and the Bayesian Restoration of Images,
-1984.
+What of the vector cannot be explained yet is taken to have the population's covariance, times a share that falls; with
+it a chain moves from texts that are roughly right to texts that are right to the last bit of rounding. The prior is how
+public texts are worded.
+
+Reference: Geman & Geman, Stochastic Relaxation, Gibbs Distributions, and the Bayesian Restoration of Images, 1984.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Chains:
         white = np.linalg.inv(np.linalg.cholesky(self._covariance(share)))
         kind = np.float64 if share < _FINE else np.float32
         metric = np.einsum("vw,whd->hvd", white, self._heads)
-        values = self.looks.values[: self.active].astype(kind)
+        values: NDArray[np.floating] = self.looks.values[: self.active].astype(kind)
         grams = np.einsum("hvd,gve->hgde", metric, metric).astype(kind)
         own = np.stack(
             [
@@ -212,7 +213,7 @@ class Chains:
         others: Columns | None = None,
         instead: Columns | None = None,
     ) -> Floats:
-        """What the output gains where a token (or two) of a text is replaced, one row for each case, ``[cases, width]``."""
+        """What the output gains where a token (or two) of a text is replaced, ``[cases, width]``."""
         text, label = self.texts[r][which], int(self.labels[r, which])
         above, below = self._above[r, which], self._below[r, which]
         gained = np.zeros((len(places), *above.shape))
@@ -278,8 +279,8 @@ def _misfit(
 ) -> Floats:
     """Squared distance to what is wanted with each token in the open place, ``[chains, tokens]``.
 
-    The square of ``Σ_h M_h (A_h + w_h v_h) / (B_h + w_h) - y`` is multiplied out, so that tokens meet chains in one product
-    of matrices for each head.
+    The square of ``Σ_h M_h (A_h + w_h v_h) / (B_h + w_h) - y`` is multiplied out, so that tokens meet chains in one
+    product of matrices for each head.
 
     Args:
         wanted: y, ``[chains, d]``.

@@ -108,6 +108,7 @@ class Knowledge:
         others: all examples but one of some vectors; empty but for the strongest adversary.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
+        methods: names of those to run; empty for an attack's default.
         progress: told of progress.
     """
 
@@ -121,6 +122,7 @@ class Knowledge:
     others: Mapping[Who, Others] = field(default_factory=dict)
     batch_size: int = 64
     seed: int = 0
+    methods: tuple[str, ...] = ()
     progress: Progress = silent
 
     def __repr__(self) -> str:
@@ -188,10 +190,12 @@ class Texts:
     Attributes:
         texts: one token sequence for each guessed example.
         certain: whether what they add up to differs from the vector by no more than rounding does.
+        labels: guessed class of each text, where it is guessed; else empty.
     """
 
     texts: tuple[tuple[int, ...], ...]
     certain: bool
+    labels: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"Texts(<{len(self.texts)} texts>, certain={self.certain})"

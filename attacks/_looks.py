@@ -23,9 +23,9 @@ _CHECKED = 4
 class Looks:
     """Tables of one model and task: what each token gives, and how strongly it is looked at from how far off.
 
-    The token that is read asks with one query for each answer. A softmax over logits is a ratio of sums, so a sequence's
-    output is ``W_O [Σ_j w(t_j, d_j) v(t_j) / Σ_j w(t_j, d_j)]`` by head, with w the exponential of a logit, t a token and
-    d its distance to the end of the text; both sums change by one term where one token changes.
+    The token that is read asks with one query for each answer. A softmax over logits is a ratio of sums, so a
+    sequence's output is ``W_O [Σ_j w(t_j, d_j) v(t_j) / Σ_j w(t_j, d_j)]`` by head, with w the exponential of a logit,
+    t a token and d its distance to the end of the text; both sums change by one term where one token changes.
 
     Args:
         first: the model's first attention.
@@ -130,4 +130,6 @@ class Looks:
         rest = np.stack([row for _, row in few[:_CHECKED]]) - found
         self.bias = rest.mean(axis=0)
         if np.abs(rest - self.bias).max() > _TOLERANCE * np.abs(read).max():
-            raise NotLinearError("the model's first attention depends on more than tokens and their distances")
+            raise NotLinearError(
+                "the model's first attention depends on more than tokens and their distances"
+            )

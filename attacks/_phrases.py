@@ -1,4 +1,4 @@
-"""Which token follows which, in public texts: what a guessed text owes to language rather than to a vector.
+"""Which token follows which, and what stands where, in public texts: what a guess owes to language alone.
 
 The invariant: nothing but public texts is counted, and no pair of tokens is impossible.
 """
@@ -6,6 +6,7 @@ The invariant: nothing but public texts is counted, and no pair of tokens is imp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from attacks._targets import Floats
 _SMOOTHING = 1.0
 _UNSEEN = 1e-3
 _ALIKE = 0.25
+"""Share of places in which a text must agree with one that is worded alike."""
 _IN_PLACE = 0.7
+"""Share of trust in what such texts have in a place, beside how often a token occurs anywhere."""
 
 
 class Phrases:
@@ -39,7 +42,7 @@ class Phrases:
         self._follow = sparse.csr_array((ones, (first, second)), shape=(size + 1, size + 1))
         self._precede = sparse.csr_array(self._follow.T)
         often = np.bincount(second, minlength=size + 1) + _UNSEEN
-        self._share: Floats = often / often.sum()
+        self._share: Floats = np.asarray(often / often.sum(), dtype=np.float64)
         self._total: Floats = np.bincount(first, minlength=size + 1) + _SMOOTHING
         self._plain: Floats = np.log(_SMOOTHING * self._share)
         self._by_length: dict[int, NDArray[np.int64]] = {}
@@ -63,8 +66,8 @@ class Phrases:
     def alike(self, text: NDArray[np.int64]) -> Floats | None:
         """What public texts that are worded alike have in each place, ``[length, size + 1]``; None without such texts.
 
-        Logarithm of how much likelier a token is there than anywhere. Alike are texts of the same length that agree with
-        this one in nearly as many places as any does.
+        Logarithm of how much likelier a token is there than anywhere. Alike are texts of the same length that agree
+        with this one in nearly as many places as any does.
         """
         texts = self._by_length.get(len(text))
         if texts is None:
@@ -80,7 +83,7 @@ class Phrases:
     def of(self, text: NDArray[np.int64]) -> float:
         """Log-probability of a whole text."""
         path = [self.end, *text.tolist(), self.end]
-        return float(sum(self.after(one)[other] for one, other in zip(path, path[1:], strict=False)))
+        return float(sum(self.after(one)[other] for one, other in pairwise(path)))
 
 
 def _row(table: sparse.csr_array, row: int) -> tuple[NDArray[np.int64], Floats]:

@@ -52,6 +52,7 @@ class Wishes:
         strong: hand out all examples but one of every vector, for the strongest adversary.
         own_config: the configuration of a bare recording is that of the run itself, so that its texts can be made anew.
         seed: of every draw.
+        methods: names of those to run; empty for an attack's default.
     """
 
     config: Path | None = None
@@ -64,6 +65,7 @@ class Wishes:
     strong: bool = False
     own_config: bool = False
     seed: int = 0
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -113,6 +115,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         provenance=provenance,
         declared=wishes.declared,
         seed=wishes.seed,
+        methods=wishes.methods,
         progress=progress,
     )
     pool = _pool(config, data, truth, wishes)

@@ -1,19 +1,19 @@
 """Whole texts out of vectors of few examples: by tables of the first attention, then checked by all layers.
 
-The invariant: a text is called certain where it accounts for every number of the vector in every layer, down to rounding.
+The invariant: texts are called certain where they account for the vector in all layers, down to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._anneal import Aim, Chains, Columns
-from attacks._attack import Answer, Histogram, Knowledge, Texts
-from attacks._labels import label_mixes, whole
+from attacks._attack import Answer, Knowledge, Texts
+from attacks._few import Told, few_examples
 from attacks._layer0 import FirstAttention
 from attacks._looks import Looks
 from attacks._mixture import CERTAIN
@@ -26,64 +26,12 @@ from attacks._wording import Encoder, Text, Wording
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.icl.prompts import Position
 
-MOST = 4
-"""Examples behind a vector beyond which no text is looked for: words no longer find their texts."""
-
 _CHAINS = 10
 _KEPT = 3
 _ROUNDS = 4
 _FIRST = tuple(np.geomspace(0.3, 0.1, 4))
 _THEN = tuple(np.geomspace(0.08, 0.01, 10))
 _AGAIN = tuple(np.geomspace(0.15, 0.01, 10))
-
-
-class TooManyError(Exception):
-    """No vector stands for few enough examples; the message is half a sentence."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """One vector, and what is known of the texts behind it before any is looked for.
-
-    Attributes:
-        target: the vector, the declared noise counted in its variance.
-        labels: the class of each text.
-    """
-
-    target: Target
-    labels: tuple[int, ...]
-
-
-def few_examples(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
-) -> list[Told]:
-    """The vectors that stand for at most `MOST` examples, with their labels.
-
-    Raises:
-        TooManyError: there is none.
-    """
-    mixes = label_mixes(backbone, knowledge, targets) if classes > 1 else ()
-    found: list[Told] = []
-    least = 0
-    for index, target in enumerate(targets):
-        examples, shares = target.examples or 1, np.ones(1)
-        if mixes:
-            mix = mixes[index].content
-            assert isinstance(mix, Histogram)
-            examples, shares = target.examples or mix.examples, np.array(mix.shares)
-        least = min(least or examples, examples)
-        if examples <= MOST:
-            counts = np.rint(whole(shares, examples) * examples).astype(int)
-            found.append(Told(_noisy(target, knowledge), tuple(np.repeat(np.arange(len(counts)), counts))))
-    if not found:
-        raise TooManyError(
-            f"every vector is the mean of {least} examples or more, and texts are looked for behind {MOST} at most"
-        )
-    return found
-
-
-def _noisy(target: Target, knowledge: Knowledge) -> Target:
-    return replace(target, variance=target.variance + knowledge.declared.noise**2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +67,7 @@ class World:
         special = [i for i in backbone.tokenizer.all_special_ids if i is not None]
         unseen = np.setdiff1d(np.arange(vocabulary if vocabulary <= MOST_TOKENS else 0), [*seen, *special])
         longest = max(map(len, inner)) + 2
-        looks = Looks(
-            FirstAttention(backbone), wording, np.concatenate([seen, unseen]), longest, knowledge
-        )
+        looks = Looks(FirstAttention(backbone), wording, np.concatenate([seen, unseen]), longest, knowledge)
         values = read(backbone, knowledge, knowledge.public, "reading public texts")
         read_label = knowledge.position is not Position.PROMPT_END and len(wording.tails) > 1
         labels = [max(e.label, 0) if read_label else 0 for e in knowledge.public]
@@ -166,7 +112,7 @@ def search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) 
         before = encoder.forwards
         rng = np.random.default_rng([knowledge.seed, 23, number])
         guess = search_one(world, encoder, each, rng)
-        content = Texts(guess.texts, guess.certain)
+        content = Texts(guess.texts, guess.certain, each.labels)
         answers.append(Answer(each.target.who, content, encoder.forwards - before))
     knowledge.progress("searching texts", len(told), len(told))
     return tuple(answers)
@@ -253,6 +199,3 @@ def _starts(
                 parts[m] = made[m][at[m]]
         found.append([world.public[i] for i in at])
     return found
-
-
-

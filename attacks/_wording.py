@@ -1,7 +1,7 @@
 """From guessed tokens to what the model would have been shown: the template and the answer around a text.
 
-The invariant: a guess is a sequence of tokens between the template's and a label; all else of a demonstration is public,
-and is the same here as where clients tokenise theirs.
+The invariant: a guess is a sequence of tokens between the template's and a label; all else of a demonstration is
+public, and is the same here as where clients tokenise theirs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Wording:
 
     def demonstration(self, text: Text) -> Demonstration:
         """The tokens of a guess in its template, cut behind the one that is read: no later one bears on it."""
-        ids = (*self.head, *text.tokens, *self.tails[text.label])
+        tail = self.tails[text.label if len(self.tails) > 1 else 0]
+        ids = (*self.head, *text.tokens, *tail)
         return Demonstration(ids, len(ids), 0)
 
 

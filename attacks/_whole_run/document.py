@@ -38,7 +38,8 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of coefficients, scores and weights: no attack here reads them",
-    "soft tokens optimised through the model, and trained decoders of vectors to text",
+    "whole texts behind vectors of few examples, which `ifedpriv attack invert --methods search,soft` looks for",
+    "trained decoders of vectors to text",
     "differences between rounds and between rosters, and fleets of invented clients",
     "sums of single groups, where the server sums in groups",
     "what the finished injection says of its examples to those who only use it",

@@ -17,16 +17,23 @@ from defenses.view import ServerView
 WISHES = Wishes(pool=150)
 BLIND = (
     *sorted(ATTACKS),
+    "_anneal",
     "_attack",
     "_corpus",
+    "_few",
     "_labels",
     "_layer0",
     "_likelihood",
+    "_looks",
     "_mixture",
+    "_phrases",
+    "_search",
+    "_soft",
     "_space",
     "_targets",
     "_tokens",
     "_unmix",
+    "_wording",
 )
 
 
@@ -134,6 +141,7 @@ def test_every_file_of_an_attack_is_looked_at():
         "_metrics",
         "_score",
         "_table",
+        "_text_metrics",
         "_words_alone",
     }
     arithmetic = {"_epsilon", "_gaussian", "_one_run", "_roc"}
