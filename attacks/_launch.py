@@ -250,6 +250,7 @@ def _both_ways(
 
     Of the second, the attacker reads each noised upload as the server can, and is told the noise.
     """
+    from attacks._small_run import PRIVATE, small_run
     from attacks._whole_run.request import Request
     from attacks._whole_run.subject import open_readings
 
@@ -259,10 +260,10 @@ def _both_ways(
     def said(which: str) -> Progress:
         return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
 
-    open_run = _small_run(folder / "open", {}, methods, said("without a defense"))
+    open_run = small_run(folder / "open", {}, methods, said("without a defense"))
     subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
     result = to_json(subject, guesses, findings, reveal=options.reveal)
-    private = _small_run(folder / "private", _PRIVATE, methods, said("with a defense"))
+    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"))
     request = Request(
         target=private,
         pool=options.pool,
@@ -399,52 +400,6 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
 
 def _forwards(answer: Answer) -> dict[str, int]:
     return {"forwards": answer.forwards} if answer.forwards else {}
-
-
-_PRIVATE: Mapping[str, Any] = {
-    "kind": "none",
-    "privacy": {
-        "unit": "example",
-        "trust": "local",
-        "epsilon": 1,
-        "delta": 1e-5,
-        "max_examples": 16,
-        "public": {"texts": 256},
-    },
-}
-"""Every client adds enough noise for each of its examples by itself."""
-
-
-def _small_run(folder: Path, defense: Mapping[str, Any], methods: Sequence[str], progress: Progress) -> Path:
-    """A run on the embedded model, made to be attacked; of one example a client where whole texts are looked for."""
-    examples = 1 if {"search", "soft"} & set(methods) else 8
-    from ifedpriv.config import parse_config
-    from ifedpriv.experiment.prepare import prepare
-    from ifedpriv.experiment.run import execute
-    from ifedpriv.experiment.rundir import RunDirectory
-
-    config = parse_config(
-        {
-            "name": "attacked",
-            "data": {"name": "topic", "train": 400, "validation": 8, "test": 32},
-            "partition": {"kind": "iid", "clients": 20, "examples_per_client": examples},
-            "method": {
-                "guard": False,
-                "calibration": {"rounds": 0},
-                **({"aggregation": "count"} if defense else {}),
-            },
-            **({"defense": dict(defense)} if defense else {}),
-            "evaluation": {
-                "local_icl": False,
-                "local_injection": False,
-                "every_round": False,
-                "validation_fraction": 0,
-            },
-        },
-        "the small run",
-    )
-    execute(prepare(config), RunDirectory.create(folder, config), progress)
-    return folder
 
 
 def write_out(path: Path, text: str) -> None:

@@ -42,7 +42,8 @@ class Phrases:
         self._follow = sparse.csr_array((ones, (first, second)), shape=(size + 1, size + 1))
         self._precede = sparse.csr_array(self._follow.T)
         often = np.bincount(second, minlength=size + 1) + _UNSEEN
-        self._share: Floats = np.asarray(often / often.sum(), dtype=np.float64)
+        share = often / often.sum()
+        self._share: Floats = share.astype(np.float64)
         self._total: Floats = np.bincount(first, minlength=size + 1) + _SMOOTHING
         self._plain: Floats = np.log(_SMOOTHING * self._share)
         self._by_length: dict[int, NDArray[np.int64]] = {}

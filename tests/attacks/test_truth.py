@@ -140,6 +140,7 @@ def test_every_file_of_an_attack_is_looked_at():
         "_launch",
         "_metrics",
         "_score",
+        "_small_run",
         "_table",
         "_text_metrics",
         "_words_alone",
