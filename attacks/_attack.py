@@ -149,6 +149,7 @@ class Knowledge:
         sites: the layers and branches that are read.
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
+        methods: names of those to run; empty for an attack's default.
         progress: told of progress.
     """
 
@@ -166,6 +167,7 @@ class Knowledge:
     sites: Sites = Sites()
     batch_size: int = 64
     seed: int = 0
+    methods: tuple[str, ...] = ()
     progress: Progress = silent
 
     def __repr__(self) -> str:
@@ -233,10 +235,12 @@ class Texts:
     Attributes:
         texts: one token sequence for each guessed example.
         certain: whether what they add up to differs from the vector by no more than rounding does.
+        labels: guessed class of each text, where it is guessed; else empty.
     """
 
     texts: tuple[tuple[int, ...], ...]
     certain: bool
+    labels: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"Texts(<{len(self.texts)} texts>, certain={self.certain})"
@@ -334,10 +338,12 @@ class Answer:
     Attributes:
         who: whose vector it is.
         content: the guess.
+        forwards: sequences that were run through the model for this vector alone.
     """
 
     who: Who
     content: Content
+    forwards: int = 0
 
 
 @dataclass(frozen=True, slots=True)

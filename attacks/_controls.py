@@ -199,6 +199,15 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             chosen = rng.permutation(len(knowledge.pool))[: answer.content.chosen]
             drawn.append(Members(tuple(map(int, chosen)), len(chosen), False, "none"))
         return {PRIOR: drawn}
+    if isinstance(first, Texts):
+        inner = inner_tokens(backbone, knowledge.task, knowledge.public)
+        guesses: list[Content] = []
+        for answer in answers:
+            assert isinstance(answer.content, Texts)
+            some = rng.permutation(len(inner))[: len(answer.content.texts)].tolist()
+            labels = tuple(max(knowledge.public[i].label, 0) for i in some) if answer.content.labels else ()
+            guesses.append(Texts(tuple(inner[i] for i in some), False, labels))
+        return {PRIOR: guesses}
     if isinstance(first, Source):
         given = rng.integers(len(answers), size=len(knowledge.pool))
         return {
@@ -255,7 +264,8 @@ def _nearest(
             ranked = sorted(common, key=lambda token: (-local.get(token, 0), -common[token], token))
             found.append(Bag(tuple(ranked), answer.content.chosen))
         else:
-            found.append(Texts(tuple(inner[i] for i in near), False))
+            labels = tuple(max(knowledge.public[i].label, 0) for i in near)
+            found.append(Texts(tuple(inner[i] for i in near), False, labels))
     return found
 
 

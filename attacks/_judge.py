@@ -24,6 +24,7 @@ from attacks._attack import (
     Members,
     Scope,
     Scores,
+    Texts,
     Verdict,
     Who,
 )
@@ -31,8 +32,10 @@ from attacks._attributes_judged import attributes_of, macro_f1
 from attacks._controls import NEAREST, controls_of
 from attacks._metrics import LOW_RATES, RULES, Truth, interval_of, judge, measure, private_strings, told_apart
 from attacks._roc import clustered_auc, rate_at, roc
+from attacks._space import read
 from attacks._targets import Target
 from attacks._tokens import COMMON, inner_tokens
+from attacks._wording import Encoder, Text, Wording
 from attacks._words_alone import WORDS, WordsAlone
 from defenses.upload import UploadKind
 from defenses.view import Computes
@@ -104,11 +107,17 @@ class _Judge:
     def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
         subject = self.subject
         truths = [self.truth(answer.who) for answer in guess.answers]
+        # A method may leave vectors out, such as those of too many examples.
+        by_who = {target.who: target for target in targets}
+        targets = [by_who[answer.who] for answer in guess.answers]
         values = _by_metric([a.content for a in guess.answers], truths)
         contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
         if isinstance(guess.answers[0].content, Scores):
             contents[WORDS] = [self._words(truth) for truth in truths]
         controls = {name: _by_metric(made, truths) for name, made in contents.items()}
+        values.update(self._encoded([a.content for a in guess.answers], targets))
+        for name, made in contents.items():
+            controls[name].update(self._encoded(made, targets))
         precision = values.get("corpus precision")
         rows = [measure(answer.content, truth) for answer, truth in zip(guess.answers, truths, strict=True)]
         whose = [str(a.who) for a, row in zip(guess.answers, rows, strict=True) if row or not any(rows)]
@@ -175,7 +184,24 @@ class _Judge:
             decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
             client=who.client,
             attributes=attributes_of(examples),
+            texts=inner,
         )
+
+    def _encoded(self, contents: Sequence[Content], targets: Sequence[Target]) -> dict[str, list[float]]:
+        """How the model sees guessed texts with labels beside the vector: cosine about the mean of public texts."""
+        knowledge, backbone = self.subject.knowledge, self.subject.backbone
+        texts = [content for content in contents if isinstance(content, Texts) and content.labels]
+        if len(texts) < len(contents) or not knowledge.public:
+            return {}
+        encode = Encoder(backbone, knowledge, Wording.of(backbone, knowledge))
+        centre = read(backbone, knowledge, knowledge.public, "reading public texts").mean(axis=0)
+        found = []
+        for content, target in zip(texts, targets, strict=True):
+            shown = [Text(*each) for each in zip(content.texts, content.labels, strict=True)]
+            made, seen = encode(shown).mean(axis=0) - centre, target.vector - centre
+            length = float(np.linalg.norm(made) * np.linalg.norm(seen))
+            found.append(float(np.sum(made * seen)) / max(length, 1e-30))
+        return {"cosine, re-encoded": found}
 
     def _words(self, truth: Truth) -> Scores:
         """What the words of members alone tell, to somebody who was told the members among half of the pool."""

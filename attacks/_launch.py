@@ -28,7 +28,7 @@ from attacks._audit_defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._attack import Attack, Finding, Guess, Progress, Sites
+    from attacks._attack import Answer, Attack, Finding, Guess, Progress, Scope, Sites
     from attacks._score import Subject
 
 SCHEMA = 1
@@ -117,6 +117,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="declared clip of each example's activations (default: none)",
     )
     parser.add_argument(
+        "--methods",
+        metavar="NAMES",
+        help="invert: which methods, with commas: unmix, probe, corpus, search, soft (default: the first three)",
+    )
+    parser.add_argument(
         "--strong",
         action="store_true",
         help="membership: also as an adversary who is told all examples but one",
@@ -165,15 +170,17 @@ def run(name: str, options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
         with Stages() as stages:
-            path = options.target or _small_run(folder / "run", stages.show)
-            subject, guesses, findings = attack(name, path, options, folder, stages.show)
-        result = to_json(subject, guesses, findings, reveal=options.reveal)
+            if options.target is not None:
+                subject, guesses, findings = attack(name, options.target, options, folder, stages.show)
+                result = to_json(subject, guesses, findings, reveal=options.reveal)
+            else:
+                result, findings = _both_ways(name, options, folder, stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(result, indent=1) + "\n")
     if options.json:
         print_json(result)
     else:
-        say(render(result))
+        say("\n\n".join(render(each) for each in (result, result.get("defended")) if each))
     leaks = any(finding.verdict is not None and finding.verdict.leaks for finding in findings)
     return LEAKS if options.fail_on_leak and leaks else 0
 
@@ -220,11 +227,8 @@ def attack(
     name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
-    from attacks._attack import Declared
-    from attacks._controls import random_knowledge, random_view
-    from attacks._judge import score
+    from attacks._attack import Declared, Scope
     from attacks._score import Wishes, open_subject
-    from attacks._targets import read_targets
 
     module: Attack = import_module(ATTACKS[name])
     wishes = Wishes(
@@ -237,18 +241,90 @@ def attack(
         strong=options.strong,
         shadows=options.shadows,
         seed=options.seed,
+        methods=_methods(module, options.methods),
     )
     subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
-    guesses = module.guess(subject.view, subject.backbone, subject.knowledge)
+    return subject, *_guess_and_judge(module, subject, tuple(Scope), folder / "random")
+
+
+def _guess_and_judge(
+    module: Attack, subject: Subject, scopes: Sequence[Scope], folder: Path
+) -> tuple[tuple[Guess, ...], tuple[Finding, ...]]:
+    """The guesses of some scopes, judged with those on a recording of random vectors beside them."""
+    from attacks._controls import random_knowledge, random_view
+    from attacks._judge import score
+    from attacks._targets import read_targets
+
+    made = module.guess(subject.view, subject.backbone, subject.knowledge)
     random: tuple[Guess, ...] = ()
-    if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in guesses):
-        control = random_view(subject.view, subject.backbone, subject.knowledge, folder / "random")
+    if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in made):
+        control = random_view(subject.view, subject.backbone, subject.knowledge, folder)
         drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
         random = module.guess(control, subject.backbone, drawn)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
-    return subject, guesses, score(subject, guesses, targets, random)
+    guesses = tuple(guess for guess in made if guess.scope in scopes)
+    return guesses, score(subject, guesses, targets, random)
+
+
+def _both_ways(
+    name: str, options: argparse.Namespace, folder: Path, progress: Progress
+) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """A small run without a defense and the same run under differential privacy, both attacked.
+
+    Of the second, the attacker reads each noised upload as the server can, and is told the noise.
+    """
+    from attacks._small_run import PRIVATE, small_run
+    from attacks._whole_run.request import Request
+    from attacks._whole_run.subject import open_readings
+
+    module: Attack = import_module(ATTACKS[name])
+    methods = _methods(module, options.methods)
+
+    def said(which: str) -> Progress:
+        return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
+
+    open_run = small_run(folder / "open", {}, methods, said("without a defense"))
+    subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
+    result = to_json(subject, guesses, findings, reveal=options.reveal)
+    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"))
+    request = Request(
+        target=private,
+        pool=options.pool,
+        covered=options.covered,
+        without=() if options.strong else ("others",),
+        seed=options.seed,
+    )
+    all_guesses: list[Guess] = []
+    all_findings: list[Finding] = []
+    readings = open_readings(request, folder / "own", said("with a defense"))
+    for number, reading in enumerate(readings):
+        chosen = sites(options.layers, options.branch, reading.subject.backbone.n_layers)
+        knowledge = replace(reading.subject.knowledge, methods=methods, sites=chosen, shadows=options.shadows)
+        one = replace(reading.subject, knowledge=knowledge)
+        made, judged = _guess_and_judge(module, one, reading.scopes, folder / f"random{number}")
+        all_guesses += made
+        all_findings += judged
+    result["defended"] = to_json(readings[-1].subject, all_guesses, all_findings, reveal=options.reveal)
+    return result, findings
+
+
+def _methods(module: Attack, wanted: str | None) -> tuple[str, ...]:
+    """The methods that ``--methods`` names; none for an attack's default."""
+    if wanted is None:
+        return ()
+    known: tuple[str, ...] = getattr(module, "METHODS", ())
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise InputError(
+            f"--methods names {strange[0]!r}, which attack {module.NAME} has not",
+            f"choose among {', '.join(known)}"
+            if known
+            else "leave --methods out; it has no choice of methods",
+        )
+    return names
 
 
 def sites(layers: str | None, branch: str, n_layers: int) -> Sites:
@@ -366,34 +442,16 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
         "scope": str(guess.scope),
         "refused": guess.refused,
         "seconds": round(guess.seconds, 3),
-        "answers": [{"who": str(answer.who), **content(answer.content)} for answer in guess.answers],
+        "forwards": sum(answer.forwards for answer in guess.answers),
+        "answers": [
+            {"who": str(answer.who), **_forwards(answer), **content(answer.content)}
+            for answer in guess.answers
+        ],
     }
 
 
-def _small_run(folder: Path, progress: Progress) -> Path:
-    """A run without a defense on the embedded model, made to be attacked."""
-    from ifedpriv.config import parse_config
-    from ifedpriv.experiment.prepare import prepare
-    from ifedpriv.experiment.run import execute
-    from ifedpriv.experiment.rundir import RunDirectory
-
-    config = parse_config(
-        {
-            "name": "attacked",
-            "data": {"name": "topic", "train": 400, "validation": 8, "test": 32},
-            "partition": {"kind": "iid", "clients": 20, "examples_per_client": 8},
-            "method": {"guard": False, "calibration": {"rounds": 0}},
-            "evaluation": {
-                "local_icl": False,
-                "local_injection": False,
-                "every_round": False,
-                "validation_fraction": 0,
-            },
-        },
-        "the small run",
-    )
-    execute(prepare(config), RunDirectory.create(folder, config), progress)
-    return folder
+def _forwards(answer: Answer) -> dict[str, int]:
+    return {"forwards": answer.forwards} if answer.forwards else {}
 
 
 def write_out(path: Path, text: str) -> None:

@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the attack; returns the exit code."""
-    from attacks._launch import LEAKS, _small_run, check_home, write_out
+    from attacks._launch import LEAKS, check_home, write_out
+    from attacks._small_run import small_run
     from ifedpriv.commands.console import Stages, print_json, say
     from ifedpriv.report.layers_plot import draw
 
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             "--layers and --branch are given to layers, which goes through all of them", "leave them out"
         )
     with tempfile.TemporaryDirectory(prefix="ifedpriv-layers-") as made, Stages() as stages:
-        path = options.target or _small_run(Path(made) / "run", stages.show)
+        path = options.target or small_run(Path(made) / "run", {}, (), stages.show)
         document = found(path, options, stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(document, indent=1) + "\n")

@@ -25,6 +25,7 @@ from attacks._attack import (
     Verdict,
 )
 from attacks._roc import auc, balanced_accuracy, non_members_needed, rate_at
+from attacks._text_metrics import text_metrics
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
 from ifedpriv.measure.intervals import bootstrap_mean
 
@@ -63,6 +64,7 @@ class Truth:
         decode: one token as text.
         client: whose vector it is; None for all clients together.
         attributes: of each attribute that all its texts have, how many texts have each value.
+        texts: the tokens of each text behind it.
     """
 
     tokens: frozenset[int]
@@ -76,6 +78,7 @@ class Truth:
     decode: Callable[[Sequence[int]], str]
     client: int | None = None
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    texts: Sequence[Sequence[int]] = ()
 
 
 def measure(content: Content, truth: Truth) -> dict[str, float]:
@@ -98,8 +101,8 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
         case Texts():
             tokens = frozenset(token for text in content.texts for token in text if truth.content[token])
             strings = frozenset().union(*(private_strings(truth.decode(text)) for text in content.texts))
-            found = {**_overlap(tokens, truth.tokens), **_strings(strings, truth)}
-            return {**found, "average precision": average_precision(sorted(tokens), truth.tokens)}
+            whole = text_metrics(content.texts, truth.texts, truth.decode)
+            return {**_overlap(tokens, truth.tokens), **whole, **_strings(strings, truth)}
         case Histogram():
             shares = np.asarray(content.shares)
             exact = np.array_equal(np.rint(shares * truth.examples), np.rint(truth.shares * truth.examples))
@@ -216,6 +219,7 @@ RULES: Mapping[str, Rule] = {
     "average precision": Rule(2.0, None, relative="prior only"),
     "token F1": Rule(0.5, 0.8),
     "private strings": Rule(0.1, 0.5),
+    "exact match": Rule(0.01, 0.25),
     "corpus recall": Rule(0.5, 0.95),
     "total variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
     "exact counts": Rule(0.25, 0.5),

@@ -57,6 +57,7 @@ class Wishes:
         shadows: how many an attack compares with.
         own_config: the configuration of a bare recording is that of the run itself, so that its texts can be made anew.
         seed: of every draw.
+        methods: names of those to run; empty for an attack's default.
     """
 
     config: Path | None = None
@@ -70,6 +71,7 @@ class Wishes:
     shadows: int = SHADOWS
     own_config: bool = False
     seed: int = 0
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -122,6 +124,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
         artifact=_artifact(path, backbone) if is_run else None,
         shadows=wishes.shadows,
         seed=wishes.seed,
+        methods=wishes.methods,
         progress=progress,
     )
     pool = _pool(config, data, truth, wishes)

@@ -38,7 +38,8 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
-    "soft tokens optimised through the model, and trained decoders of vectors to text",
+    "whole texts behind vectors of few examples, which `ifedpriv attack invert --methods search,soft` looks for",
+    "trained decoders of vectors to text",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
     "differences between recordings and between rosters: `ifedpriv attack diff` takes several recordings",
     "sums of single groups, where the server sums in groups: `ifedpriv attack diff` reads each",
