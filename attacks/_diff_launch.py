@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     check_home()
     if options.min_clients is not None and options.min_clients < 2:
         raise InputError(f"--min-clients is {options.min_clients}", "give 2 or more")
+    if options.strong:
+        raise InputError("--strong is given to diff, whose adversary knows no other examples", "leave it out")
     if not (math.isfinite(options.noise) and options.noise >= 0):
         raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
     with tempfile.TemporaryDirectory(prefix="ifedpriv-diff-") as made, Stages() as stages:

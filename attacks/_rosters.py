@@ -15,8 +15,13 @@ from fractions import Fraction
 from itertools import combinations
 from math import comb
 
+import numpy as np
+from numpy.typing import NDArray
+
 MOST_SETS = 20_000
 """Sets of clients that are tried one by one before a search is said not to be complete."""
+
+_PRIME = 2**31 - 1
 
 Row = tuple[Fraction, ...]
 
@@ -99,6 +104,8 @@ def isolate(rosters: Sequence[frozenset[int]], below: int) -> Isolation:
     singles = tuple(sorted((row for row in rows if len(row.clients) == 1), key=lambda row: row.numbers))
     if not rows:
         return Isolation(0, (), None, True, vanishing)
+    if singles:
+        return Isolation(rank, singles, singles[0], True, vanishing)
     found, complete = _smallest(reduced[:rank], [len(own) for own in members], below)
     best = min(rows, key=_order)
     for weights in found:
@@ -106,7 +113,7 @@ def isolate(rosters: Sequence[frozenset[int]], below: int) -> Isolation:
         of = _times(weights, factors[:rank])
         scale = next(share for share in row if share)
         best = min(best, combination([s / scale for s in row], [f / scale for f in of]), key=_order)
-    return Isolation(rank, singles, best, complete or len(best.clients) == 1, vanishing)
+    return Isolation(rank, singles, best, complete, vanishing)
 
 
 def _order(made: Combination) -> tuple[int, bool, tuple[int, ...]]:
@@ -156,14 +163,42 @@ def _smallest(
     if comb(columns, rank - 1) <= MOST_SETS:
         return [w for zeros in combinations(range(columns), rank - 1) for w in _vanish(basis, zeros)], True
     found: list[list[Fraction]] = []
+    residues = _residues(basis)
     for tried, chosen in enumerate(_sets_below(sizes, below)):
         if tried == MOST_SETS:
             return found, False
-        found += _vanish(basis, [c for c in range(columns) if c not in chosen])
+        zeros = [c for c in range(columns) if c not in chosen]
+        if _rank(residues[:, zeros]) == rank:
+            continue
+        found += _vanish(basis, zeros)
         if found:
             # Sets come in order of size.
             return found, True
     return found, True
+
+
+def _residues(basis: Sequence[Sequence[Fraction]]) -> NDArray[np.int64]:
+    """A basis in the integers modulo a prime; a rank there is never above the rank in fractions."""
+    rows = [[x.numerator * pow(x.denominator, -1, _PRIME) % _PRIME for x in row] for row in basis]
+    return np.array(rows, dtype=np.int64)
+
+
+def _rank(matrix: NDArray[np.int64]) -> int:
+    """The rank modulo the prime: where it is full, so it is in fractions, and nothing vanishes in these columns."""
+    left, rank = matrix.copy(), 0
+    for column in range(left.shape[1]):
+        at = np.flatnonzero(left[rank:, column])
+        if not len(at):
+            continue
+        left[[rank, rank + at[0]]] = left[[rank + at[0], rank]]
+        left[rank] = left[rank] * pow(int(left[rank, column]), -1, _PRIME) % _PRIME
+        below = left[rank + 1 :]
+        below -= below[:, column : column + 1] * left[rank] % _PRIME
+        below %= _PRIME
+        rank += 1
+        if rank == len(left):
+            break
+    return rank
 
 
 def _vanish(basis: Sequence[Sequence[Fraction]], zeros: Sequence[int]) -> Iterator[list[Fraction]]:

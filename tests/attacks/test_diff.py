@@ -326,6 +326,7 @@ def test_recordings_of_different_tasks_are_refused(runs, tmp_path):
     data = {**json.loads((runs[0] / "view" / "view.json").read_text())}
     assert data["sums"] == [{"round": 0, "kind": "vector", "clients": [0, 1, 2, 3, 4, 5]}]
     assert "holds no frames.bin" in called("attack", "diff", runs[0], tmp_path).refusal()
+    assert "--strong is given to diff" in called("attack", "diff", runs[0], "--strong").refusal()
     assert "--min-clients is 1" in called("attack", "diff", runs[0], "--min-clients", "1").refusal()
     other = attacked_run(
         tmp_path / "other", method={"kind": "ifed_icl", "guard": False, "calibration": {"rounds": 0}}

@@ -49,6 +49,10 @@ def test_what_is_claimed_is_what_the_factors_give_and_nothing_is_missed(rosters)
     for each in found.vanishing:
         assert value(each, rosters) == {}
     assert found.rank + len(found.vanishing) == len(rosters)
+    assert (
+        _rosters._rank(_rosters._residues([[Fraction(int(c in r)) for c in clients] for r in rosters]))
+        == found.rank
+    )
     assert found.complete
     assert len(found.smallest.clients) == brute_smallest(rosters, clients)
     matrix = np.array([[float(c in roster) for c in clients] for roster in rosters])

@@ -96,7 +96,8 @@ def test_choosing_and_measuring_use_different_texts(monkeypatch):
     document = template.measure(
         tiny_backbone(), task(), examples(60, 3), trial, fresh, options_of(), lambda *_: None
     )
-    used = {name for name, texts in asked if set(texts) <= set(fresh)}
+    unseen = {example.text for example in fresh}
+    used = {name for name, texts in asked if {example.text for example in texts} <= unseen}
     assert used == {SHIPPED, document["chosen"]}
     assert document["tried"][0]["name"] == SHIPPED
     assert set(document["gains"]) == set(template.METRICS)

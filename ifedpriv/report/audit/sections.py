@@ -83,7 +83,7 @@ def best(test: Mapping[str, Any]) -> str:
 
 
 def _control(finding: Mapping[str, Any]) -> str:
-    lower = finding["metric"] == "total variation"
+    lower = finding["metric"] in ("total variation", "attribute variation")
     controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
     if not controls:
         return "no control"
