@@ -43,7 +43,7 @@ class Phrases:
         self._precede = sparse.csr_array(self._follow.T)
         often = np.bincount(second, minlength=size + 1) + _UNSEEN
         share = often / often.sum()
-        self._share: Floats = share.astype(np.float64)
+        self._share: Floats = np.array(share, dtype=np.float64)
         self._total: Floats = np.bincount(first, minlength=size + 1) + _SMOOTHING
         self._plain: Floats = np.log(_SMOOTHING * self._share)
         self._by_length: dict[int, NDArray[np.int64]] = {}

@@ -18,7 +18,7 @@ from attacks._layer0 import FirstAttention
 from attacks._looks import Looks
 from attacks._mixture import CERTAIN
 from attacks._phrases import ALIKE, Phrases
-from attacks._space import read
+from attacks._space import key_of_texts, read
 from attacks._targets import Floats, Target
 from attacks._unmix import MOST_TOKENS
 from attacks._wording import Encoder, Text, Wording
@@ -103,7 +103,11 @@ def search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) 
     """
     wording = Wording.of(backbone, knowledge)
     told = few_examples(backbone, knowledge, targets, len(wording.tails))
-    world = World.of(backbone, knowledge, wording)
+    key = f"{key_of_texts(backbone, knowledge, knowledge.public)} {knowledge.declared.clip}"
+    if key not in _WORLDS:
+        _WORLDS.clear()
+        _WORLDS[key] = World.of(backbone, knowledge, wording)
+    world = _WORLDS[key]
     encoder = Encoder(backbone, knowledge, wording)
     answers = []
     for number, each in enumerate(told):
