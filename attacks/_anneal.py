@@ -74,6 +74,7 @@ class Chains:
         self.count = labels.shape[1]
         self._heads = looks.first.weight.reshape(len(looks.bias), looks.first.n_heads, -1)
         self._heads = self._heads * looks.first.backbone.sites.multiplier * aim.scale / self.count
+        self._flat = np.ascontiguousarray(self._heads.reshape(len(self._heads), -1).T)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -97,7 +98,7 @@ class Chains:
     def left(self) -> Floats:
         """What each chain leaves unexplained, ``[chains, width]``."""
         heads = self._above / self._below[..., None]
-        made = np.einsum("rkhd,whd->rw", heads, self._heads)
+        made = heads.sum(axis=1).reshape(len(heads), -1) @ self._flat
         return np.asarray(self.aim.vector - self.aim.scale * self.looks.bias - made)
 
     def residuals(self) -> Floats:
@@ -226,7 +227,7 @@ class Chains:
             gained += now[..., None] * self.looks.values[new] - was[..., None] * self.looks.values[text[at]]
             weight += now - was
         heads = (above + gained) / (below + weight)[..., None] - above / below[..., None]
-        return np.asarray(np.einsum("rhd,whd->rw", heads, self._heads))
+        return np.asarray(heads.reshape(len(heads), -1) @ self._flat)
 
     def _update(
         self,
@@ -293,19 +294,19 @@ def _misfit(
     """
     kind = values.dtype
     chains, heads = below.shape
-    known = np.einsum("hvd,rhd->rhv", metric, above)
+    known = np.matmul(metric, above[..., None])[..., 0]
     known = np.concatenate([known, -wanted[:, None]], axis=1)
-    inner = np.einsum("rav,rbv->rab", known, known)
+    inner = known @ known.transpose(0, 2, 1)
     # Coefficients of what is known: one for each head, and 1 for y.
     low = (1 / (below[:, None] + weights)).astype(kind)
     high = low * weights.astype(kind)
     met = np.empty((chains, len(values), heads, heads + 1), dtype=kind)
     for h in range(heads):
-        seen = np.einsum("rav,vd->rad", known, metric[h]).astype(kind)
+        seen = (known @ metric[h]).astype(kind)
         product = values[:, h] @ seen.reshape(-1, seen.shape[-1]).T
         met[:, :, h] = product.reshape(len(values), chains, heads + 1).transpose(1, 0, 2)
     full = np.concatenate([low, np.ones((*low.shape[:2], 1), dtype=kind)], axis=2)
-    fixed = np.einsum("rta,rta->rt", full @ inner.astype(kind), full)
-    cross = np.einsum("rth,rth->rt", high, np.einsum("rthb,rtb->rth", met, full))
-    square = np.einsum("rth,rth->rt", high, np.einsum("thg,rtg->rth", own, high))
+    fixed = ((full @ inner.astype(kind)) * full).sum(axis=2)
+    cross = (high * (met @ full[..., None])[..., 0]).sum(axis=2)
+    square = (high * (own @ high[..., None])[..., 0]).sum(axis=2)
     return np.asarray(fixed + 2 * cross + square, dtype=np.float64)

@@ -193,11 +193,15 @@ class _Judge:
         texts = [content for content in contents if isinstance(content, Texts) and content.labels]
         if len(texts) < len(contents) or not knowledge.public:
             return {}
-        encode = Encoder(backbone, knowledge, Wording.of(backbone, knowledge))
+        wording = Wording.of(backbone, knowledge)
+        encode = Encoder(backbone, knowledge, wording)
         centre = read(backbone, knowledge, knowledge.public, "reading public texts").mean(axis=0)
         found = []
         for content, target in zip(texts, targets, strict=True):
-            shown = [Text(*each) for each in zip(content.texts, content.labels, strict=True)]
+            shown = [
+                Text(wording.whole(tokens), label)
+                for tokens, label in zip(content.texts, content.labels, strict=True)
+            ]
             made, seen = encode(shown).mean(axis=0) - centre, target.vector - centre
             length = float(np.linalg.norm(made) * np.linalg.norm(seen))
             found.append(float(np.sum(made * seen)) / max(length, 1e-30))

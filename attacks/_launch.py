@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(name: str, options: argparse.Namespace) -> int:
     """Run an attack on what the options name; returns the exit code."""
+    from attacks._small_run import both_ways
     from attacks._table import render
     from ifedpriv.commands.console import Stages, print_json, say
 
@@ -174,7 +175,7 @@ def run(name: str, options: argparse.Namespace) -> int:
                 subject, guesses, findings = attack(name, options.target, options, folder, stages.show)
                 result = to_json(subject, guesses, findings, reveal=options.reveal)
             else:
-                result, findings = _both_ways(name, options, folder, stages.show)
+                result, findings = both_ways(name, options, folder, stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(result, indent=1) + "\n")
     if options.json:
@@ -241,15 +242,15 @@ def attack(
         strong=options.strong,
         shadows=options.shadows,
         seed=options.seed,
-        methods=_methods(module, options.methods),
+        methods=methods_of(module, options.methods),
     )
     subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
-    return subject, *_guess_and_judge(module, subject, tuple(Scope), folder / "random")
+    return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
 
 
-def _guess_and_judge(
+def guess_and_judge(
     module: Attack, subject: Subject, scopes: Sequence[Scope], folder: Path
 ) -> tuple[tuple[Guess, ...], tuple[Finding, ...]]:
     """The guesses of some scopes, judged with those on a recording of random vectors beside them."""
@@ -268,49 +269,7 @@ def _guess_and_judge(
     return guesses, score(subject, guesses, targets, random)
 
 
-def _both_ways(
-    name: str, options: argparse.Namespace, folder: Path, progress: Progress
-) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """A small run without a defense and the same run under differential privacy, both attacked.
-
-    Of the second, the attacker reads each noised upload as the server can, and is told the noise.
-    """
-    from attacks._small_run import PRIVATE, small_run
-    from attacks._whole_run.request import Request
-    from attacks._whole_run.subject import open_readings
-
-    module: Attack = import_module(ATTACKS[name])
-    methods = _methods(module, options.methods)
-
-    def said(which: str) -> Progress:
-        return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
-
-    open_run = small_run(folder / "open", {}, methods, said("without a defense"))
-    subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
-    result = to_json(subject, guesses, findings, reveal=options.reveal)
-    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"))
-    request = Request(
-        target=private,
-        pool=options.pool,
-        covered=options.covered,
-        without=() if options.strong else ("others",),
-        seed=options.seed,
-    )
-    all_guesses: list[Guess] = []
-    all_findings: list[Finding] = []
-    readings = open_readings(request, folder / "own", said("with a defense"))
-    for number, reading in enumerate(readings):
-        chosen = sites(options.layers, options.branch, reading.subject.backbone.n_layers)
-        knowledge = replace(reading.subject.knowledge, methods=methods, sites=chosen, shadows=options.shadows)
-        one = replace(reading.subject, knowledge=knowledge)
-        made, judged = _guess_and_judge(module, one, reading.scopes, folder / f"random{number}")
-        all_guesses += made
-        all_findings += judged
-    result["defended"] = to_json(readings[-1].subject, all_guesses, all_findings, reveal=options.reveal)
-    return result, findings
-
-
-def _methods(module: Attack, wanted: str | None) -> tuple[str, ...]:
+def methods_of(module: Attack, wanted: str | None) -> tuple[str, ...]:
     """The methods that ``--methods`` names; none for an attack's default."""
     if wanted is None:
         return ()

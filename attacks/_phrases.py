@@ -16,7 +16,7 @@ from attacks._targets import Floats
 
 _SMOOTHING = 1.0
 _UNSEEN = 1e-3
-_ALIKE = 0.25
+ALIKE = 0.25
 """Share of places in which a text must agree with one that is worded alike."""
 _IN_PLACE = 0.7
 """Share of trust in what such texts have in a place, beside how often a token occurs anywhere."""
@@ -43,7 +43,7 @@ class Phrases:
         self._precede = sparse.csr_array(self._follow.T)
         often = np.bincount(second, minlength=size + 1) + _UNSEEN
         share = often / often.sum()
-        self._share: Floats = share.astype(np.float64)
+        self._share: Floats = np.array(share, dtype=np.float64)
         self._total: Floats = np.bincount(first, minlength=size + 1) + _SMOOTHING
         self._plain: Floats = np.log(_SMOOTHING * self._share)
         self._by_length: dict[int, NDArray[np.int64]] = {}
@@ -74,9 +74,9 @@ class Phrases:
         if texts is None:
             return None
         same = np.count_nonzero(texts == text, axis=1)
-        if same.max() < _ALIKE * len(text):
+        if same.max() < ALIKE * len(text):
             return None
-        near = texts[same >= max(_ALIKE * len(text), 0.6 * same.max())]
+        near = texts[same >= max(ALIKE * len(text), 0.6 * same.max())]
         found = np.zeros((len(text), len(self._share)))
         np.add.at(found, (np.arange(len(text)), near), 1.0 / len(near))
         return np.asarray(np.log(1 - _IN_PLACE + _IN_PLACE * found / self._share))

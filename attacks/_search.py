@@ -17,10 +17,9 @@ from attacks._few import Told, few_examples
 from attacks._layer0 import FirstAttention
 from attacks._looks import Looks
 from attacks._mixture import CERTAIN
-from attacks._phrases import Phrases
-from attacks._space import read
+from attacks._phrases import ALIKE, Phrases
+from attacks._space import key_of_texts, read
 from attacks._targets import Floats, Target
-from attacks._tokens import inner_tokens
 from attacks._unmix import MOST_TOKENS
 from attacks._wording import Encoder, Text, Wording
 from ifedpriv.backbone.backbone import Backbone
@@ -28,7 +27,8 @@ from ifedpriv.icl.prompts import Position
 
 _CHAINS = 10
 _KEPT = 3
-_ROUNDS = 4
+_BEGINNINGS, _ROUNDS = 3, 2
+_SETTLING = 6
 _FIRST = tuple(np.geomspace(0.3, 0.1, 4))
 _THEN = tuple(np.geomspace(0.08, 0.01, 10))
 _AGAIN = tuple(np.geomspace(0.15, 0.01, 10))
@@ -61,7 +61,7 @@ class World:
         Raises:
             NotLinearError: the model's first attention cannot be looked up.
         """
-        inner = inner_tokens(backbone, knowledge.task, knowledge.public)
+        inner = wording.inner
         vocabulary = int(backbone.model.get_input_embeddings().weight.shape[0])
         seen = np.unique(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in inner]))
         special = [i for i in backbone.tokenizer.all_special_ids if i is not None]
@@ -103,7 +103,11 @@ def search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) 
     """
     wording = Wording.of(backbone, knowledge)
     told = few_examples(backbone, knowledge, targets, len(wording.tails))
-    world = World.of(backbone, knowledge, wording)
+    key = f"{key_of_texts(backbone, knowledge, knowledge.public)} {knowledge.declared.clip}"
+    if key not in _WORLDS:
+        _WORLDS.clear()
+        _WORLDS[key] = World.of(backbone, knowledge, wording)
+    world = _WORLDS[key]
     encoder = Encoder(backbone, knowledge, wording)
     answers = []
     for number, each in enumerate(told):
@@ -112,7 +116,8 @@ def search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) 
         before = encoder.forwards
         rng = np.random.default_rng([knowledge.seed, 23, number])
         guess = search_one(world, encoder, each, rng)
-        content = Texts(guess.texts, guess.certain, each.labels)
+        texts = tuple(wording.bare(text) for text in guess.texts)
+        content = Texts(texts, guess.certain, each.labels)
         answers.append(Answer(each.target.who, content, encoder.forwards - before))
     knowledge.progress("searching texts", len(told), len(told))
     return tuple(answers)
@@ -134,31 +139,33 @@ class Found:
 
 
 def search_one(world: World, encoder: Encoder, told: Told, rng: np.random.Generator) -> Found:
-    """Guess the texts behind one vector, in at most `_ROUNDS` rounds of annealing."""
+    """Guess the texts behind one vector, in a few rounds of annealing from a few beginnings."""
     target, labels = told.target, told.labels
     outputs = [world.under(label) for label in labels]
     covariance = np.mean([np.cov(each.T) for each in outputs], axis=0)
     aim = Aim(target.vector[0, 0], target.variance[0, 0], np.atleast_2d(covariance), world.scale)
-    starts = _starts(world, aim, outputs, rng)
-    table = np.tile(np.array(labels), (len(starts), 1))
-    chains = Chains(world.looks, world.phrases, aim, table, starts, world.seen)
     noisy = encoder.knowledge.declared.noise > 0
     best: Found | None = None
-    for number in range(1 if noisy else _ROUNDS):
-        for share in _FIRST if number == 0 else ():
+    for number in range(1 if noisy else _BEGINNINGS):
+        starts = _starts(world, aim, outputs, number, rng)
+        table = np.tile(np.array(labels), (len(starts), 1))
+        chains = Chains(world.looks, world.phrases, aim, table, starts, world.seen)
+        for share in _FIRST:
             chains.sweep(share, rng)
-        if number == 0:
-            chains.keep(np.argsort(chains.energies(_FIRST[-1]), kind="stable")[:_KEPT].tolist())
-        for share in _THEN if number == 0 else _AGAIN:
-            chains.sweep(share, rng)
-        settled = chains.copy(len(world.looks.tokens) if number else world.seen)
-        while settled.sweep(0.0, None):
-            pass
-        order = np.argsort(settled.energies(0.0), kind="stable")
-        checked = [_check(world, encoder, told, settled.texts[i]) for i in order]
-        best = min([*checked, *([best] if best else [])], key=lambda found: found.residual)
-        if best.certain:
-            break
+        chains.keep(np.argsort(chains.energies(_FIRST[-1]), kind="stable")[:_KEPT].tolist())
+        for again in range(1 if noisy else _ROUNDS):
+            for share in _AGAIN if again else _THEN:
+                chains.sweep(share, rng)
+            # A token that no public text holds is tried once the others are settled.
+            settled = chains.copy(len(world.looks.tokens) if again else world.seen)
+            for _ in range(_SETTLING):
+                if not settled.sweep(0.0, None):
+                    break
+            order = np.argsort(settled.energies(0.0), kind="stable")
+            checked = [_check(world, encoder, told, settled.texts[i]) for i in order]
+            best = min([*checked, *([best] if best else [])], key=lambda found: found.residual)
+            if best.certain:
+                return best
     assert best is not None
     return best
 
@@ -175,7 +182,7 @@ def _check(world: World, encoder: Encoder, told: Told, texts: Sequence[Columns])
 
 
 def _starts(
-    world: World, aim: Aim, outputs: Sequence[Floats], rng: np.random.Generator
+    world: World, aim: Aim, outputs: Sequence[Floats], beginning: int, rng: np.random.Generator
 ) -> list[list[Columns]]:
     """Public texts that add up to nearly what is aimed at: the nearest for one text, else sampled jointly."""
     count = len(outputs)
@@ -187,7 +194,8 @@ def _starts(
     found: list[list[Columns]] = []
     if count == 1:
         near = np.argsort(np.sum((made[0] - wanted) ** 2, axis=1), kind="stable")
-        return [[world.public[i]] for i in near[:_CHAINS]]
+        differing = _differing(world.public, near, (beginning + 1) * _CHAINS)
+        return [[world.public[i]] for i in differing[-_CHAINS:]]
     for _ in range(_CHAINS * count):
         at: NDArray[np.int64] = np.full(count, -1)
         parts = [each.mean(axis=0) for each in made]
@@ -198,4 +206,19 @@ def _starts(
                 at[m] = int(np.argmax(scores + rng.gumbel(size=len(scores))))
                 parts[m] = made[m][at[m]]
         found.append([world.public[i] for i in at])
+    return found
+
+
+def _differing(texts: Sequence[Columns], order: NDArray[np.int64], wanted: int) -> list[int]:
+    """The first of an order that are not worded alike: the same length, and the same token in many places."""
+    found: list[int] = []
+    for index in order.tolist():
+        text = texts[index]
+        if not any(
+            len(texts[i]) == len(text) and np.count_nonzero(texts[i] == text) >= ALIKE * len(text)
+            for i in found
+        ):
+            found.append(index)
+            if len(found) == wanted:
+                break
     return found

@@ -24,7 +24,6 @@ from attacks._few import Told, few_examples
 from attacks._mixture import CERTAIN
 from attacks._space import Space, read
 from attacks._targets import Floats, Target
-from attacks._tokens import inner_tokens
 from attacks._wording import Encoder, Text, Wording
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.hooks import capture
@@ -77,7 +76,7 @@ def soft(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) ->
         before = encoder.forwards
         rng = np.random.default_rng([knowledge.seed, 29, number])
         texts, certain = soft_one(encoder, public, each, rng)
-        content = Texts(tuple(text.tokens for text in texts), certain, each.labels)
+        content = Texts(tuple(wording.bare(text.tokens) for text in texts), certain, each.labels)
         ran = encoder.forwards - before + _STEPS * _RESTARTS * len(each.labels)
         answers.append(Answer(each.target.who, content, ran))
     knowledge.progress("optimising soft tokens", len(told), len(told))
@@ -87,13 +86,13 @@ def soft(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) ->
 def _public(backbone: Backbone, knowledge: Knowledge, wording: Wording, targets: Sequence[Target]) -> _Public:
     values = read(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(values, targets)
-    texts = inner_tokens(backbone, knowledge.task, knowledge.public)
+    texts = wording.inner
     tokens, counts = np.unique(
         np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts]), return_counts=True
     )
     labels = np.array([e.label if len(wording.tails) > 1 else 0 for e in knowledge.public])
     first = values[:, 0, 0].astype(np.float64)
-    return _Public(space, space.enter(values), tuple(texts), labels, tokens, counts / counts.sum(), first)
+    return _Public(space, space.enter(values), texts, labels, tokens, counts / counts.sum(), first)
 
 
 def soft_one(

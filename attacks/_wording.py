@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attacks._attack import Knowledge
-from attacks._tokens import Border, template_border, text_range
+from attacks._tokens import template_border, text_range
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
 from ifedpriv.icl.extract import activations
@@ -26,7 +26,7 @@ class Text:
     """One guessed example.
 
     Attributes:
-        tokens: ids between the template's.
+        tokens: ids between the template's, as `Wording.whole` has them.
         label: its class; 0 where the answer is behind what is read.
     """
 
@@ -42,28 +42,55 @@ class Text:
 class Wording:
     """What stands around a text, for each class.
 
+    A tokenizer may merge a text's first characters with the template's last ones. Then the template's share of such
+    tokens is counted with the text while it is looked for, and taken off again (`bare`) before it is answered.
+
     Attributes:
-        head: tokens before the text.
-        tails: for each class, the template's tokens behind the text and the answer's, up to the token that is read.
-        border: where public texts are cut out of their template.
+        head: tokens before every text.
+        lead: tokens of the template that stand between them and a text's own, but where these were merged.
+        merged: first tokens of public texts before which there is no lead.
+        tails: for each class, the template's tokens behind every text and the answer's, up to the token that is read.
+        inner: public texts, as they are looked for.
     """
 
     head: tuple[int, ...]
+    lead: tuple[int, ...]
+    merged: frozenset[int]
     tails: tuple[tuple[int, ...], ...]
-    border: Border
+    inner: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge) -> Wording:
         """The wording of the public task; one class where the answer is not read."""
         border = template_border(backbone, knowledge.task)
+        shown = tokenize_all(backbone, knowledge.task, knowledge.public)
+        places = [text_range(each, border) for each in shown]
+        start = min(place.start for place in places)
+        behind = min(each.prompt_length - place.stop for each, place in zip(shown, places, strict=True))
         reads_answer = knowledge.position is not Position.PROMPT_END and knowledge.task.n_classes > 0
         labels = range(knowledge.task.n_classes if reads_answer else 1)
         text = knowledge.public[0].text
-        shown = tokenize_all(backbone, knowledge.task, [Example(text, label=label) for label in labels])
-        tails = [
-            each.ids[text_range(each, border).stop : each.index(knowledge.position) + 1] for each in shown
-        ]
-        return cls(shown[0].ids[: text_range(shown[0], border).start], tuple(tails), border)
+        answered = tokenize_all(backbone, knowledge.task, [Example(text, label=label) for label in labels])
+        return cls(
+            shown[0].ids[:start],
+            border[0][start:],
+            frozenset(
+                each.ids[place.start]
+                for each, place in zip(shown, places, strict=True)
+                if place.start < len(border[0])
+            ),
+            tuple(e.ids[e.prompt_length - behind : e.index(knowledge.position) + 1] for e in answered),
+            tuple(each.ids[start : each.prompt_length - behind] for each in shown),
+        )
+
+    def bare(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """A text as it is looked for, without the template's share."""
+        led = self.lead and tokens[: len(self.lead)] == self.lead
+        return tokens[len(self.lead) :] if led else tokens
+
+    def whole(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """The other way round."""
+        return tokens if not tokens or tokens[0] in self.merged else (*self.lead, *tokens)
 
     def demonstration(self, text: Text) -> Demonstration:
         """The tokens of a guess in its template, cut behind the one that is read: no later one bears on it."""
