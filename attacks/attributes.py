@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-from attacks._attack import Capability, Guess, Knowledge
-from attacks._attributes import attribute_mixes, names_of
-from attacks._targets import read_targets
+from attacks._base.attack import Capability, Guess, Knowledge
+from attacks._base.targets import read_targets
+from attacks._mixes.attributes import attribute_mixes, names_of
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -45,6 +45,6 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attacks._differences import Differences, Private, Sum, differences, read_sums
+from attacks._differences.sums import Differences, Private, Sum, differences, read_sums
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.errors import UserError
@@ -52,6 +52,6 @@ def diff(
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from attacks._attack import Answer, Capability, Guess, Knowledge
-from attacks._corpus import identify
-from attacks._few import TooManyError
-from attacks._layer0 import NotLinearError
-from attacks._search import search
-from attacks._soft import soft
-from attacks._targets import Target, Targets, read_targets
-from attacks._unmix import words
+from attacks._base.attack import Answer, Capability, Guess, Knowledge
+from attacks._base.targets import Target, Targets, read_targets
+from attacks._texts.corpus import identify
+from attacks._texts.few import TooManyError
+from attacks._texts.layer0 import NotLinearError
+from attacks._texts.search import search
+from attacks._texts.soft import soft
+from attacks._texts.unmix import words
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -31,8 +31,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     """Words, members and texts behind every upload and behind the aggregate.
 
     Reads: context vectors. Knows: the public task, public texts, and for ``corpus`` a pool of candidates.
-    Methods: ``unmix`` and ``probe`` (`attacks._unmix`), ``corpus`` (`attacks._corpus`), ``search`` (`attacks._search`)
-    and ``soft`` (`attacks._soft`).
+    Methods, each of a file in `attacks._texts`: ``unmix`` and ``probe`` (`unmix`), ``corpus``, ``search``, ``soft``.
     """
     texts = [Capability.PUBLIC_TEXTS]
     plans: list[tuple[tuple[str, ...], list[Capability], _Method]] = [
@@ -101,6 +100,6 @@ def _run(
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-from attacks._attack import Capability, Guess, Knowledge
-from attacks._labels import label_mixes
-from attacks._targets import read_targets
+from attacks._base.attack import Capability, Guess, Knowledge
+from attacks._base.targets import read_targets
+from attacks._mixes.labels import label_mixes
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -39,6 +39,6 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks._attack import Answer, Bag, Capability, Guess, Knowledge, Sites
-from attacks._corpus import identify
-from attacks._labels import label_mixes
-from attacks._likelihood import Population, as_scores, likelihood_ratio, noisy
-from attacks._space import Space, read
-from attacks._targets import Floats, Target, Targets
-from attacks._tokens import inner_tokens
-from attacks._unmix import Words
+from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge, Sites
+from attacks._base.space import Space, read
+from attacks._base.targets import Floats, Target, Targets
+from attacks._base.tokens import inner_tokens
+from attacks._members.likelihood import Population, as_scores, likelihood_ratio, noisy
+from attacks._mixes.labels import label_mixes
+from attacks._texts.corpus import identify
+from attacks._texts.unmix import Words
 from ifedpriv.backbone.backbone import Backbone
 
 NAME = "layers"
@@ -111,6 +111,6 @@ def guesses(
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

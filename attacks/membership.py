@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attacks._attack import Answer, Capability, Guess, Knowledge, Scope, Source
-from attacks._likelihood import (
+from attacks._base.attack import Answer, Capability, Guess, Knowledge, Scope, Source
+from attacks._base.targets import Floats, Target, Targets, read_targets
+from attacks._members.likelihood import (
     Population,
     as_scores,
     cosine,
@@ -23,9 +24,8 @@ from attacks._likelihood import (
     shadow,
     weights_of_all,
 )
-from attacks._near import near_pool
-from attacks._shadows import Shadows, in_and_out, relative
-from attacks._targets import Floats, Target, Targets, read_targets
+from attacks._members.near import near_pool
+from attacks._members.shadows import Shadows, in_and_out, relative
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -124,6 +124,6 @@ def _timed(method: str, scope: Scope, refused: str, run: Callable[[], tuple[Answ
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from attacks._launch import Played
+from attacks._program.launch import Played
 from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
-    from attacks._templates import Agreed, Told
+    from attacks._server.templates import Agreed, Told
     from ifedpriv.backbone.backbone import Backbone
     from ifedpriv.data.task import Example, Task
 
@@ -116,7 +116,7 @@ def measure(
         options: of the command line.
         progress: told of progress.
     """
-    from attacks._templates import SHIPPED, family, measured, noise_of, search
+    from attacks._server.templates import SHIPPED, family, measured, noise_of, search
     from ifedpriv.icl.prompts import Position
 
     family_ = family(task, Position.LABEL, public, options.endings)
@@ -212,6 +212,6 @@ def render(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -23,12 +23,12 @@ import torch
 from _shared import machine, print_machine, store
 
 from attacks import ATTACKS
-from attacks._judge import score
-from attacks._likelihood import Population, likelihood_ratio
-from attacks._near import near_pool
-from attacks._roc import auc
-from attacks._score import Subject, Wishes, key_of, open_subject
-from attacks._targets import read_targets
+from attacks._base.targets import read_targets
+from attacks._judging.judge import score
+from attacks._judging.score import Subject, Wishes, key_of, open_subject
+from attacks._members.likelihood import Population, likelihood_ratio
+from attacks._members.near import near_pool
+from attacks._statistics.roc import auc
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute

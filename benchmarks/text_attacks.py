@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from _cells import Cell, Figures, measure, text_table
 
-from attacks._attack import Declared, Knowledge, Texts, Who
-from attacks._search import search
-from attacks._soft import soft
-from attacks._space import read
-from attacks._targets import Target, rounding_variance
-from attacks._text_metrics import text_metrics
-from attacks._tokens import inner_tokens
+from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.space import read
+from attacks._base.targets import Target, rounding_variance
+from attacks._base.tokens import inner_tokens
+from attacks._judging.text_metrics import text_metrics
+from attacks._texts.search import search
+from attacks._texts.soft import soft
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped

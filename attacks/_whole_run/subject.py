@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Capability, Declared, Progress, Scope
-from attacks._score import Subject, Wishes, all_but_one, open_subject
-from attacks._targets import read_targets
+from attacks._base.attack import Capability, Declared, Progress, Scope
+from attacks._base.targets import read_targets
+from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._whole_run.request import Request
 from defenses.codec import Precision
 from defenses.dp.release import ARRAY, Bounded

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from attacks import PLAYED, SCRIPTS
-from attacks._launch import add_arguments as add_common
-from attacks._launch import add_played_arguments, run_played
-from attacks._launch import run as launch
+from attacks._program.launch import add_arguments as add_common
+from attacks._program.launch import add_played_arguments, run_played
+from attacks._program.launch import run as launch
 
 _SUMMARIES = {
     "attributes": "what kind of texts a client holds: domain, language, and what else public texts tell of",
@@ -26,9 +26,9 @@ _SUMMARIES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv attack`."""
-    from attacks._audit_launch import add_arguments as add_audit
-    from attacks._diff_launch import add_arguments as add_diff
-    from attacks._layers_launch import add_arguments as add_layers
+    from attacks._program.audit_launch import add_arguments as add_audit
+    from attacks._program.diff_launch import add_arguments as add_diff
+    from attacks._program.layers_launch import add_arguments as add_layers
 
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for name in sorted(SCRIPTS):
@@ -50,15 +50,15 @@ def run(options: argparse.Namespace) -> int:
     if options.name in PLAYED:
         return run_played(options.name, options)
     if options.name == "audit":
-        from attacks._audit_launch import run as audit
+        from attacks._program.audit_launch import run as audit
 
         return audit(options)
     if options.name == "diff":
-        from attacks._diff_launch import run as diff
+        from attacks._program.diff_launch import run as diff
 
         return diff(options)
     if options.name == "layers":
-        from attacks._layers_launch import run as layers
+        from attacks._program.layers_launch import run as layers
 
         return layers(options)
     return launch(options.name, options)

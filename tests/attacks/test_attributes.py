@@ -9,13 +9,13 @@ from attacked import attacked_run
 from program import called
 
 from attacks import attributes
-from attacks._attack import Answer, Attribute, Guess, Scope, Verdict, Who
-from attacks._attributes import attribute_mixes, names_of
-from attacks._attributes_judged import attributes_of, f1, macro_f1
-from attacks._metrics import Truth, measure
-from attacks._score import Wishes, open_subject
-from attacks._space import read
-from attacks._targets import Target
+from attacks._base.attack import Answer, Attribute, Guess, Scope, Verdict, Who
+from attacks._base.space import read
+from attacks._base.targets import Target
+from attacks._judging.attributes import attributes_of, f1, macro_f1
+from attacks._judging.metrics import Truth, measure
+from attacks._judging.score import Wishes, open_subject
+from attacks._mixes.attributes import attribute_mixes, names_of
 from ifedpriv.data.task import Example
 
 

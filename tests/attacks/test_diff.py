@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from program import called
 from tiny import LAYERS, WIDTH, examples, tiny_backbone
 
-from attacks._diff_launch import verdict_of
-from attacks._differences import Kind, Sum, differences, read_sums
-from attacks._launch import LEAKS
-from attacks._score import Wishes, open_subject
-from attacks._targets import VARIANCE, read_targets
+from attacks._base.targets import VARIANCE, read_targets
+from attacks._differences.sums import Kind, Sum, differences, read_sums
+from attacks._judging.score import Wishes, open_subject
+from attacks._program.diff_launch import verdict_of
+from attacks._program.launch import LEAKS
 from attacks.diff import diff
 from defenses.session import RoundInfo
 from defenses.specs import MaskedSpec

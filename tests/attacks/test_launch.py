@@ -12,7 +12,7 @@ from tiny import save_checkpoint, write_config
 
 import attacks
 from attacks import ATTACKS
-from attacks._launch import LEAKS, check_home
+from attacks._program.launch import LEAKS, check_home
 from ifedpriv.errors import UserError
 
 POOL = ("--pool", "150")

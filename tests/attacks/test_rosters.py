@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import _rosters
-from attacks._rosters import isolate
+from attacks._differences.rosters import isolate
 
 
 def rosters_of(*each):

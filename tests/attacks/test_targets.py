@@ -5,8 +5,8 @@ import pytest
 from attacked import frames_view, tiny_view
 from tiny import tiny_backbone
 
-from attacks._attack import Scope, Who
-from attacks._targets import _grid_variance, read_targets, rounding_variance
+from attacks._base.attack import Scope, Who
+from attacks._base.targets import _grid_variance, read_targets, rounding_variance
 from defenses.codec import Precision, decode_values, encode_values
 from defenses.upload import Layout, UploadKind
 from defenses.view import Computes, ServerView, ViewFacts

@@ -11,7 +11,7 @@ from program import called
 from tiny import examples, task, tiny_backbone, write_config
 
 from attacks import template
-from attacks._templates import SHIPPED, Told, endings, family, measured, search
+from attacks._server.templates import SHIPPED, Told, endings, family, measured, search
 from ifedpriv.data.task import Example
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.icl.prompts import Position

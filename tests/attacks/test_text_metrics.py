@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks._text_metrics import assign, edit_similarity, text_metrics
+from attacks._judging.text_metrics import assign, edit_similarity, text_metrics
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "far", "off"]
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from tiny import examples, task, tiny_backbone
 
-import attacks._soft as soft_tokens
-from attacks._attack import Declared, Knowledge, Texts, Who
-from attacks._few import MOST, TooManyError, few_examples
-from attacks._layer0 import FirstAttention
-from attacks._looks import Looks
-from attacks._phrases import Phrases
-from attacks._search import World, search
-from attacks._soft import soft
-from attacks._space import read
-from attacks._targets import Target, rounding_variance
-from attacks._tokens import inner_tokens
-from attacks._wording import Encoder, Text, Wording
+import attacks._texts.soft as soft_tokens
+from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.space import read
+from attacks._base.targets import Target, rounding_variance
+from attacks._base.tokens import inner_tokens
+from attacks._texts.few import MOST, TooManyError, few_examples
+from attacks._texts.layer0 import FirstAttention
+from attacks._texts.looks import Looks
+from attacks._texts.phrases import Phrases
+from attacks._texts.search import World, search
+from attacks._texts.soft import soft
+from attacks._texts.wording import Encoder, Text, Wording
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped
