@@ -242,7 +242,8 @@ def masked(tmp_path_factory):
     return attacked_run(tmp_path_factory.mktemp("masked"), defense={"kind": "masked"})
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
+# The other two have tests of their own: one reads later rounds, the other no upload at all.
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"coefficients", "deployed"}))
 def test_under_masks_only_the_sum_is_attacked(masked, name):
     said = called("attack", name, masked, *POOL, "--json")
     assert said.code == 0, said
