@@ -27,7 +27,7 @@ from attacks import ATTACKS, PLAYED, SCRIPTS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._attack import Attack, Finding, Guess, Progress, Sites
+    from attacks._attack import Attack, Finding, Guess, Progress
     from attacks._score import Subject
 
 SCHEMA = 1
@@ -214,6 +214,7 @@ def attack(
     from attacks._controls import random_view
     from attacks._judge import score
     from attacks._score import Wishes, open_subject
+    from attacks._sites import sites
     from attacks._targets import read_targets
 
     module: Attack = import_module(ATTACKS[name])
@@ -237,26 +238,6 @@ def attack(
         random = module.guess(control, subject.backbone, subject.knowledge)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
     return subject, guesses, score(subject, guesses, targets, random)
-
-
-def sites(layers: str | None, branch: str, n_layers: int) -> Sites:
-    """What is to be read, from ``--layers`` such as ``0,2-4`` and ``--branch``."""
-    from attacks._attack import Sites
-
-    if layers is None:
-        return Sites(None, branch)
-    found: set[int] = set()
-    for part in layers.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise InputError(f"--layers is {layers!r}", "write numbers and ranges with commas, such as 0,2-4")
-        found |= set(range(int(low), int(high if dash else low) + 1))
-    if not found or max(found) >= n_layers:
-        raise InputError(
-            f"--layers is {layers!r}, and the model has {n_layers} layers",
-            f"use numbers from 0 to {n_layers - 1}",
-        )
-    return Sites(tuple(sorted(found)), branch)
 
 
 def to_json(
@@ -339,7 +320,7 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
             case Source():
                 return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
             case Attribute():
-                return {"attribute": of.name, "shares": dict(zip(of.values, of.shares, strict=True))}
+                return {"attribute": of.name, "mix": dict(zip(of.values, of.shares, strict=True))}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks._attack import Answer, Bag, Capability, Guess, Knowledge, Sites
+from attacks._attack import Answer, Bag, Capability, Guess, Knowledge
 from attacks._corpus import identify
 from attacks._labels import label_mixes
 from attacks._likelihood import Population, as_scores, likelihood_ratio, noisy
+from attacks._sites import Sites
 from attacks._space import Space, read
 from attacks._targets import Floats, Target, Targets
 from attacks._tokens import inner_tokens

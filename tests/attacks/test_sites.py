@@ -10,9 +10,9 @@ from program import called
 from tiny import LAYERS, WIDTH
 
 from attacks import invert, labels, layers, membership
-from attacks._attack import Scope, Sites
-from attacks._launch import sites
+from attacks._attack import Scope
 from attacks._score import Wishes, open_subject
+from attacks._sites import Sites, sites
 from attacks._space import Space, read
 from attacks._targets import Target, Targets, read_targets
 from ifedpriv.errors import InputError
