@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge, Sites
+from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge
+from attacks._base.sites import Sites
 from attacks._base.space import Space, read
 from attacks._base.targets import Floats, Target, Targets
 from attacks._base.tokens import inner_tokens

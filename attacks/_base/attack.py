@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attacks._base.defaults import SHADOWS
+from attacks._base.sites import Sites
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -81,37 +81,6 @@ class Declared:
     clip: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sites:
-    """Which numbers of a vector an attack reads, as if nothing else had been uploaded.
-
-    Attributes:
-        layers: their numbers, from 0; None for all.
-        branches: ``attention``, ``mlp`` or ``both``.
-    """
-
-    layers: tuple[int, ...] | None = None
-    branches: str = "both"
-
-    @property
-    def all(self) -> bool:
-        """Whether nothing is left out."""
-        return self.layers is None and self.branches == "both"
-
-    def mask(self, n_layers: int) -> NDArray[np.bool_]:
-        """What is read, bool ``[layers, 2, 1]``; of the second axis, 0 is attention and 1 the MLP."""
-        found = np.zeros((n_layers, 2, 1), dtype=np.bool_)
-        found[list(range(n_layers) if self.layers is None else self.layers)] = True
-        if self.branches != "both":
-            found[:, 1 if self.branches == "attention" else 0] = False
-        return found
-
-    def __str__(self) -> str:
-        """In words, such as ``attention of layers 0, 1``."""
-        which = "both branches" if self.branches == "both" else self.branches
-        return which if self.layers is None else f"{which} of layers {', '.join(map(str, self.layers))}"
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Others:
     """All examples behind one vector but one, as the strongest adversary of differential privacy knows them.
@@ -164,7 +133,7 @@ class Knowledge:
     plans: Mapping[int, CalibrationPlan] = field(default_factory=dict)
     artifact: Injection | None = None
     shadows: int = SHADOWS
-    sites: Sites = Sites()
+    sites: Sites = field(default_factory=Sites)
     batch_size: int = 64
     seed: int = 0
     methods: tuple[str, ...] = ()

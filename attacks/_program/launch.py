@@ -28,7 +28,7 @@ from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._base.attack import Answer, Attack, Finding, Guess, Progress, Scope, Sites
+    from attacks._base.attack import Answer, Attack, Finding, Guess, Progress, Scope
     from attacks._judging.score import Subject
 
 SCHEMA = 1
@@ -229,6 +229,7 @@ def attack(
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
     from attacks._base.attack import Declared, Scope
+    from attacks._base.sites import sites
     from attacks._judging.score import Wishes, open_subject
 
     module: Attack = import_module(ATTACKS[name])
@@ -284,26 +285,6 @@ def methods_of(module: Attack, wanted: str | None) -> tuple[str, ...]:
             else "leave --methods out; it has no choice of methods",
         )
     return names
-
-
-def sites(layers: str | None, branch: str, n_layers: int) -> Sites:
-    """What is to be read, from ``--layers`` such as ``0,2-4`` and ``--branch``."""
-    from attacks._base.attack import Sites
-
-    if layers is None:
-        return Sites(None, branch)
-    found: set[int] = set()
-    for part in layers.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise InputError(f"--layers is {layers!r}", "write numbers and ranges with commas, such as 0,2-4")
-        found |= set(range(int(low), int(high if dash else low) + 1))
-    if not found or max(found) >= n_layers:
-        raise InputError(
-            f"--layers is {layers!r}, and the model has {n_layers} layers",
-            f"use numbers from 0 to {n_layers - 1}",
-        )
-    return Sites(tuple(sorted(found)), branch)
 
 
 def to_json(
@@ -389,7 +370,7 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
             case Links():
                 return {"named": list(of.named), "clients": of.clients}
             case Attribute():
-                return {"attribute": of.name, "shares": dict(zip(of.values, of.shares, strict=True))}
+                return {"attribute": of.name, "mix": dict(zip(of.values, of.shares, strict=True))}
             case Histogram():
                 return {"shares": list(of.shares), "examples": of.examples}
             case _:

@@ -69,7 +69,8 @@ def both_ways(
 
     Of the second, the attacker reads each noised upload as the server can, and is told the noise.
     """
-    from attacks._program.launch import attack, guess_and_judge, methods_of, sites, to_json
+    from attacks._base.sites import sites
+    from attacks._program.launch import attack, guess_and_judge, methods_of, to_json
 
     module: Attack = import_module(ATTACKS[name])
     methods = methods_of(module, options.methods)

@@ -10,11 +10,11 @@ from program import called
 from tiny import LAYERS, WIDTH
 
 from attacks import invert, labels, layers, membership
-from attacks._base.attack import Scope, Sites
+from attacks._base.attack import Scope
+from attacks._base.sites import Sites, sites
 from attacks._base.space import Space, read
 from attacks._base.targets import Target, Targets, read_targets
 from attacks._judging.score import Wishes, open_subject
-from attacks._program.launch import sites
 from ifedpriv.errors import InputError
 from ifedpriv.report.layers_plot import draw
 

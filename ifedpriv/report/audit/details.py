@@ -117,6 +117,11 @@ def of_guesses(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
                 elif "shares" in guessed:
                     shares = [number(share) for share in guessed["shares"]]
                     rows.append((vector["who"], "labels, shares of each class", " ".join(shares)))
+                elif "mix" in guessed:
+                    mix = [f"{value} {number(share)}" for value, share in guessed["mix"].items()]
+                    rows.append(
+                        (vector["who"], f"attributes, shares of {guessed['attribute']}", ", ".join(mix))
+                    )
     return (Table("Guesses", ("Vector", "By", "Guessed"), tuple(rows)),) if rows else ()
 
 
