@@ -43,8 +43,8 @@ class Phrases:
         self._precede = sparse.csr_array(self._follow.T)
         often = np.bincount(second, minlength=size + 1) + _UNSEEN
         share = often / often.sum()
-        self._share: Floats = np.array(share, dtype=np.float64)
-        self._total: Floats = np.bincount(first, minlength=size + 1) + _SMOOTHING
+        self._share: Floats = share
+        self._total: Floats = np.bincount(first, minlength=size + 1).astype(np.float64) + _SMOOTHING
         self._plain: Floats = np.log(_SMOOTHING * self._share)
         self._by_length: dict[int, NDArray[np.int64]] = {}
         for length in {len(text) for text in texts}:

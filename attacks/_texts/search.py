@@ -26,7 +26,7 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.icl.prompts import Position
 
 _CHAINS = 10
-_KEPT = 3
+_KEPT = 4
 _BEGINNINGS, _ROUNDS = 3, 2
 _SETTLING = 6
 _FIRST = tuple(np.geomspace(0.3, 0.1, 4))
@@ -146,7 +146,7 @@ def search_one(world: World, encoder: Encoder, told: Told, rng: np.random.Genera
     aim = Aim(target.vector[0, 0], target.variance[0, 0], np.atleast_2d(covariance), world.scale)
     noisy = encoder.knowledge.declared.noise > 0
     best: Found | None = None
-    for number in range(1 if noisy else _BEGINNINGS):
+    for number in range(1 if noisy else _BEGINNINGS if len(labels) == 1 else 1):
         starts = _starts(world, aim, outputs, number, rng)
         table = np.tile(np.array(labels), (len(starts), 1))
         chains = Chains(world.looks, world.phrases, aim, table, starts, world.seen)
@@ -194,9 +194,12 @@ def _starts(
     found: list[list[Columns]] = []
     if count == 1:
         near = np.argsort(np.sum((made[0] - wanted) ** 2, axis=1), kind="stable")
-        differing = _differing(world.public, near, (beginning + 1) * _CHAINS)
+        if beginning % 2:
+            # Of the right wording, another text may be the better start.
+            return [[world.public[i]] for i in near[:_CHAINS]]
+        differing = _differing(world.public, near, (beginning // 2 + 1) * _CHAINS)
         return [[world.public[i]] for i in differing[-_CHAINS:]]
-    for _ in range(_CHAINS * count):
+    for _ in range(_CHAINS):
         at: NDArray[np.int64] = np.full(count, -1)
         parts = [each.mean(axis=0) for each in made]
         for _ in range(4):
