@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
+from attacks._base.attack import Attack, Progress, Scope
 from attacks._base.sites import Sites
 from attacks._base.space import read
-from attacks._base.targets import VARIANCE, read_targets
+from attacks._base.targets import VARIANCE
 from attacks._differences.sums import Difference, Kind, Sum
-from attacks._judging.controls import random_view
-from attacks._judging.judge import curves_of, score
+from attacks._judging.judge import curves_of
 from attacks._judging.score import Subject, key_of
-from attacks._program.launch import finding_to_json, guess_to_json
+from attacks._program.launch import finding_to_json, guess_and_judge, guess_to_json
 from defenses.codec import Precision
 from defenses.frame import SERVER, encode
 from defenses.session import RoundInfo
@@ -120,16 +119,7 @@ def read_with(
     result = []
     for name in attacks:
         module: Attack = import_module(ATTACKS[name])
-        made = module.guess(subject.view, subject.backbone, subject.knowledge)
-        random: tuple[Guess, ...] = ()
-        if known and subject.knowledge.public and any(guess.answers for guess in made):
-            control = random_view(
-                subject.view, subject.backbone, subject.knowledge, folder / f"{name} {scope}"
-            )
-            random = module.guess(control, subject.backbone, subject.knowledge)
-        kept = tuple(guess for guess in made if guess.scope is Scope.UPLOADS)
-        targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
-        findings: tuple[Finding, ...] = score(subject, kept, targets, random)
+        kept, findings = guess_and_judge(module, subject, (Scope.UPLOADS,), folder / f"{name} {scope}")
         result.append(
             {
                 "attack": name,
