@@ -252,6 +252,18 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
             if knowledge.others
             else (withheld if {"others", "pool"} & set(request.without) else "nobody here knows them"),
         ),
+        (
+            "the finished injection",
+            knowledge.artifact is not None,
+            "used by the attack 'deployed' alone" if knowledge.artifact is not None else "the run made none",
+        ),
+        (
+            "how clients calibrate",
+            bool(knowledge.plans),
+            f"told to every client, for {len(knowledge.plans)} rounds"
+            if knowledge.plans
+            else "no round calibrates, or nothing says how",
+        ),
         ("declared noise", bool(noise), noise or "no noise is declared for vectors"),
         ("influence on what clients compute", False, "but for the cheating server, in simulated rounds"),
         ("the truth, to score guesses", scored, "for the judge alone" if scored else first.why_no_truth),

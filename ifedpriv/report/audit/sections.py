@@ -24,6 +24,8 @@ _TITLES = {
     "labels": "Labels: how many examples of each class",
     "invert": "Texts: which words, and which texts of a pool",
     "membership": "Membership: was this text in, and whose is it",
+    "coefficients": "Coefficients: members, label mixes, and who is who again",
+    "deployed": "The finished injection: what its users can tell of members",
     "server": "A cheating server",
 }
 
