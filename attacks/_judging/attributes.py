@@ -62,6 +62,8 @@ def macro_f1(
             tuple(sorted(numbers.items())),
             verdict,
             why,
+            # One vector has no F1; of each stands whether it was told.
+            tuple((str(guess.answers[i].who), float(a == b)) for i, a, b in zip(at, true, said, strict=True)),
         )
     ]
 
