@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from attacks._base.attack import Capability, Guess, Knowledge
-from attacks._base.targets import read_targets
+from attacks._base.targets import read_told
 from attacks._mixes.attributes import attribute_mixes, names_of
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -31,7 +31,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     names = names_of(knowledge)
     none = "" if names else "no attribute varies among the public texts"
     found = []
-    for targets in read_targets(view, backbone):
+    for targets in read_told(view, backbone, knowledge.declared):
         refused = targets.refused or lacks or none
         if refused:
             found.append(Guess(NAME, METHOD, targets.scope, (), refused, 0.0))

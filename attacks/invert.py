@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from attacks._base.attack import Answer, Capability, Guess, Knowledge
-from attacks._base.targets import Target, Targets, read_targets
+from attacks._base.targets import Target, Targets, read_told
 from attacks._texts.corpus import identify
-from attacks._texts.few import TooManyError
+from attacks._texts.few import PartsError, TooManyError
 from attacks._texts.layer0 import NotLinearError
 from attacks._texts.search import search
 from attacks._texts.soft import soft
@@ -42,7 +42,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     ]
     asked = knowledge.methods or DEFAULT
     found: list[Guess] = []
-    for targets in read_targets(view, backbone):
+    for targets in read_told(view, backbone, knowledge.declared):
         for names, needs, run in plans:
             chosen = tuple(name for name in names if name in asked)
             if chosen:
@@ -82,7 +82,7 @@ def _run(
     if not refused:
         try:
             answers = run(backbone, knowledge, targets.targets)
-        except (NotLinearError, TooManyError) as reason:
+        except (NotLinearError, PartsError, TooManyError) as reason:
             refused = str(reason)
     seconds = (time.perf_counter() - started) / len(methods)
     unread = "the first layer's attention is not among what is read"

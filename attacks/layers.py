@@ -15,9 +15,9 @@ import numpy as np
 from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge
 from attacks._base.sites import Sites
 from attacks._base.space import Space, read
-from attacks._base.targets import Floats, Target, Targets
+from attacks._base.targets import Floats, Target, Targets, noisy
 from attacks._base.tokens import inner_tokens
-from attacks._members.likelihood import Population, as_scores, likelihood_ratio, noisy
+from attacks._members.likelihood import Population, as_scores, likelihood_ratio
 from attacks._mixes.labels import label_mixes
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import Words

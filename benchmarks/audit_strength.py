@@ -24,7 +24,7 @@ from _shared import RESULTS, machine, print_machine, store
 
 from attacks._base.attack import Declared, Knowledge, Others, Who
 from attacks._base.space import read
-from attacks._base.targets import Target, rounding_variance
+from attacks._base.targets import Target, noisy, rounding_variance
 from attacks._mechanisms.one_run import one_run, one_run_gaussian
 from attacks._members.likelihood import (
     Population,
@@ -32,7 +32,6 @@ from attacks._members.likelihood import (
     inner_product,
     knowing_all_others,
     likelihood_ratio,
-    noisy,
     shadow,
 )
 from attacks._members.shadows import Shadows, in_and_out, relative

@@ -56,7 +56,7 @@ def one(method: str, examples: int, noise: float, seed: int) -> Figures:
     mean = read(backbone, knowledge, private, "").astype(np.float64).mean(axis=0)
     drawn = mean + sigma * np.random.default_rng(seed).normal(size=mean.shape)
     sent = drawn.astype(np.float16).astype(np.float64)
-    target = Target(Who(0), sent, rounding_variance(sent, Precision.FP16), examples)
+    target = Target(Who(0), sent, rounding_variance(sent, Precision.FP16) + sigma**2, examples)
     started = time.process_time()
     (answer,) = METHODS[method](backbone, knowledge, [target])
     seconds = time.process_time() - started

@@ -7,12 +7,12 @@ not compute is not attacked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Scope, Who
+from attacks._base.attack import Declared, Scope, Who
 from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame
@@ -232,3 +232,20 @@ def _grid_variance(view: ServerView, clients: int) -> float:
         return 0.0
     step = grid.clip.for_kind(UploadKind.VECTOR) * grid.scale.get("vector", 1.0) / (2 ** (grid.bits - 1) - 1)
     return float(step**2 / 6 / max(clients, 1))
+
+
+def read_told(view: ServerView, backbone: Backbone, declared: Declared) -> tuple[Targets, Targets]:
+    """What `read_targets` reads, the declared noise counted in the variance of each vector."""
+    singles, aggregate = read_targets(view, backbone)
+    uploads = max(1, len(singles.targets))
+    return (
+        replace(singles, targets=tuple(noisy(each, declared, 1) for each in singles.targets)),
+        replace(aggregate, targets=tuple(noisy(each, declared, uploads) for each in aggregate.targets)),
+    )
+
+
+def noisy(target: Target, declared: Declared, uploads: int) -> Target:
+    """The target with the declared noise in its variance; a mean of several uploads has less of it."""
+    if not declared.noise:
+        return target
+    return replace(target, variance=target.variance + declared.noise**2 / uploads)

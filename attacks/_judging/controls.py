@@ -156,7 +156,7 @@ def controls_of(
     """
     answers = guess.answers
     found: dict[str, list[Content]] = {}
-    if isinstance(answers[0].content, Scores) and targets:
+    if isinstance(answers[0].content, Scores) and targets and knowledge.public:
         found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
     elif knowledge.public:
         found.update(_blind(answers, backbone, knowledge))

@@ -111,13 +111,6 @@ def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float
     return np.asarray(values * factors[:, None, None, None], dtype=np.float32)
 
 
-def noisy(target: Target, declared: Declared, uploads: int) -> Target:
-    """The target with the declared noise in its variance; a mean of several uploads has less of it."""
-    if not declared.noise:
-        return target
-    return replace(target, variance=target.variance + declared.noise**2 / uploads)
-
-
 def likelihood_ratio(population: Population, target: Target) -> Floats:
     """Log-likelihood ratio of every candidate, ``[n]``."""
     point = population.space.enter(target.vector)

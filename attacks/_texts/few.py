@@ -6,7 +6,7 @@ The invariant: a vector of more examples is not guessed at, and the reason is to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,12 +23,16 @@ class TooManyError(Exception):
     """No vector stands for few enough examples; the message is half a sentence."""
 
 
+class PartsError(Exception):
+    """Parts of the vectors are left out that a search reads; the message is half a sentence."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
     """One vector, and what is known of the texts behind it before any is looked for.
 
     Attributes:
-        target: the vector, the declared noise counted in its variance.
+        target: the vector.
         labels: the class of each text.
     """
 
@@ -43,7 +47,10 @@ def few_examples(
 
     Raises:
         TooManyError: there is none.
+        PartsError: the auditor leaves parts of the vectors out.
     """
+    if not knowledge.sites.all:
+        raise PartsError("texts are looked for behind whole vectors, and parts of these are left out")
     mixes = label_mixes(backbone, knowledge, targets) if classes > 1 else ()
     found: list[Told] = []
     least = 0
@@ -56,15 +63,9 @@ def few_examples(
         least = min(least or examples, examples)
         if examples <= MOST:
             counts = np.rint(whole(shares, examples) * examples).astype(int)
-            found.append(
-                Told(_noisy(target, knowledge), tuple(np.repeat(np.arange(len(counts)), counts).tolist()))
-            )
+            found.append(Told(target, tuple(np.repeat(np.arange(len(counts)), counts).tolist())))
     if not found:
         raise TooManyError(
             f"every vector is the mean of {least} examples or more, and texts are looked for behind {MOST} at most"
         )
     return found
-
-
-def _noisy(target: Target, knowledge: Knowledge) -> Target:
-    return replace(target, variance=target.variance + knowledge.declared.noise**2)

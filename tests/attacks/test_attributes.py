@@ -31,7 +31,16 @@ def subject(run):
 
 def truth(**counts):
     return Truth(
-        frozenset(), frozenset(), frozenset(), 1, np.ones(1), np.zeros(0, dtype=bool), (), (), str, counts
+        frozenset(),
+        frozenset(),
+        frozenset(),
+        1,
+        np.ones(1),
+        np.zeros(0, dtype=bool),
+        (),
+        (),
+        str,
+        attributes=counts,
     )
 
 

@@ -11,7 +11,7 @@ from attacks import membership
 from attacks._base.attack import Declared, Knowledge, Others, Scope, Who
 from attacks._base.defaults import SHADOWS
 from attacks._base.space import Space, read
-from attacks._base.targets import Target, rounding_variance
+from attacks._base.targets import Target, noisy, rounding_variance
 from attacks._judging.words_alone import WordsAlone
 from attacks._members.likelihood import (
     SHRUNK,
@@ -21,7 +21,6 @@ from attacks._members.likelihood import (
     inner_product,
     knowing_all_others,
     likelihood_ratio,
-    noisy,
     shadow,
     weights_of_all,
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks import _rosters
+from attacks._differences import rosters as algebra
 from attacks._differences.rosters import isolate
 
 
@@ -50,7 +50,7 @@ def test_what_is_claimed_is_what_the_factors_give_and_nothing_is_missed(rosters)
         assert value(each, rosters) == {}
     assert found.rank + len(found.vanishing) == len(rosters)
     assert (
-        _rosters._rank(_rosters._residues([[Fraction(int(c in r)) for c in clients] for r in rosters]))
+        algebra._rank(algebra._residues([[Fraction(int(c in r)) for c in clients] for r in rosters]))
         == found.rank
     )
     assert found.complete
@@ -97,7 +97,7 @@ def test_the_same_roster_again_gives_nothing_but_what_has_changed():
     found = isolate(rosters_of({1, 2, 3}, {1, 2, 3}), below=3)
     assert (found.singles, found.smallest.numbers) == ((), (1, 2, 3))
     assert [str(each) for each in found.vanishing] == ["-1 + 2"]
-    assert isolate([], below=3) == _rosters.Isolation(0, (), None, True, ())
+    assert isolate([], below=3) == algebra.Isolation(0, (), None, True, ())
 
 
 def test_two_clients_left_over():
@@ -113,12 +113,12 @@ def test_both_ways_of_searching_agree(monkeypatch, most):
     """With room for all, sets are found by what vanishes elsewhere; without, one by one or not at all."""
     rng = np.random.default_rng(4)
     rosters = [frozenset(np.flatnonzero(rng.random(9) < 0.6).tolist()) | {0} for _ in range(4)]
-    monkeypatch.setattr(_rosters, "MOST_SETS", most)
+    monkeypatch.setattr(algebra, "MOST_SETS", most)
     found = isolate(rosters, below=9)
     least = brute_smallest(rosters, sorted(frozenset().union(*rosters)))
     assert found.complete == bool(most)
     if most:
         assert len(found.smallest.clients) == least
-    monkeypatch.setattr(_rosters, "comb", lambda *_: most + 1)
+    monkeypatch.setattr(algebra, "comb", lambda *_: most + 1)
     searched = isolate(rosters, below=9)
     assert len(searched.smallest.clients) == least or not searched.complete

@@ -55,12 +55,12 @@ def test_what_is_measured_is_what_honest_clients_send():
 
 
 def test_the_search_takes_what_tells_most_of_its_own_trial_texts(monkeypatch):
-    from attacks import _templates
+    from attacks._server import templates
 
     options = family(task(), Position.LABEL, PUBLIC, 0)
     worth = {each.name: 0.1 * n for n, each in enumerate(options)}
     monkeypatch.setattr(
-        _templates, "measured", lambda backbone, each, *_: Told(0, 0, 0, worth[each.name], np.zeros((5, 4)))
+        templates, "measured", lambda backbone, each, *_: Told(0, 0, 0, worth[each.name], np.zeros((5, 4)))
     )
     best, found = search(tiny_backbone(), options, (), (), (), 1, 0.0, 0, lambda *_: None)
     assert best is options[-1]
@@ -82,16 +82,16 @@ def options_of(**changes):
 
 def test_choosing_and_measuring_use_different_texts(monkeypatch):
     """Trial texts choose, fresh texts measure, and the document says both."""
-    from attacks import _templates
+    from attacks._server import templates
 
     asked = []
-    real = _templates.measured
+    real = templates.measured
 
     def heard(backbone, agreed, public, texts, *rest):
         asked.append((agreed.name, texts))
         return real(backbone, agreed, public, texts, *rest)
 
-    monkeypatch.setattr(_templates, "measured", heard)
+    monkeypatch.setattr(templates, "measured", heard)
     trial, fresh = examples(40, 5), examples(40, 6)
     document = template.measure(
         tiny_backbone(), task(), examples(60, 3), trial, fresh, options_of(), lambda *_: None

@@ -1,5 +1,6 @@
 """That whole texts come back from vectors of one example, that nothing comes back from noise, and what is refused."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,10 +9,11 @@ from tiny import examples, task, tiny_backbone
 
 import attacks._texts.soft as soft_tokens
 from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.sites import Sites
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
 from attacks._base.tokens import inner_tokens
-from attacks._texts.few import MOST, TooManyError, few_examples
+from attacks._texts.few import MOST, PartsError, TooManyError, few_examples
 from attacks._texts.layer0 import FirstAttention
 from attacks._texts.looks import Looks
 from attacks._texts.phrases import Phrases
@@ -40,7 +42,7 @@ def scene():
 def upload(vector, examples=1, noise=0.0, seed=0):
     made = vector + noise * np.random.default_rng(seed).normal(size=vector.shape)
     sent = made.astype(np.float16).astype(np.float64)
-    return Target(Who(0), sent, rounding_variance(sent, Precision.FP16), examples)
+    return Target(Who(0), sent, rounding_variance(sent, Precision.FP16) + noise**2, examples)
 
 
 def true_tokens(index):
@@ -93,6 +95,15 @@ def test_too_many_examples_are_not_looked_for_and_others_are():
         search(backbone, knowledge, [many])
     few = few_examples(backbone, knowledge, [many, upload(activations[0].astype(np.float64))], 6)
     assert [len(each.labels) for each in few] == [1]
+
+
+def test_texts_are_not_looked_for_behind_parts_of_vectors():
+    backbone, knowledge, _ = tiny()
+    parts = replace(knowledge, sites=Sites((0,), "both"))
+    vector = upload(read(backbone, knowledge, examples(1, 7), "")[0].astype(np.float64))
+    for method in (search, soft):
+        with pytest.raises(PartsError, match="parts of these are left out"):
+            method(backbone, parts, [vector])
 
 
 def test_labels_of_several_texts_are_told_from_the_vector():
