@@ -13,7 +13,7 @@ from attacks import invert, labels, layers, membership
 from attacks._base.attack import Scope
 from attacks._base.sites import Sites, sites
 from attacks._base.space import Space, read
-from attacks._base.targets import Target, Targets, read_targets
+from attacks._base.targets import Target, Targets, read_targets, read_told
 from attacks._judging.score import Wishes, open_subject
 from ifedpriv.errors import InputError
 from ifedpriv.report.layers_plot import draw
@@ -80,13 +80,13 @@ def test_a_guess_depends_on_nothing_that_is_not_read(module, subject, monkeypatc
     ]
     rng = np.random.default_rng(5)
 
-    def spoilt(view, backbone):
+    def spoilt(view, backbone, declared):
         return tuple(
             Targets(each.scope, tuple(_spoilt(target, rng) for target in each.targets), each.refused)
-            for each in read_targets(view, backbone)
+            for each in read_told(view, backbone, declared)
         )
 
-    monkeypatch.setattr(module, "read_targets", spoilt)
+    monkeypatch.setattr(module, "read_told", spoilt)
     found.append(
         [g.answers for g in module.guess(subject.view, subject.backbone, chosen) if g.method != "cosine"]
     )
