@@ -6,6 +6,7 @@ The invariant: naming an attack imports nothing; its module is imported when it 
 from __future__ import annotations
 
 ATTACKS: dict[str, str] = {
+    "attributes": "attacks.attributes",
     "coefficients": "attacks.coefficients",
     "deployed": "attacks.deployed",
     "invert": "attacks.invert",
@@ -16,8 +17,16 @@ ATTACKS: dict[str, str] = {
 
 PLAYED: dict[str, str] = {
     "server": "attacks.server",
+    "template": "attacks.template",
 }
 """Likewise, for attacks that play rounds of their own, and so need no recording and have arguments of their own."""
 
-SCRIPTS: dict[str, str] = {**ATTACKS, **PLAYED, "audit": "attacks.audit"}
-"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording."""
+SCRIPTS: dict[str, str] = {
+    **ATTACKS,
+    **PLAYED,
+    "audit": "attacks.audit",
+    "diff": "attacks.diff",
+    "layers": "attacks.layers",
+}
+"""Everything that `ifedpriv attack` can be asked for: an audit takes a mechanism in place of a recording, and diff
+takes several recordings, and layers makes the same attacks once for each layer."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._audit import Game, OneRun, play, play_once, preregistered
-from attacks._audit_defaults import ALPHA, NAME, ONE_RUN_CANARIES, TRIALS
-from attacks._canaries import pairs
-from attacks._epsilon import Conclusion
-from attacks._mechanism import Claim, Floats, Mechanism
-from attacks._replay import Check, replay
+from attacks._base.defaults import ALPHA, NAME, ONE_RUN_CANARIES, TRIALS
+from attacks._mechanisms.canaries import pairs
+from attacks._mechanisms.games import Game, OneRun, play, play_once, preregistered
+from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
+from attacks._mechanisms.replay import Check, replay
+from attacks._statistics.epsilon import Conclusion
 from defenses.units import Unit
 from ifedpriv.errors import InputError
 
@@ -134,6 +134,6 @@ def _together(checks: Sequence[Check], games: Sequence[Game]) -> tuple[Conclusio
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attacks._attack import (
+from attacks._base.attack import (
     Answer,
     Capability,
     Guess,
@@ -22,10 +22,10 @@ from attacks._attack import (
     Scores,
     Who,
 )
-from attacks._calibrations import Recorded, ShadowClients, gradients, read_rounds, shadow_clients
-from attacks._coefficient_scores import Movement, beside_shadows, label_shares, same_clients
-from attacks._space import Space, read
-from attacks._targets import Floats, read_targets
+from attacks._base.space import Space, read
+from attacks._base.targets import Floats, read_targets
+from attacks._members.calibrations import Recorded, ShadowClients, gradients, read_rounds, shadow_clients
+from attacks._members.coefficient_scores import Movement, beside_shadows, label_shares, same_clients
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -207,6 +207,6 @@ def _links(recorded: Recorded, shadows: ShadowClients) -> tuple[Answer, ...]:
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from attacks._attack import Answer, Capability, Guess, Knowledge, Scope, Scores, Who
-from attacks._near import near_pool
-from attacks._targets import Floats, check_model
-from attacks._token_scores import TokenScores, token_scores
+from attacks._base.attack import Answer, Capability, Guess, Knowledge, Scope, Scores, Who
+from attacks._base.targets import Floats, check_model
+from attacks._members.near import near_pool
+from attacks._members.token_scores import TokenScores, token_scores
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
@@ -70,6 +70,6 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

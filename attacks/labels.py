@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-from attacks._attack import Capability, Guess, Knowledge
-from attacks._labels import label_mixes
-from attacks._targets import read_targets
+from attacks._base.attack import Capability, Guess, Knowledge
+from attacks._base.targets import read_told
+from attacks._mixes.labels import label_mixes
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -28,7 +28,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
         needs.append(Capability.LABELLED_PUBLIC_TEXTS)
     lacks = knowledge.lacks(needs)
     found = []
-    for targets in read_targets(view, backbone):
+    for targets in read_told(view, backbone, knowledge.declared):
         known = any(target.who.label is not None for target in targets.targets)
         refused = targets.refused or lacks or ("each vector is of one class, which it names" if known else "")
         started = time.perf_counter()
@@ -39,6 +39,6 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -11,21 +11,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attacks._attack import Answer, Capability, Guess, Knowledge, Scope, Source
-from attacks._likelihood import (
+from attacks._base.attack import Answer, Capability, Guess, Knowledge, Scope, Source
+from attacks._base.targets import Floats, Target, Targets, read_told
+from attacks._members.likelihood import (
     Population,
     as_scores,
     cosine,
     inner_product,
     knowing_all_others,
     likelihood_ratio,
-    noisy,
     shadow,
     weights_of_all,
 )
-from attacks._near import near_pool
-from attacks._shadows import Shadows, in_and_out, relative
-from attacks._targets import Floats, Target, Targets, read_targets
+from attacks._members.near import near_pool
+from attacks._members.shadows import Shadows, in_and_out, relative
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -44,17 +43,14 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     names and numbers; the baselines ``inner product`` and ``cosine``; ``all others known``, for
     an adversary that has every example but one; ``source``, which client a text is of.
     """
-    singles, aggregate = read_targets(view, backbone)
     found: list[Guess] = []
-    for targets in (singles, aggregate):
-        uploads = max(1, len(singles.targets)) if targets.scope is Scope.AGGREGATE else 1
-        found += _scope(backbone, knowledge, targets, uploads)
+    for targets in read_told(view, backbone, knowledge.declared):
+        found += _scope(backbone, knowledge, targets)
     return tuple(found)
 
 
-def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets, uploads: int) -> list[Guess]:
-    declared = knowledge.declared
-    targets = [noisy(target, declared, uploads) for target in given.targets]
+def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Guess]:
+    targets = list(given.targets)
     refused = given.refused or knowledge.lacks(NEEDS) or ""
     population = None if refused else Population.of(backbone, knowledge, targets)
 
@@ -124,6 +120,6 @@ def _timed(method: str, scope: Scope, refused: str, run: Callable[[], tuple[Answ
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from attacks._launch import Played
+from attacks._program.launch import Played
 from ifedpriv.errors import InputError
 
 NAME = "server"
@@ -69,6 +69,6 @@ def play(options: argparse.Namespace, progress: Callable[[str, int, int], None])
 
 
 if __name__ == "__main__":
-    from attacks._launch import main
+    from attacks._program.launch import main
 
     raise SystemExit(main(NAME))

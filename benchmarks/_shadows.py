@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._roc import auc, rate_at
+from attacks._statistics.roc import auc, rate_at
 
 Floats = NDArray[np.float64]
 FALSE_POSITIVES = 0.1

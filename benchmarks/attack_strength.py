@@ -18,8 +18,8 @@ from typing import Any
 
 from _shared import RESULTS, machine, print_machine, store
 
-from attacks._controls import NEAREST
-from attacks._launch import add_arguments, attack, to_json
+from attacks._judging.controls import NEAREST
+from attacks._program.launch import add_arguments, attack, to_json
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute

@@ -22,23 +22,22 @@ from typing import Any
 import numpy as np
 from _shared import RESULTS, machine, print_machine, store
 
-from attacks._attack import Declared, Knowledge, Others, Who
-from attacks._epsilon import ESTIMATORS, ceiling
-from attacks._gaussian import epsilon_of, mu_of
-from attacks._likelihood import (
+from attacks._base.attack import Declared, Knowledge, Others, Who
+from attacks._base.space import read
+from attacks._base.targets import Target, noisy, rounding_variance
+from attacks._mechanisms.one_run import one_run, one_run_gaussian
+from attacks._members.likelihood import (
     Population,
     cosine,
     inner_product,
     knowing_all_others,
     likelihood_ratio,
-    noisy,
     shadow,
 )
-from attacks._one_run import one_run, one_run_gaussian
-from attacks._roc import auc, rate_at
-from attacks._shadows import Shadows, in_and_out, relative
-from attacks._space import read
-from attacks._targets import Target, rounding_variance
+from attacks._members.shadows import Shadows, in_and_out, relative
+from attacks._statistics.epsilon import ESTIMATORS, ceiling
+from attacks._statistics.gaussian import epsilon_of, mu_of
+from attacks._statistics.roc import auc, rate_at
 from attacks.audit import audit
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone

@@ -24,7 +24,7 @@ from _shadows import FALSE_POSITIVES, Floats, permuted, power
 from _sweep import Cell, sweep, table
 from scipy.special import ndtr
 
-from attacks._roc import auc, rate_at
+from attacks._statistics.roc import auc, rate_at
 from defenses.accounting import gaussian_mu_for
 from defenses.accounting.tradeoff import gaussian_tpr
 from defenses.dp.contribution import contribution

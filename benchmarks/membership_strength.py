@@ -1,10 +1,10 @@
 """What else tells members: coefficients of rounds, near duplicates, and the finished injection; on one small run.
 
-    python benchmarks/membership_strength.py [--shadows 16 64] [--pool 400]
+    python benchmarks/membership_strength.py [--shadows 64] [--pool 400] [--run RUN]
 
 An undefended run of the shipped model: 20 iid clients of 8 texts of task ``topic``, 5 rounds of coefficients, fp16. The
 attacks are those of `ifedpriv attack`, judged against the truth, without their random control. Seconds are of the
-processor. Results go to ``results/membership.json``.
+processor. ``--run`` attacks the folder of such a run that is there already. Results go to ``results/membership.json``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from _shared import machine, print_machine, store
 
 from attacks import ATTACKS
-from attacks._judge import score
-from attacks._score import Subject, Wishes, open_subject
-from attacks._targets import read_targets
+from attacks._base.targets import read_targets
+from attacks._judging.judge import score
+from attacks._judging.score import Subject, Wishes, key_of, open_subject
+from attacks._members.likelihood import Population, likelihood_ratio
+from attacks._members.near import near_pool
+from attacks._statistics.roc import auc
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute
@@ -78,25 +82,48 @@ def attacked(name: str, subject: Subject) -> dict[str, Any]:
     return found
 
 
+def near_duplicates(subject: Subject) -> dict[str, Any]:
+    """Mean area of the likelihood ratio over vectors, of candidates and of their near duplicates."""
+    known, truth = subject.knowledge, subject.truth
+    assert truth is not None
+    at = {key_of(example): i for i, example in enumerate(known.pool)}
+    found: dict[str, Any] = {}
+    for targets in read_targets(subject.view, subject.backbone):
+        population = Population.of(subject.backbone, known, targets.targets)
+        near = population.with_candidates(subject.backbone, known, near_pool(known))
+        for name, of in (("candidates", population), ("near duplicates", near)):
+            areas = []
+            for target in targets.targets:
+                numbers = truth if target.who.client is None else [target.who.client]
+                members = [at[key_of(e)] for n in numbers for e in truth[n] if key_of(e) in at]
+                scores, held = likelihood_ratio(of, target), np.isin(np.arange(len(at)), members)
+                areas.append(auc(scores[held], scores[~held]))
+            found[f"{name}, {targets.scope}, AUC"] = round(float(np.mean(areas)), 4)
+    print(found, flush=True)
+    return found
+
+
 def main() -> None:
     """Measure and store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shadows", nargs="*", type=int, default=(16, 64))
+    parser.add_argument("--shadows", nargs="*", type=int, default=(64,))
     parser.add_argument("--pool", type=int, default=400)
+    parser.add_argument("--run", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine(1)
     print_machine(facts)
     with tempfile.TemporaryDirectory() as folder:
-        subject = open_subject(small_run(Path(folder) / "run"), Wishes(pool=options.pool))
+        run = options.run or small_run(Path(folder) / "run")
+        subject = open_subject(run, Wishes(pool=options.pool))
         result: dict[str, Any] = {"machine": facts, "pool": options.pool, "rounds": ROUNDS}
-        result["deployed"] = attacked("deployed", subject)
-        result["membership"] = attacked("membership", subject)
+        result["near duplicates"] = near_duplicates(subject)
         for count in options.shadows:
             known = replace(subject.knowledge, shadows=count)
             result[f"coefficients, {count} shadows"] = attacked(
                 "coefficients", replace(subject, knowledge=known)
             )
+        result["deployed"] = attacked("deployed", subject)
     store("membership", result)
 
 

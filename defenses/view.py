@@ -92,6 +92,34 @@ class FrameRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SumFacts:
+    """Whose uploads are in one sum that the server worked out; the protocol tells it.
+
+    Attributes:
+        round: number of the round.
+        kind: what the uploads of the round are.
+        clients: whose uploads are in it, ascending.
+    """
+
+    round: int
+    kind: UploadKind
+    clients: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", UploadKind(self.kind))
+        object.__setattr__(self, "clients", tuple(sorted(int(client) for client in self.clients)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it goes into JSON."""
+        return {"round": self.round, "kind": str(self.kind), "clients": list(self.clients)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SumFacts:
+        """The inverse of `to_dict`."""
+        return cls(int(data["round"]), UploadKind(data["kind"]), tuple(data["clients"]))
+
+
+@dataclass(frozen=True, slots=True)
 class ViewFacts:
     """What is public about a run; the content of ``view.json``.
 
@@ -101,6 +129,8 @@ class ViewFacts:
         defense: the spec under which the frames were made.
         rounds: what both ends knew of each round, in order.
         layouts: layouts that travel in some direction; those of the rounds are always among them.
+        sums: whose uploads are in each computed frame, in the order of those frames; a recording that was made
+            before this was written down has none.
     """
 
     backbone: str
@@ -108,6 +138,7 @@ class ViewFacts:
     defense: DefenseSpec
     rounds: tuple[RoundInfo, ...] = ()
     layouts: tuple[Layout, ...] = field(default=())
+    sums: tuple[SumFacts, ...] = ()
 
     def __post_init__(self) -> None:
         layouts = tuple(dict.fromkeys((*self.layouts, *(entry.layout for entry in self.rounds))))
@@ -128,7 +159,7 @@ class ViewFacts:
 
     def to_json(self) -> str:
         """The content of ``view.json``."""
-        data = {
+        data: dict[str, Any] = {
             "schema": SCHEMA,
             "backbone": self.backbone,
             "task": self.task,
@@ -137,6 +168,8 @@ class ViewFacts:
             "rounds": [entry.to_dict() for entry in self.rounds],
             "layouts": [{"digest": layout.digest, "arrays": layout.to_dict()} for layout in self.layouts],
         }
+        if self.sums:
+            data["sums"] = [entry.to_dict() for entry in self.sums]
         return json.dumps(data, indent=1)
 
     @classmethod
@@ -152,6 +185,7 @@ class ViewFacts:
                 defense=defense_spec(data["defense"]),
                 rounds=tuple(RoundInfo.from_dict(entry) for entry in data["rounds"]),
                 layouts=tuple(Layout.of(entry["arrays"]) for entry in data["layouts"]),
+                sums=tuple(SumFacts.from_dict(entry) for entry in data.get("sums", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
             raise UserError(
@@ -252,6 +286,10 @@ class ServerViewWriter:
         if layout not in self._facts.layouts:
             self._set_facts(layouts=(*self._facts.layouts, layout))
 
+    def add_sum(self, sum_facts: SumFacts) -> None:
+        """Write down whose uploads are in the next computed frame."""
+        self._set_facts(sums=(*self._facts.sums, sum_facts))
+
     def append(
         self, direction: Direction, *, sender: int, recipient: int, round_number: int, frame: bytes
     ) -> None:
@@ -276,7 +314,10 @@ class ServerViewWriter:
                 break
             keep, count = end, count + 1
         self._cut(keep, count)
-        self._set_facts(rounds=tuple(entry for entry in self._facts.rounds if entry.number <= round_number))
+        self._set_facts(
+            rounds=tuple(entry for entry in self._facts.rounds if entry.number <= round_number),
+            sums=tuple(entry for entry in self._facts.sums if entry.round <= round_number),
+        )
 
     def close(self) -> None:
         """Flush and close."""
@@ -298,7 +339,10 @@ class ServerViewWriter:
         self._next_index = next_index
 
     def _set_facts(
-        self, rounds: tuple[RoundInfo, ...] | None = None, layouts: tuple[Layout, ...] | None = None
+        self,
+        rounds: tuple[RoundInfo, ...] | None = None,
+        layouts: tuple[Layout, ...] | None = None,
+        sums: tuple[SumFacts, ...] | None = None,
     ) -> None:
         old = self._facts
         self._facts = ViewFacts(
@@ -307,6 +351,7 @@ class ServerViewWriter:
             old.defense,
             old.rounds if rounds is None else rounds,
             old.layouts if layouts is None else layouts,
+            old.sums if sums is None else sums,
         )
         _write_facts(self._folder, self._facts)
 

@@ -101,6 +101,22 @@ class ControlsSection(_Section):
     other: DataSpec | None = None
 
 
+class PinSection(_Section):
+    """What this end insists on, whoever has written the rest: a run that asks for anything else is refused.
+
+    A template, or the token that is read, can be chosen so that vectors tell more. A client that takes its
+    configuration from a server pins both in a file of its own, which ``extends`` the server's.
+
+    Attributes:
+        task: SHA-256 of the task's wording, 64 hexadecimal digits, as a refusal and ``view.json`` write it; left out,
+            any wording is taken.
+        position: the token that may stand for a demonstration; left out, any.
+    """
+
+    task: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    position: Literal["last", "label", "prompt_end"] | None = None
+
+
 class RunConfig(_Section):
     """One experiment, whole. The defaults are the quickstart.
 
@@ -122,6 +138,7 @@ class RunConfig(_Section):
         defense: what stands between client and server; ``kind`` says which of four.
         evaluation: what is measured beside the method.
         controls: what is measured to tell what the vector adds.
+        pin: what this end insists on, whoever has written the rest.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -139,6 +156,7 @@ class RunConfig(_Section):
     defense: DefenseSpec = ClearSpec()
     evaluation: EvaluationSection = EvaluationSection()
     controls: ControlsSection = ControlsSection()
+    pin: PinSection = PinSection()
 
     @model_validator(mode="after")
     def _guard_needs_held_out_examples(self) -> RunConfig:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from attacks._attack import Progress
-from attacks._audit_defaults import NO_BOUND, NOTHING_ALONE, TEXTS
-from attacks._epsilon import Conclusion
+from attacks._base.attack import Progress
+from attacks._base.defaults import NO_BOUND, NOTHING_ALONE, TEXTS
+from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.request import Request
 from defenses.accounting.composition import Bound
 from defenses.accounting.spent import ledger_bound
@@ -133,8 +133,8 @@ def _audited(
     request: Request, config: RunConfig, declared: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
     """The run's own release of one round, played by itself against what its ledger entry declares."""
-    from attacks._released import own_release
-    from attacks._score import Wishes, public_texts
+    from attacks._judging.score import Wishes, public_texts
+    from attacks._program.released import own_release
     from attacks.audit import audit
 
     setup = prepare(config)

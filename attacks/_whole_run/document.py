@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attacks._attack import Progress, Verdict
-from attacks._epsilon import Conclusion
+from attacks._base.attack import Progress, Verdict
+from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.bound import bound_of
 from attacks._whole_run.kept import Kept
 from attacks._whole_run.pieces import (
@@ -38,10 +38,12 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
-    "soft tokens optimised through the model, and trained decoders of vectors to text",
-    "differences between rounds and between rosters, and fleets of invented clients",
-    "sums of single groups, where the server sums in groups",
+    "whole texts behind vectors of few examples, which `ifedpriv attack invert --methods search,soft` looks for",
+    "trained decoders of vectors to text",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
+    "differences between recordings and between rosters: `ifedpriv attack diff` takes several recordings",
+    "sums of single groups, where the server sums in groups: `ifedpriv attack diff` reads each",
+    "fleets of invented clients, and a server that chooses the template: `ifedpriv attack template` plays one",
 )
 """What no piece of an audit looks at; said in every document."""
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._attack import Attack, Finding, Guess, Progress, Scope, Verdict, Who
-from attacks._controls import random_knowledge, random_view
-from attacks._judge import curves_of, score
-from attacks._launch import finding_to_json, guess_to_json
-from attacks._targets import read_targets
+from attacks._base.attack import Attack, Finding, Guess, Progress, Scope, Verdict, Who
+from attacks._base.targets import read_targets
+from attacks._judging.controls import random_knowledge, random_view
+from attacks._judging.judge import curves_of, score
+from attacks._program.launch import finding_to_json, guess_to_json
 from attacks._whole_run.subject import Reading
 from defenses.specs import DefenseSpec
 

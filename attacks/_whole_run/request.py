@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attacks._audit_defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
 from ifedpriv.errors import InputError, UserError
 
 WITHHELD = ("pool", "public-texts", "others")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._attack import Capability, Declared, Progress, Scope
-from attacks._score import Subject, Wishes, all_but_one, open_subject
-from attacks._targets import read_targets
+from attacks._base.attack import Capability, Declared, Progress, Scope
+from attacks._base.targets import read_targets
+from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._whole_run.request import Request
 from defenses.codec import Precision
 from defenses.dp.release import ARRAY, Bounded
@@ -251,6 +251,18 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
             "used by the method 'all others known' alone"
             if knowledge.others
             else (withheld if {"others", "pool"} & set(request.without) else "nobody here knows them"),
+        ),
+        (
+            "the finished injection",
+            knowledge.artifact is not None,
+            "used by the attack 'deployed' alone" if knowledge.artifact is not None else "the run made none",
+        ),
+        (
+            "how clients calibrate",
+            bool(knowledge.plans),
+            f"told to every client, for {len(knowledge.plans)} rounds"
+            if knowledge.plans
+            else "no round calibrates, or nothing says how",
         ),
         ("declared noise", bool(noise), noise or "no noise is declared for vectors"),
         ("influence on what clients compute", False, "but for the cheating server, in simulated rounds"),

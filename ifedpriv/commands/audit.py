@@ -23,7 +23,7 @@ _CODES = """exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv audit`."""
-    from attacks._audit_defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+    from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _CODES
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
             "there is no folder for the report", "name one with --out; a recording is left as it is"
         )
 
-    from attacks._launch import check_home
+    from attacks._program.launch import check_home
     from attacks._whole_run.document import exit_code, make
     from ifedpriv.report.audit import table
 

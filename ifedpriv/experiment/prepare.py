@@ -22,9 +22,10 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.partition import Partition, partition, test_for_group
-from ifedpriv.data.task import Example, TaskData, TaskKind
+from ifedpriv.data.task import Example, Task, TaskData, TaskKind
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import UserError
+from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.methods import AnyMethod, build_method
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
@@ -151,6 +152,7 @@ def gather(
     torch.set_num_threads(config.threads)
     backbone = backbone or load_backbone(config)
     data = data or load_task_data(config.data, data_root(config))
+    check_pins(config, data.task)
     held = partition(data.train, data.task.n_classes, config.partition, config.seed)
     split = client_by_content if _split_by_content(config) else client_of
     clients = tuple(
@@ -274,6 +276,26 @@ def _check_texts(backbone: Backbone, data: TaskData, clients: Sequence[Client], 
         backbone.check_length(
             [*ids, *range(room + front)],
             f"a test example of task {task.name} of {len(query.text)} characters{behind}",
+        )
+
+
+def check_pins(config: RunConfig, task: Task) -> None:
+    """Refuse a wording, or a token to be read, that this end has not pinned; before the model reads a private text.
+
+    Raises:
+        UserError: the configuration asks for anything else.
+    """
+    found = task_hash(task)
+    if config.pin.task not in (None, found):
+        raise UserError(
+            f"the task that this run asks for is worded with hash {found}, and pin.task is {config.pin.task}",
+            "take no part in it, or read its template and label words and pin that hash",
+        )
+    position = config.method.position if isinstance(config.method, IclSpec) else None
+    if config.pin.position is not None and position not in (None, config.pin.position):
+        raise UserError(
+            f"this run reads the token method.position {position}, and pin.position is {config.pin.position}",
+            "take no part in it, or pin that position",
         )
 
 

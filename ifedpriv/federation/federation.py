@@ -22,7 +22,7 @@ from defenses.frame import SERVER, Precision, encode
 from defenses.ledger import Event, Ledger
 from defenses.session import Aggregate, RoundInfo
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, ServerViewWriter
+from defenses.view import Direction, ServerViewWriter, SumFacts
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange
@@ -229,6 +229,7 @@ class Federation:
         if self.view is not None:
             upload = aggregate.as_upload()
             self.view.add_layout(upload.layout)
+            self.view.add_sum(SumFacts(aggregate.round, aggregate.kind, aggregate.contributors))
             self.view.append(
                 Direction.COMPUTED,
                 sender=SERVER,

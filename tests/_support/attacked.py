@@ -60,9 +60,17 @@ def tiny_view(
 
 def attacked_config(folder: Path, **changes: Any) -> dict[str, Any]:
     """A run of the tiny backbone in which only the vector matters."""
+    base = tiny_config(folder)
+    data = save_data(folder / "data", train=200, validation_fraction=0.4, attribute_columns=["day"])
+    for split in ("train", "test"):
+        path = folder / "data" / f"{split}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # What attacks on attributes look for: whether a text speaks of a day.
+        lines = [json.dumps({**row, "day": str("day" in row["text"])}) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {
-        **tiny_config(folder),
-        "data": save_data(folder / "data", train=200, validation_fraction=0.4),
+        **base,
+        "data": data,
         "partition": {"kind": "iid", "clients": 6},
         "method": {"kind": "ifed_icl", "guard": False, "calibration": {"rounds": 0}},
         "evaluation": {

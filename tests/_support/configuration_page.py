@@ -152,6 +152,12 @@ SECTIONS = (
         "How to read them: [controls.md](controls.md).",
         (("", config.ControlsSection),),
     ),
+    (
+        "`pin`",
+        "What this end insists on, so that a server that chooses the template is refused: "
+        "[cheating_server.md](cheating_server.md). Both are left out by default.",
+        (("", config.PinSection),),
+    ),
 )
 
 

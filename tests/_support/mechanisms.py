@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from attacks._gaussian import epsilon_of
-from attacks._mechanism import Claim
+from attacks._mechanisms.mechanism import Claim
+from attacks._statistics.gaussian import epsilon_of
 from defenses.entropy import InsecureSeeded
 
 CLIP, DELTA = 1.0, 1e-5

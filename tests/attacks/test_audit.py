@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from mechanisms import BUGS, CLIP, DELTA, ClippedSum, base, normal
 
-from attacks._audit import play
-from attacks._canaries import LOUD, pair, pairs
-from attacks._epsilon import Conclusion, Estimator
-from attacks._mechanism import Claim, flatten
-from attacks._replay import replay
+from attacks._mechanisms.canaries import LOUD, pair, pairs
+from attacks._mechanisms.games import play
+from attacks._mechanisms.mechanism import Claim, flatten
+from attacks._mechanisms.replay import replay
+from attacks._statistics.epsilon import Conclusion, Estimator
 from attacks.audit import audit
 from defenses.ledger import Event, Ledger
 from defenses.statement import PrivacyStatement

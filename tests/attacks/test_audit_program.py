@@ -9,11 +9,11 @@ from mechanisms import BUGS, DELTA
 from program import called
 from tiny import examples, generation_task, task, tiny_backbone, write_config
 
-from attacks._attack import Knowledge
-from attacks._gaussian import epsilon_of
-from attacks._launch import LEAKS
-from attacks._space import read
-from attacks._text_canaries import text_canaries
+from attacks._base.attack import Knowledge
+from attacks._base.space import read
+from attacks._mechanisms.text_canaries import text_canaries
+from attacks._program.launch import LEAKS
+from attacks._statistics.gaussian import epsilon_of
 from attacks._whole_run.document import UNDECIDED
 from ifedpriv.icl.prompts import Position
 

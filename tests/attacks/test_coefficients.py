@@ -8,9 +8,12 @@ from attacked import attacked_run, private_run
 from program import called
 
 from attacks import coefficients
-from attacks._attack import Links, Scope, Who
-from attacks._calibrations import MOST_ROUNDS, ShadowClients, gradients, read_rounds, shadow_clients
-from attacks._coefficient_scores import (
+from attacks._base.attack import Links, Scope, Who
+from attacks._base.targets import read_targets
+from attacks._judging.judge import score
+from attacks._judging.score import Wishes, open_subject
+from attacks._members.calibrations import MOST_ROUNDS, ShadowClients, gradients, read_rounds, shadow_clients
+from attacks._members.coefficient_scores import (
     Movement,
     beside_shadows,
     inverse_covariance,
@@ -18,10 +21,7 @@ from attacks._coefficient_scores import (
     ridge,
     same_clients,
 )
-from attacks._judge import score
-from attacks._roc import auc
-from attacks._score import Wishes, open_subject
-from attacks._targets import read_targets
+from attacks._statistics.roc import auc
 
 WISHES = Wishes(pool=160, shadows=12)
 

@@ -11,12 +11,12 @@ from program import called
 from tiny import examples, injection, task, tiny_backbone
 
 from attacks import deployed, membership
-from attacks._attack import Knowledge, Scope
-from attacks._controls import random_knowledge, random_view
-from attacks._near import near_duplicate, near_pool
-from attacks._roc import auc
-from attacks._score import Wishes, open_subject
-from attacks._token_scores import LOWEST, token_scores
+from attacks._base.attack import Knowledge, Scope
+from attacks._judging.controls import random_knowledge, random_view
+from attacks._judging.score import Wishes, open_subject
+from attacks._members.near import near_duplicate, near_pool
+from attacks._members.token_scores import LOWEST, token_scores
+from attacks._statistics.roc import auc
 from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.prompts import Position, tokenize_all
 

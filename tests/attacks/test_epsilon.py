@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from attacks._epsilon import (
+from attacks._mechanisms.one_run import (
+    one_run,
+    one_run_ceiling,
+    one_run_epsilon,
+    one_run_gaussian,
+    one_run_gaussian_epsilon,
+    p_value,
+)
+from attacks._statistics.epsilon import (
     ESTIMATORS,
     Conclusion,
     Estimator,
@@ -20,15 +28,7 @@ from attacks._epsilon import (
     trials_needed,
     upper,
 )
-from attacks._gaussian import epsilon_of, mu_of
-from attacks._one_run import (
-    one_run,
-    one_run_ceiling,
-    one_run_epsilon,
-    one_run_gaussian,
-    one_run_gaussian_epsilon,
-    p_value,
-)
+from attacks._statistics.gaussian import epsilon_of, mu_of
 from ifedpriv.measure.intervals import clopper_pearson
 
 DELTA, ALPHA = 1e-5, 0.05

@@ -7,8 +7,8 @@ from tiny import examples as tiny_examples
 from tiny import task, tiny_backbone
 from toys import toy_model, toy_tokenizer
 
-from attacks._layer0 import FirstAttention, NotLinearError
-from attacks._tokens import inner_tokens, template_border
+from attacks._base.tokens import inner_tokens, template_border
+from attacks._texts.layer0 import FirstAttention, NotLinearError
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.icl.extract import activations
 from ifedpriv.icl.prompts import Position, tokenize_all

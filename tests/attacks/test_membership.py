@@ -8,9 +8,12 @@ import pytest
 from scipy.special import ndtr
 
 from attacks import membership
-from attacks._attack import Declared, Knowledge, Others, Scope, Who
-from attacks._audit_defaults import SHADOWS
-from attacks._likelihood import (
+from attacks._base.attack import Declared, Knowledge, Others, Scope, Who
+from attacks._base.defaults import SHADOWS
+from attacks._base.space import Space, read
+from attacks._base.targets import Target, noisy, rounding_variance
+from attacks._judging.words_alone import WordsAlone
+from attacks._members.likelihood import (
     SHRUNK,
     Population,
     clipped,
@@ -18,14 +21,10 @@ from attacks._likelihood import (
     inner_product,
     knowing_all_others,
     likelihood_ratio,
-    noisy,
     shadow,
     weights_of_all,
 )
-from attacks._roc import auc
-from attacks._space import Space, read
-from attacks._targets import Target, rounding_variance
-from attacks._words_alone import WordsAlone
+from attacks._statistics.roc import auc
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped

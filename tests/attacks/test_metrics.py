@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from attacks._attack import Bag, Histogram, Members, Scores, Source, Texts, Verdict
-from attacks._metrics import Truth, average_precision, judge, measure, private_strings
+from attacks._base.attack import Bag, Histogram, Members, Scores, Source, Texts, Verdict
+from attacks._judging.metrics import Truth, average_precision, judge, measure, private_strings
 
 
 def truth(**changes):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from attacks._mixture import CERTAIN, unmix, whole_counts
+from attacks._mixes.mixture import CERTAIN, unmix, whole_counts
 
 
 @settings(max_examples=20)

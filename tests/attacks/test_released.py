@@ -7,8 +7,8 @@ import pytest
 
 import defenses.dp.contribution as bounding
 import defenses.dp.release as releasing
-from attacks._epsilon import Conclusion
-from attacks._released import claim_of, mechanism_of, records_near
+from attacks._program.released import claim_of, mechanism_of, records_near
+from attacks._statistics.epsilon import Conclusion
 from attacks.audit import audit
 from defenses.dp.release import Bounded
 from defenses.dp.transform import Transform

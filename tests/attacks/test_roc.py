@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from attacks._bca import acceleration, bca
-from attacks._roc import (
+from attacks._statistics.bca import acceleration, bca
+from attacks._statistics.roc import (
     advantage,
     auc,
     auc_interval,

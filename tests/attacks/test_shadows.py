@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import expit, polygamma
 
-from attacks._attack import Who
-from attacks._likelihood import Population, likelihood_ratio, shadow
-from attacks._roc import auc
-from attacks._shadows import (
+from attacks._base.attack import Who
+from attacks._base.space import Space
+from attacks._base.targets import Target
+from attacks._members.likelihood import Population, likelihood_ratio, shadow
+from attacks._members.shadows import (
     GAMMA,
     Shadows,
     _inverse_trigamma,
@@ -19,8 +20,7 @@ from attacks._shadows import (
     relative,
     variance_prior,
 )
-from attacks._space import Space
-from attacks._targets import Target
+from attacks._statistics.roc import auc
 
 SIZE, DIRECTIONS, K, NOISE = 300, 40, 8, 0.3
 SPREAD = np.geomspace(2, 0.1, DIRECTIONS)

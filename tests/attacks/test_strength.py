@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from attacks._attack import Bag, Histogram, Knowledge, Members, Who
-from attacks._corpus import identify
-from attacks._labels import label_mixes, mix, whole
-from attacks._space import read
-from attacks._targets import Target, rounding_variance
-from attacks._unmix import words
+from attacks._base.attack import Bag, Histogram, Knowledge, Members, Who
+from attacks._base.space import read
+from attacks._base.targets import Target, rounding_variance
+from attacks._mixes.labels import label_mixes, mix, whole
+from attacks._texts.corpus import identify
+from attacks._texts.unmix import words
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped

@@ -5,8 +5,8 @@ import pytest
 from attacked import frames_view, tiny_view
 from tiny import tiny_backbone
 
-from attacks._attack import Scope, Who
-from attacks._targets import _grid_variance, read_targets, rounding_variance
+from attacks._base.attack import Declared, Scope, Who
+from attacks._base.targets import _grid_variance, read_targets, read_told, rounding_variance
 from defenses.codec import Precision, decode_values, encode_values
 from defenses.upload import Layout, UploadKind
 from defenses.view import Computes, ServerView, ViewFacts
@@ -37,6 +37,14 @@ def test_rounding_variance_is_that_of_the_wire(precision):
         assert error[inside].mean() == pytest.approx(said[inside].mean(), rel=0.15)
         return
     assert error.mean() == pytest.approx(said.mean(), rel=0.15)
+
+
+def test_declared_noise_counts_in_every_vector_and_less_in_a_mean_of_several(tmp_path):
+    view, _ = tiny_view(tmp_path / "view", clients=4)
+    plain, told = read_targets(view, tiny_backbone()), read_told(view, tiny_backbone(), Declared(noise=0.5))
+    for before, after, part in zip(plain, told, (0.25, 0.25 / 4), strict=True):
+        for one, other in zip(before.targets, after.targets, strict=True):
+            assert np.allclose(other.variance - one.variance, part)
 
 
 def test_single_uploads_and_their_mean(tmp_path):

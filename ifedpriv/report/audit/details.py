@@ -21,6 +21,9 @@ _COLUMNS = (
     ("invert", "corpus", "corpus precision"),
     ("membership", "likelihood ratio", "AUC"),
     ("membership", "source", "source accuracy"),
+    ("membership", "near duplicates", "AUC"),
+    ("coefficients", "shadow calibrations", "AUC"),
+    ("coefficients", "linked rounds", "re-identification"),
 )
 _MARKS = {True: "holds", False: "FAILS", None: "not measured"}
 
@@ -116,7 +119,14 @@ def of_guesses(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
                     rows.append((vector["who"], f"{result['attack']}, {result['method']}", _some(said)))
                 elif "shares" in guessed:
                     shares = [number(share) for share in guessed["shares"]]
-                    rows.append((vector["who"], "labels, shares of each class", " ".join(shares)))
+                    rows.append(
+                        (vector["who"], f"{result['attack']}, shares of each class", " ".join(shares))
+                    )
+                elif "mix" in guessed:
+                    mix = [f"{value} {number(share)}" for value, share in guessed["mix"].items()]
+                    rows.append(
+                        (vector["who"], f"attributes, shares of {guessed['attribute']}", ", ".join(mix))
+                    )
     return (Table("Guesses", ("Vector", "By", "Guessed"), tuple(rows)),) if rows else ()
 
 

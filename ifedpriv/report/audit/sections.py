@@ -24,6 +24,8 @@ _TITLES = {
     "labels": "Labels: how many examples of each class",
     "invert": "Texts: which words, and which texts of a pool",
     "membership": "Membership: was this text in, and whose is it",
+    "coefficients": "Coefficients: members, label mixes, and who is who again",
+    "deployed": "The finished injection: what its users can tell of members",
     "server": "A cheating server",
 }
 
@@ -83,7 +85,7 @@ def best(test: Mapping[str, Any]) -> str:
 
 
 def _control(finding: Mapping[str, Any]) -> str:
-    lower = finding["metric"] == "total variation"
+    lower = finding["metric"] in ("total variation", "attribute variation")
     controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
     if not controls:
         return "no control"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from attacked import private_run
 
-from attacks._attack import Scope
+from attacks._base.attack import Scope
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import in_numbers, knowledge_of, open_readings, vector_of
 from defenses.dp.release import ARRAY

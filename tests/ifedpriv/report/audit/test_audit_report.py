@@ -40,7 +40,7 @@ def test_the_page_is_whole_and_needs_nothing(html):
     assert "@import" not in html and "url(http" not in html
     assert not [name for name, count in Counter(found.ids).items() if count > 1]
     assert {target[1:] for target in found.targets} <= set(found.ids)
-    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 2
+    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 3
 
 
 def test_the_verdict_comes_first(html):

@@ -1,0 +1,277 @@
+"""What guesses are worth that were made without the vector: the numbers that every attack stands beside.
+
+The invariant: a control has all of the attacker's knowledge and none of the vector under attack. One stands apart:
+*nearest public texts* reads the vector as simply as can be, shows what the attack adds to that, and decides no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks._base.attack import (
+    Answer,
+    Attribute,
+    Bag,
+    Content,
+    Guess,
+    Histogram,
+    Knowledge,
+    Links,
+    Members,
+    Scores,
+    Source,
+    Texts,
+)
+from attacks._base.space import Space, read
+from attacks._base.targets import Target, read_targets
+from attacks._base.tokens import inner_tokens
+from defenses.frame import SERVER, decode, encode, peek
+from defenses.upload import Upload, UploadKind
+from defenses.view import Computes, Direction, FrameRecord, ServerView, ServerViewWriter
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.icl.vectors import ContextVector
+
+PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
+    "prior only",
+    "another client's vector",
+    "random vector",
+    "nearest public texts",
+    "uniform",
+)
+
+
+def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, folder: Path) -> ServerView:
+    """The same recording with every context vector drawn anew, with the mean and covariance of public texts' vectors.
+
+    Each upload becomes a normal draw for as many examples as its weight says, or as are estimated, rounded as the wire
+    rounds; frames of other kinds are left out.
+    """
+    read_public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = read_public.astype(np.float64)
+    centre = public.mean(axis=0)
+    rng = np.random.default_rng([knowledge.seed, 1])
+    singles, aggregate = read_targets(view, backbone)
+    space = Space.of(read_public, singles.targets or aggregate.targets)
+
+    def draw(like: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+        examples = weight if weight != 1 else space.examples(space.enter(like))
+        # A sum of centred public vectors with normal weights has exactly their covariance.
+        mix = rng.standard_normal(len(public)) / np.sqrt(len(public) * examples)
+        return np.asarray(centre + np.tensordot(mix, public - centre, axes=1), dtype=np.float32)
+
+    facts = view.facts
+    with ServerViewWriter.create(
+        folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
+    ) as writer:
+        for entry in facts.rounds:
+            if entry.kind is UploadKind.VECTOR:
+                writer.begin_round(entry)
+        for layout in facts.layouts:
+            writer.add_layout(layout)
+        readable = Computes.INDIVIDUAL_UPLOADS in facts.server_computes
+        for frame in view.uploads(UploadKind.VECTOR) if readable else ():
+            arrays, weight = dict(frame.upload.arrays), frame.upload.weight
+            if not any(
+                array.shape in (centre.shape, (len(array), *centre.shape)) for array in arrays.values()
+            ):
+                # What privacy makes of a vector travels as whole numbers, and is no vector.
+                continue
+            for name, array in arrays.items():
+                if array.shape == centre.shape:
+                    arrays[name] = draw(array, weight)
+                elif array.shape[1:] == centre.shape:
+                    arrays[name] = np.stack([draw(each, weight) for each in array])
+            _copy(writer, Upload(arrays, weight, frame.upload.round, UploadKind.VECTOR), frame.sender, view)
+        for record in view.frames():
+            if record.direction is Direction.COMPUTED:
+                _redraw_sum(writer, view, record, draw)
+    return ServerView.open(folder)
+
+
+def random_knowledge(
+    knowledge: Knowledge, view: ServerView, control: ServerView, backbone: Backbone
+) -> Knowledge:
+    """What is known in a `random_view`: the injection has its coefficients, and the control's vector."""
+    if knowledge.artifact is None:
+        return knowledge
+    real, drawn = (read_targets(each, backbone)[1].targets for each in (view, control))
+    if not real or not drawn:
+        return replace(knowledge, artifact=None)
+    # Whatever was taken off the mean before it was injected, is taken off the control's too.
+    values = knowledge.artifact.vector.values + (drawn[0].vector - real[0].vector)
+    vector = ContextVector(values.astype(np.float32), 0)
+    return replace(knowledge, artifact=replace(knowledge.artifact, vector=vector))
+
+
+def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerView) -> None:
+    frame = encode(upload, sender, view.facts.defense.wire.for_kind(upload.kind))
+    writer.append(Direction.UP, sender=sender, recipient=SERVER, round_number=upload.round, frame=frame)
+
+
+def _redraw_sum(
+    writer: ServerViewWriter,
+    view: ServerView,
+    record: FrameRecord,
+    draw: Callable[[NDArray[np.float32], float], NDArray[np.float32]],
+) -> None:
+    header = peek(record.frame)
+    layout = view.facts.layout(header.layout_digest)
+    if header.kind is not UploadKind.VECTOR or layout is None:
+        return
+    old = decode(record.frame, layout).upload
+    if "vector" in old.arrays:
+        upload = Upload(
+            {"vector": draw(old.arrays["vector"], 1.0)}, old.weight, header.round, UploadKind.VECTOR
+        )
+        sent = encode(upload, SERVER, header.precision)
+        writer.append(
+            Direction.COMPUTED,
+            sender=record.sender,
+            recipient=record.recipient,
+            round_number=record.round,
+            frame=sent,
+        )
+
+
+def controls_of(
+    guess: Guess,
+    targets: Sequence[Target],
+    random: Guess | None,
+    backbone: Backbone,
+    knowledge: Knowledge,
+) -> dict[str, list[Content]]:
+    """The controls of a guess, by name, each with one content for each answer.
+
+    Args:
+        guess: the attack's.
+        targets: the vectors it is about, in its order.
+        random: the same attack's guess on a `random_view`.
+        backbone: the public model.
+        knowledge: the attacker's.
+    """
+    answers = guess.answers
+    found: dict[str, list[Content]] = {}
+    if isinstance(answers[0].content, Scores) and targets and knowledge.public:
+        found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
+    elif knowledge.public:
+        found.update(_blind(answers, backbone, knowledge))
+    # The nearest texts are nearest to a vector; what is said of coefficients is of other clients, perhaps.
+    same = [answer.who for answer in answers] == [target.who for target in targets]
+    if knowledge.public and same and not isinstance(answers[0].content, Attribute | Scores | Source | Links):
+        found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
+    if len(answers) > 1:
+        found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
+    if random is not None and len(random.answers) == len(answers):
+        found[RANDOM] = [answer.content for answer in random.answers]
+    return found
+
+
+def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) -> dict[str, list[Content]]:
+    rng = np.random.default_rng([knowledge.seed, 2])
+    first = answers[0].content
+    if isinstance(first, Histogram):
+        classes = len(first.shares)
+        uniform = Histogram((1 / classes,) * classes, first.examples)
+        found: dict[str, list[Content]] = {UNIFORM: [uniform] * len(answers)}
+        if knowledge.labelled:
+            counts = np.bincount([example.label for example in knowledge.public], minlength=classes)
+            prior = Histogram(tuple(map(float, counts / counts.sum())), first.examples)
+            found[PRIOR] = [prior] * len(answers)
+        return found
+    if isinstance(first, Attribute):
+        held = [example.attributes.get(first.name) for example in knowledge.public]
+        public = np.array([held.count(value) for value in first.values], dtype=np.float64)
+        even = np.ones(len(first.values))
+        mixes = {UNIFORM: even / even.sum(), PRIOR: public / public.sum()}
+        return {
+            name: [Attribute(first.name, first.values, tuple(map(float, shares)))] * len(answers)
+            for name, shares in mixes.items()
+        }
+    if isinstance(first, Members):
+        drawn: list[Content] = []
+        for answer in answers:
+            assert isinstance(answer.content, Members)
+            chosen = rng.permutation(len(knowledge.pool))[: answer.content.chosen]
+            drawn.append(Members(tuple(map(int, chosen)), len(chosen), False, "none"))
+        return {PRIOR: drawn}
+    if isinstance(first, Texts):
+        inner = inner_tokens(backbone, knowledge.task, knowledge.public)
+        guesses: list[Content] = []
+        for answer in answers:
+            assert isinstance(answer.content, Texts)
+            some = rng.permutation(len(inner))[: len(answer.content.texts)].tolist()
+            labels = tuple(max(knowledge.public[i].label, 0) for i in some) if answer.content.labels else ()
+            guesses.append(Texts(tuple(inner[i] for i in some), False, labels))
+        return {PRIOR: guesses}
+    if isinstance(first, Source):
+        given = rng.integers(len(answers), size=len(knowledge.pool))
+        return {
+            PRIOR: [
+                Source(frozenset(np.flatnonzero(given == i).tolist()), len(answers))
+                for i in range(len(answers))
+            ]
+        }
+    if isinstance(first, Links):
+        return {PRIOR: [_links(answer.content, rng) for answer in answers]}
+    common = _counts(inner_tokens(backbone, knowledge.task, knowledge.public))
+    ranked = tuple(sorted(common, key=lambda token: (-common[token], token)))
+    bags: list[Content] = [
+        Bag(ranked, a.content.chosen if isinstance(a.content, Bag) else len(ranked)) for a in answers
+    ]
+    return {PRIOR: bags}
+
+
+def _links(content: Content, rng: np.random.Generator) -> Links:
+    """As many links, each to whomever."""
+    assert isinstance(content, Links)
+    return Links(tuple(rng.integers(content.clients, size=len(content.named)).tolist()), content.clients)
+
+
+def typicality(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Scores:
+    """How ordinary each candidate is among public texts, which is all that can be said of it without a vector."""
+    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    space = Space.of(public, targets)
+    points = space.enter(read(backbone, knowledge, knowledge.pool, "reading candidates"))
+    return Scores(tuple(map(float, -(points**2 / (space.variance + space.rounding)).sum(axis=1))))
+
+
+def _nearest(
+    answers: Sequence[Answer], targets: Sequence[Target], backbone: Backbone, knowledge: Knowledge
+) -> list[Content]:
+    """The public texts nearest to each vector: as texts, or as the mix of their labels."""
+    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    space = Space.of(public, targets)
+    points, weights = space.enter(public), space.weights(1)
+    inner = inner_tokens(backbone, knowledge.task, knowledge.public)
+    common = _counts(inner)
+    found: list[Content] = []
+    for answer, target in zip(answers, targets, strict=True):
+        point = space.enter(target.vector)
+        examples = min(target.examples or space.examples(point), len(public))
+        distance = np.sum(((points - point) * weights) ** 2, axis=1)
+        near = np.argsort(distance, kind="stable")[:examples]
+        if isinstance(answer.content, Histogram):
+            classes = len(answer.content.shares)
+            counts = np.bincount([max(knowledge.public[i].label, 0) for i in near], minlength=classes)
+            found.append(Histogram(tuple(map(float, counts / counts.sum())), examples))
+        elif isinstance(answer.content, Bag):
+            local = _counts([inner[i] for i in near])
+            ranked = sorted(common, key=lambda token: (-local.get(token, 0), -common[token], token))
+            found.append(Bag(tuple(ranked), answer.content.chosen))
+        else:
+            labels = tuple(max(knowledge.public[i].label, 0) for i in near)
+            found.append(Texts(tuple(inner[i] for i in near), False, labels))
+    return found
+
+
+def _counts(texts: Sequence[Sequence[int]]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for text in texts:
+        for token in set(text):
+            counts[token] = counts.get(token, 0) + 1
+    return counts

@@ -1,0 +1,339 @@
+"""What guesses amount to: each compared with the truth of its vector, and with its controls.
+
+The invariant: every mean and every interval is over vectors, and a number never stands without the same number for
+guesses that were made without the vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from attacks._base.attack import (
+    Answer,
+    Attribute,
+    Content,
+    Finding,
+    Guess,
+    Knowledge,
+    Members,
+    Scope,
+    Scores,
+    Texts,
+    Verdict,
+    Who,
+)
+from attacks._base.space import read
+from attacks._base.targets import Target
+from attacks._base.tokens import COMMON, inner_tokens
+from attacks._judging.attributes import attributes_of, macro_f1
+from attacks._judging.controls import NEAREST, controls_of
+from attacks._judging.metrics import (
+    LOW_RATES,
+    RULES,
+    Truth,
+    interval_of,
+    judge,
+    measure,
+    private_strings,
+    told_apart,
+)
+from attacks._judging.words_alone import WORDS, WordsAlone
+from attacks._statistics.roc import clustered_auc, rate_at, roc
+from attacks._texts.wording import Encoder, Text, Wording
+from defenses.upload import UploadKind
+from defenses.view import Computes
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
+
+if TYPE_CHECKING:
+    from attacks._judging.score import Subject
+
+
+PROVED_BY_CHANCE = frozenset({"corpus recall", "AUC"})
+"""Metrics whose value on a single vector has a probability under chance."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Pool:
+    """The candidates as the judge sees them."""
+
+    index: Mapping[tuple[str, int, str], int]
+    strings: tuple[frozenset[str], ...]
+    tokens: tuple[frozenset[int], ...]
+
+
+def score(
+    subject: Subject,
+    guesses: Sequence[Guess],
+    targets: Mapping[Scope, Sequence[Target]],
+    random: Sequence[Guess] = (),
+) -> tuple[Finding, ...]:
+    """What each guess amounts to.
+
+    Args:
+        subject: what was attacked.
+        guesses: the attack's.
+        targets: the vectors of each scope, in the order of the guesses' answers.
+        random: the same attack's guesses on a `random_view`.
+    """
+    judge_one = _Judge(subject)
+    by_name = {(guess.method, guess.scope): guess for guess in random if guess.answers}
+    found: list[Finding] = []
+    for guess in guesses:
+        if guess.refused:
+            found.append(_not_evaluable(guess, guess.refused))
+        elif subject.truth is None:
+            found.append(_not_evaluable(guess, f"guessed and not scored: {subject.why_no_truth}"))
+        else:
+            control = by_name.get((guess.method, guess.scope))
+            found += judge_one.findings(guess, targets[guess.scope], control)
+    return tuple(found)
+
+
+def _not_evaluable(guess: Guess, why: str) -> Finding:
+    vectors = len(guess.answers)
+    return Finding(
+        guess.attack, guess.method, guess.scope, "", None, None, vectors, (), Verdict.NOT_EVALUABLE, why
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Judge:
+    """Truths of one subject, made when they are first asked for."""
+
+    subject: Subject
+    _truths: dict[Who, Truth] = field(default_factory=dict)
+    _pool: _Pool | None = None
+    _content: NDArray[np.bool_] | None = None
+    _by_words: WordsAlone | None = None
+
+    def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
+        subject = self.subject
+        truths = [self.truth(answer.who) for answer in guess.answers]
+        # A method may leave vectors out, such as those of too many examples.
+        by_who = {target.who: target for target in targets}
+        targets = [by_who[answer.who] for answer in guess.answers]
+        values = _by_metric([a.content for a in guess.answers], truths)
+        contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
+        if isinstance(guess.answers[0].content, Scores):
+            contents[WORDS] = [self._words(truth) for truth in truths]
+        controls = {name: _by_metric(made, truths) for name, made in contents.items()}
+        values.update(self._encoded([a.content for a in guess.answers], targets))
+        for name, made in contents.items():
+            controls[name].update(self._encoded(made, targets))
+        precision = values.get("corpus precision")
+        rows = [measure(answer.content, truth) for answer, truth in zip(guess.answers, truths, strict=True)]
+        whose = [str(a.who) for a, row in zip(guess.answers, rows, strict=True) if row or not any(rows)]
+        found = []
+        for metric, numbers in values.items():
+            beside = {name: made[metric] for name, made in controls.items() if metric in made}
+            verdict: Verdict | None = None
+            why = ""
+            if metric in RULES:
+                verdict, why = judge(
+                    metric,
+                    numbers,
+                    {name: made for name, made in beside.items() if name != NEAREST},
+                    pool=len(subject.knowledge.pool),
+                    precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
+                    chance=self._chance(guess.answers, truths) if metric in PROVED_BY_CHANCE else None,
+                )
+            means = tuple((name, float(np.mean(made))) for name, made in sorted(beside.items()))
+            found.append(
+                Finding(
+                    guess.attack,
+                    guess.method,
+                    guess.scope,
+                    metric,
+                    float(np.mean(numbers)),
+                    interval_of(numbers),
+                    len(numbers),
+                    means,
+                    verdict,
+                    why,
+                    tuple(zip(whose, numbers, strict=True)),
+                )
+            )
+        if isinstance(guess.answers[0].content, Attribute):
+            found += macro_f1(guess, truths, contents)
+        return found
+
+    def truth(self, who: Who) -> Truth:
+        """What is true of one vector."""
+        if who not in self._truths:
+            self._truths[who] = self._make(who)
+        return self._truths[who]
+
+    def _make(self, who: Who) -> Truth:
+        subject = self.subject
+        assert subject.truth is not None
+        numbers = self._contributors() if who.client is None else [who.client]
+        examples = [e for n in numbers for e in subject.truth[n] if who.label in (None, e.label)]
+        if self._content is None:
+            self._content = content_tokens(subject.backbone, subject.knowledge)
+        content, pool = self._content, self._of_pool(self._content)
+        inner = inner_tokens(subject.backbone, subject.knowledge.task, examples)
+        classes = max(1, subject.knowledge.task.n_classes)
+        counts = np.bincount([max(e.label, 0) for e in examples], minlength=classes)
+        return Truth(
+            tokens=frozenset(t for ids in inner for t in ids if content[t]),
+            strings=frozenset().union(*(private_strings(e.text) for e in examples)),
+            members=frozenset(pool.index[_key_of(e)] for e in examples if _key_of(e) in pool.index),
+            examples=len(examples),
+            shares=counts / counts.sum(),
+            content=content,
+            pool_strings=pool.strings,
+            pool_tokens=pool.tokens,
+            decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
+            client=who.client,
+            attributes=attributes_of(examples),
+            texts=inner,
+        )
+
+    def _encoded(self, contents: Sequence[Content], targets: Sequence[Target]) -> dict[str, list[float]]:
+        """How the model sees guessed texts with labels beside the vector: cosine about the mean of public texts."""
+        knowledge, backbone = self.subject.knowledge, self.subject.backbone
+        texts = [content for content in contents if isinstance(content, Texts) and content.labels]
+        if len(texts) < len(contents) or not knowledge.public:
+            return {}
+        wording = Wording.of(backbone, knowledge)
+        encode = Encoder(backbone, knowledge, wording)
+        centre = read(backbone, knowledge, knowledge.public, "reading public texts").mean(axis=0)
+        found = []
+        for content, target in zip(texts, targets, strict=True):
+            shown = [
+                Text(wording.whole(tokens), label)
+                for tokens, label in zip(content.texts, content.labels, strict=True)
+            ]
+            made, seen = encode(shown).mean(axis=0) - centre, target.vector - centre
+            length = float(np.linalg.norm(made) * np.linalg.norm(seen))
+            found.append(float(np.sum(made * seen)) / max(length, 1e-30))
+        return {"cosine, re-encoded": found}
+
+    def _words(self, truth: Truth) -> Scores:
+        """What the words of members alone tell, to somebody who was told the members among half of the pool."""
+        if self._by_words is None:
+            self._by_words = WordsAlone.of(truth.pool_tokens, self.subject.knowledge.seed)
+        return self._by_words.scores(truth.members)
+
+    def _contributors(self) -> list[int]:
+        view = self.subject.view
+        if Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes:
+            return sorted({frame.sender for frame in view.uploads(UploadKind.VECTOR)})
+        return sorted(
+            {n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster}
+        )
+
+    def _of_pool(self, content: NDArray[np.bool_]) -> _Pool:
+        if self._pool is None:
+            knowledge = self.subject.knowledge
+            inner = (
+                inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
+            )
+            self._pool = _Pool(
+                {_key_of(example): i for i, example in enumerate(knowledge.pool)},
+                tuple(private_strings(example.text) for example in knowledge.pool),
+                tuple(frozenset(token for token in ids if content[token]) for ids in inner),
+            )
+        return self._pool
+
+    def _chance(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> float | None:
+        """For a single vector: how likely a blind choice of as many candidates holds as many members or more.
+
+        For scores, how likely members rank as high or higher in a random order (Mann and Whitney's test).
+        """
+        content, truth = answers[0].content, truths[0]
+        if len(answers) == 1 and isinstance(content, Scores):
+            sides = told_apart(content, truth.members)
+            return (
+                float(stats.mannwhitneyu(*sides, alternative="greater").pvalue)
+                if all(map(len, sides))
+                else None
+            )
+        if len(answers) != 1 or not isinstance(content, Members):
+            return None
+        hits = len(set(content.ranked[: content.chosen]) & truth.members)
+        pool = len(self.subject.knowledge.pool)
+        return float(stats.hypergeom.sf(hits - 1, pool, len(truth.members), content.chosen))
+
+
+def content_tokens(backbone: Backbone, knowledge: Knowledge) -> NDArray[np.bool_]:
+    """Tokens that count, bool over the vocabulary: none that half of the public texts hold, and no special ones."""
+    counts = np.zeros(int(backbone.head.weight.shape[0]))
+    inner = inner_tokens(backbone, knowledge.task, knowledge.public) if knowledge.public else []
+    for ids in inner:
+        counts[list(set(ids))] += 1
+    counts = counts / max(1, len(inner))
+    content = counts < COMMON
+    content[[i for i in backbone.tokenizer.all_special_ids if i < len(content)]] = False
+    return np.asarray(content)
+
+
+def _by_metric(contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str, list[float]]:
+    rows = [measure(content, truth) for content, truth in zip(contents, truths, strict=True)]
+    # A vector of which the pool holds nobody has nothing to measure, for the attack and for its controls alike.
+    rows = [row for row in rows if row] or rows
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: [row[name] for row in rows] for name in shared}
+
+
+def _key_of(example: Example) -> tuple[str, int, str]:
+    return example.text, example.label, example.answer
+
+
+def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, object]]:
+    """For every guess that is scores: the ROC over all vectors together, as points for logarithmic axes.
+
+    The area's interval is a bootstrap over vectors; those of rates are Clopper and Pearson's at the threshold, and say
+    whether there were candidates enough to certify so low a false positive rate at all. Nothing without the truth.
+    """
+    if subject.truth is None:
+        return []
+    judge_one = _Judge(subject)
+    found: list[dict[str, object]] = []
+    for guess in guesses:
+        rows = [
+            (told_apart(answer.content, judge_one.truth(answer.who).members), number)
+            for number, answer in enumerate(guess.answers)
+            if isinstance(answer.content, Scores)
+        ]
+        members, others = ([side[i] for side, _ in rows] for i in (0, 1))
+        if not rows or not sum(map(len, members)) or not sum(map(len, others)):
+            continue
+        one, other = np.concatenate(members), np.concatenate(others)
+        clusters = np.concatenate([[n] * len(side[i]) for i in (0, 1) for side, n in rows])
+        area, interval = clustered_auc(
+            np.concatenate([one, other]), np.arange(len(one) + len(other)) < len(one), clusters
+        )
+        rates = [rate_at(one, other, target) for target in LOW_RATES.values()]
+        candidates = len(subject.knowledge.pool)
+        found.append(
+            {
+                "method": guess.method,
+                "scope": str(guess.scope),
+                "auc": area,
+                "interval": [interval.low, interval.high],
+                "how": interval.method,
+                "members": len(one),
+                "others": len(other),
+                "rates": [
+                    {
+                        "false_positive_rate": rate.target,
+                        "value": rate.value,
+                        "interval": [rate.interval.low, rate.interval.high],
+                        # Scores of one candidate against many vectors are no new candidates.
+                        "enough": candidates >= rate.needed,
+                        "needed": rate.needed,
+                    }
+                    for rate in rates
+                ],
+                "points": roc(one, other).points(),
+            }
+        )
+    return found

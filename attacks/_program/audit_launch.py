@@ -1,0 +1,258 @@
+"""From an argument list to an audited mechanism: what is declared, what is called, and what is printed.
+
+The invariant: a run without a bound is not evaluable and says so; nothing is invented for what a run does not declare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from attacks._base.defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TEXTS, TRIALS
+from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
+from defenses.ledger import Ledger
+from defenses.statement import PrivacyStatement
+from defenses.units import Neighbouring, Unit
+from ifedpriv.errors import IfedprivError, InputError, UserError
+
+if TYPE_CHECKING:
+    from attacks._program.released import OwnRelease
+
+_SHAPE = "5,2,128"
+_WIDTH = 98
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of an audit beside those that every attack takes; ``--noise`` is shared with them."""
+    group = parser.add_argument_group("audit")
+    group.add_argument(
+        "--mechanism", metavar="MODULE:NAME", help="the callable to audit, importable from here"
+    )
+    group.add_argument("--epsilon", type=float, help="declared, in place of the run's")
+    group.add_argument("--delta", type=float, help="declared, in place of the run's")
+    group.add_argument("--sensitivity", type=float, help="declared, of one round, in Euclidean norm")
+    group.add_argument("--unit", choices=[str(unit) for unit in Unit], help="whose presence is hidden")
+    group.add_argument(
+        "--neighbouring", choices=[str(relation) for relation in Neighbouring], help="how neighbours differ"
+    )
+    group.add_argument("--rounds", type=int, help="declared number of rounds")
+    group.add_argument(
+        "--shape", default=_SHAPE, metavar="A,B,...", help=f"of one record (default: {_SHAPE})"
+    )
+    group.add_argument("--clients", type=int, default=3, help="clients in the base data (default: 3)")
+    group.add_argument("--examples", type=int, default=8, help="records of each (default: 8)")
+    group.add_argument(
+        "--trials", type=int, default=TRIALS, help=f"runs a side and canary (default: {TRIALS})"
+    )
+    group.add_argument(
+        "--one-run",
+        type=int,
+        default=ONE_RUN_CANARIES,
+        metavar="N",
+        help="canaries of the single run; 0 for none",
+    )
+    group.add_argument("--alpha", type=float, default=ALPHA, help=f"level of the verdict (default: {ALPHA})")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Audit what the options name; returns the exit code."""
+    from attacks._program.launch import LEAKS, check_home, write_out
+    from attacks._statistics.epsilon import Conclusion
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    with Stages() as stages:
+        result = found(options, stages.show)
+    if options.out is not None:
+        write_out(options.out, json.dumps(result, indent=1) + "\n")
+    if options.json:
+        print_json(result)
+    else:
+        say(render(result))
+    return LEAKS if options.fail_on_leak and result["conclusion"] == Conclusion.VIOLATION else 0
+
+
+def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """The audit as plain data, or why there is none."""
+    from attacks.audit import audit
+
+    claim = declared(options)
+    if claim is None:
+        return _not_evaluable(NO_BOUND)
+    natural: Floats | None = None
+    crafted: Mapping[str, Floats] = {}
+    if options.mechanism is None:
+        if options.target is None:
+            raise InputError("there is no mechanism to audit", "name one with --mechanism MODULE:NAME")
+        own = _own(options, claim)
+        if isinstance(own, str):
+            return _not_evaluable(own)
+        mechanism, claim, base = own.mechanism, own.claim, own.base
+        natural, crafted = own.natural, own.crafted
+    else:
+        mechanism, base = find(options.mechanism), _base(options, claim)
+    try:
+        made = audit(
+            mechanism,
+            base,
+            claim,
+            trials=options.trials,
+            alpha=options.alpha,
+            seed=options.seed,
+            natural=natural,
+            crafted=crafted,
+            one_run=options.one_run,
+            progress=progress,
+        )
+    except IfedprivError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"mechanism {options.mechanism} failed on records of shape {options.shape} "
+            f"({type(error).__name__}: {' '.join(str(error).split())})",
+            "it takes a list of arrays [n, ...], one a client, and a source of entropy; --shape says what a record is",
+        ) from error
+    return {"schema": 1, **made.to_dict()}
+
+
+def declared(options: argparse.Namespace) -> Claim | None:
+    """What the options declare, and else the run; None where nobody declares a bound."""
+    claim = _of_run(options.target) if options.target is not None else None
+    given = {
+        name: getattr(options, name)
+        for name in ("epsilon", "delta", "sensitivity", "unit", "neighbouring", "rounds")
+    }
+    given["noise"] = options.noise or None
+    changes = {name: value for name, value in given.items() if value is not None}
+    if claim is None and ("epsilon" in changes) != ("delta" in changes):
+        missing = "delta" if "epsilon" in changes else "epsilon"
+        raise InputError(f"--{missing} is missing", "a bound is an epsilon and a delta")
+    if claim is None and "epsilon" not in changes:
+        return None
+    for name, kind in (("unit", Unit), ("neighbouring", Neighbouring)):
+        if name in changes:
+            changes[name] = kind(changes[name])
+    return replace(claim, **changes) if claim is not None else Claim(**changes)
+
+
+def _of_run(path: Path) -> Claim | None:
+    from ifedpriv.experiment.rundir import RunDirectory
+    from ifedpriv.report.schema import Report
+
+    report = Report.load(path / "report.json")
+    statement = PrivacyStatement.from_json(json.dumps({"schema": 1, **report.privacy.statement}))
+    saved = RunDirectory(path).load_checkpoint()
+    ledger = Ledger.from_json(saved[1]["ledger"]) if saved is not None else None
+    return Claim.of_run(statement, ledger)
+
+
+def _own(options: argparse.Namespace, claim: Claim) -> OwnRelease | str:
+    """The run's own release of vectors, what is declared of it alone, and records for it; or why there is none."""
+    from attacks._judging.score import Wishes, public_texts
+    from attacks._program.released import own_release
+    from ifedpriv.experiment.prepare import prepare
+    from ifedpriv.experiment.rundir import RunDirectory
+
+    setup = prepare(RunDirectory.open(options.target).config())
+    public, _ = public_texts(setup.config, setup.data, Wishes(public=options.public, public_texts=TEXTS))
+    found = own_release(setup, claim.delta, options.clients, options.examples, options.seed, public)
+    return found if found is not None else f"{NOTHING_ALONE}; name a callable with --mechanism"
+
+
+def find(name: str) -> Mechanism:
+    """The callable of a ``module:name``.
+
+    Raises:
+        InputError: there is none.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise InputError(
+            f"--mechanism is {name!r}", "write it as module:name, such as mypackage.release:noisy_mean"
+        )
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        value = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"--mechanism {name} cannot be imported ({error})", "check its name and the folder"
+        ) from error
+    if not callable(value):
+        raise InputError(f"--mechanism {name} is no callable", "name a function of records and entropy")
+    return cast(Mechanism, value)
+
+
+def _base(options: argparse.Namespace, claim: Claim) -> list[Floats]:
+    """Records that the adversary knows: random, and short beside the sensitivity, so that no clip touches them."""
+    try:
+        shape = tuple(int(part) for part in options.shape.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--shape is {options.shape!r}", f"write whole numbers with commas, such as {_SHAPE}"
+        ) from error
+    if min(shape) < 1 or options.clients < 1 or options.examples < 1:
+        raise InputError(
+            f"--shape {options.shape}, --clients {options.clients} and --examples {options.examples} hold a 0",
+            "give 1 or more of each",
+        )
+    rng = np.random.default_rng([options.seed, 29])
+    scale = 0.2 * (claim.sensitivity or 1.0) / np.sqrt(np.prod(shape))
+    return [scale * rng.normal(size=(options.examples, *shape)) for _ in range(options.clients)]
+
+
+def _not_evaluable(why: str) -> dict[str, Any]:
+    from attacks._statistics.epsilon import Conclusion
+
+    return {"schema": 1, "attack": NAME, "conclusion": str(Conclusion.NOT_EVALUABLE), "why": why}
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The result for a person."""
+    if "claim" not in result:
+        return f"ifedpriv attack {NAME}: {result['conclusion']}, {result['why']}"
+    claim = result["claim"]
+    told = [f"({claim['epsilon']:.4g}, {claim['delta']:g}) for one {claim['unit']} ({claim['neighbouring']})"]
+    told += [f"{name} {claim[name]:.5g}" for name in ("sensitivity", "noise") if claim[name] is not None]
+    lines = [
+        f"ifedpriv attack {NAME}: {result['conclusion'].upper()}",
+        *wrap(result["why"], _WIDTH, initial_indent="  ", subsequent_indent="  "),
+        "",
+        f"declared: {', '.join(told)}, rounds {claim['rounds']}",
+        "",
+        "replayed                     holds  why",
+    ]
+    marks = {True: "yes", False: "NO", None: "?"}
+    for check in result["checks"]:
+        why = wrap(check["why"], _WIDTH - 36)
+        lines.append(f"{check['name']:<29}{marks[check['holds']]:<7}{why[0]}")
+        lines += [" " * 36 + more for more in why[1:]]
+    first = result["games"][0]["bounds"]
+    lines += [
+        "",
+        f"ε at least, by canary ({result['trials']:,} runs a side; {first[0]['estimator']} decides)",
+        "",
+    ]
+    order = [bound["estimator"] for bound in first]
+    lines.append(f"{'canary':<19}" + "".join(f"{name:<16}" for name in order) + "verdict")
+    for game in result["games"]:
+        values = "".join(f"{bound['epsilon']:<16.3f}" for bound in game["bounds"])
+        lines.append(f"{game['canary']:<19}{values}{game['conclusion']}")
+    lines.append(f"{'at the most':<19}" + "".join(f"{bound['ceiling']:<16.3f}" for bound in first))
+    once = result["one_run"]
+    if once is not None:
+        lines += [
+            "",
+            f"one run, {once['canaries']} canaries: ε at least {once['epsilon']:.3f} "
+            f"(at the most {once['ceiling']:.3f}); {once['gaussian']:.3f} if Gaussian",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,406 @@
+"""From an argument list to an exit code: open the recording, guess, judge, print.
+
+The invariant: a script, ``python -m`` and `ifedpriv attack` run the very same module under its own name, and private
+texts are printed only when they are asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import json
+import math
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attacks
+import ifedpriv
+from attacks import ATTACKS, PLAYED, SCRIPTS
+from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
+from ifedpriv.errors import InputError, UserError
+
+if TYPE_CHECKING:
+    from attacks._base.attack import Answer, Attack, Finding, Guess, Progress, Scope
+    from attacks._judging.score import Subject
+
+SCHEMA = 1
+LEAKS = 3
+"""Exit code where ``--fail-on-leak`` is given and a verdict is *works* or *severe*."""
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run an attack's script: hands over to `ifedpriv attack NAME`, so that there is one program.
+
+    Raises:
+        SystemExit: the script started is not the file of the module that would run.
+    """
+    from ifedpriv.commands import main as program
+
+    started = getattr(sys.modules["__main__"], "__file__", None)
+    module = import_module(SCRIPTS[name])
+    if (
+        started
+        and Path(started).name == f"{name}.py"
+        and Path(started).resolve() != Path(str(module.__file__)).resolve()
+    ):
+        print(
+            f"ifedpriv: error: {started} was started, and the attack that is installed is {module.__file__}\n"
+            f"ifedpriv: hint: install this checkout (pip install -e .), or say ifedpriv attack {name}",
+            file=sys.stderr,
+        )
+        return 2
+    return program(["attack", name, *(sys.argv[1:] if argv is None else argv)])
+
+
+def check_home() -> None:
+    """Refuse a stranger's package of our name.
+
+    Raises:
+        UserError: ``attacks`` does not lie beside ``ifedpriv``.
+    """
+    ours, found = (
+        Path(str(ifedpriv.__file__)).resolve().parents[1],
+        Path(str(attacks.__file__)).resolve().parents[1],
+    )
+    if ours != found:
+        raise UserError(
+            f"the package attacks was found in {found}, and ifedpriv is in {ours}",
+            "leave the folder that holds the other one, or take it off PYTHONPATH",
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that every attack takes."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        type=Path,
+        metavar="RUN_OR_VIEW",
+        help="a run's folder, or the bare folder of a recording (default: a small run made for the purpose)",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="for a bare recording: the configuration of its model and task"
+    )
+    parser.add_argument(
+        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
+    )
+    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates, for corpus")
+    parser.add_argument(
+        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
+    )
+    parser.add_argument(
+        "--covered",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the true texts in it (default: 1)",
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="STD",
+        help="declared noise in each number that the server reads",
+    )
+    parser.add_argument(
+        "--clip",
+        type=float,
+        metavar="NORM",
+        help="declared clip of each example's activations (default: none)",
+    )
+    parser.add_argument(
+        "--methods",
+        metavar="NAMES",
+        help="invert: which methods, with commas: unmix, probe, corpus, search, soft (default: the first three)",
+    )
+    parser.add_argument(
+        "--strong",
+        action="store_true",
+        help="membership: also as an adversary who is told all examples but one",
+    )
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=SHADOWS,
+        metavar="N",
+        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="N,N-N",
+        help="read these layers alone, as if no other were uploaded (default: all)",
+    )
+    parser.add_argument(
+        "--branch",
+        choices=("attention", "mlp", "both"),
+        default="both",
+        help="read this branch of each layer alone (default: both)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice")
+    parser.add_argument("--json", action="store_true", help="print findings and guesses as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
+    parser.add_argument("--reveal", action="store_true", help="show guessed texts instead of their hashes")
+    parser.add_argument(
+        "--fail-on-leak", action="store_true", help=f"exit with {LEAKS} if any verdict is works or severe"
+    )
+
+
+def run(name: str, options: argparse.Namespace) -> int:
+    """Run an attack on what the options name; returns the exit code."""
+    from attacks._program.small_run import both_ways
+    from attacks._program.table import render
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    if options.pool < 2:
+        raise InputError(f"--pool is {options.pool}", "give 2 or more candidates; a claim needs 1000")
+    if not (math.isfinite(options.noise) and options.noise >= 0):
+        raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
+    if options.clip is not None and not (math.isfinite(options.clip) and options.clip > 0):
+        raise InputError(f"--clip is {options.clip}", "give a norm above 0, or leave it out")
+    if options.shadows < FEWEST_SHADOWS:
+        raise InputError(f"--shadows is {options.shadows}", f"give {FEWEST_SHADOWS} or more")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
+        with Stages() as stages:
+            if options.target is not None:
+                subject, guesses, findings = attack(name, options.target, options, folder, stages.show)
+                result = to_json(subject, guesses, findings, reveal=options.reveal)
+            else:
+                result, findings = both_ways(name, options, folder, stages.show)
+    if options.out is not None:
+        write_out(options.out, json.dumps(result, indent=1) + "\n")
+    if options.json:
+        print_json(result)
+    else:
+        say("\n\n".join(render(each) for each in (result, result.get("defended")) if each))
+    leaks = any(finding.verdict is not None and finding.verdict.leaks for finding in findings)
+    return LEAKS if options.fail_on_leak and leaks else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What an attack that plays rounds of its own has to say.
+
+    Attributes:
+        document: for a program.
+        text: the same for a person.
+        code: the exit code.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    code: int = 0
+
+
+def add_played_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    """Arguments of one of `attacks.PLAYED`: its own, and where its JSON goes."""
+    import_module(PLAYED[name]).add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
+
+
+def run_played(name: str, options: argparse.Namespace) -> int:
+    """Run one of `attacks.PLAYED`; returns the exit code."""
+    from ifedpriv.commands.console import Stages, print_json, say
+
+    check_home()
+    with Stages() as stages:
+        played: Played = import_module(PLAYED[name]).play(options, stages.show)
+    if options.out is not None:
+        write_out(options.out, json.dumps(played.document, indent=1) + "\n")
+    if options.json:
+        print_json(played.document)
+    else:
+        say(played.text)
+    return played.code
+
+
+def attack(
+    name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
+) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
+    """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
+    from attacks._base.attack import Declared, Scope
+    from attacks._base.sites import sites
+    from attacks._judging.score import Wishes, open_subject
+
+    module: Attack = import_module(ATTACKS[name])
+    wishes = Wishes(
+        config=options.config,
+        public=options.public,
+        pool_file=options.pool_file,
+        pool=options.pool,
+        covered=options.covered,
+        declared=Declared(options.noise, options.clip),
+        strong=options.strong,
+        shadows=options.shadows,
+        seed=options.seed,
+        methods=methods_of(module, options.methods),
+    )
+    subject = open_subject(path, wishes, progress)
+    chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
+    subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
+    return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
+
+
+def guess_and_judge(
+    module: Attack, subject: Subject, scopes: Sequence[Scope], folder: Path
+) -> tuple[tuple[Guess, ...], tuple[Finding, ...]]:
+    """The guesses of some scopes, judged with those on a recording of random vectors beside them."""
+    from attacks._base.targets import read_targets
+    from attacks._judging.controls import random_knowledge, random_view
+    from attacks._judging.judge import score
+
+    made = module.guess(subject.view, subject.backbone, subject.knowledge)
+    random: tuple[Guess, ...] = ()
+    if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in made):
+        control = random_view(subject.view, subject.backbone, subject.knowledge, folder)
+        drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
+        random = module.guess(control, subject.backbone, drawn)
+    targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
+    guesses = tuple(guess for guess in made if guess.scope in scopes)
+    return guesses, score(subject, guesses, targets, random)
+
+
+def methods_of(module: Attack, wanted: str | None) -> tuple[str, ...]:
+    """The methods that ``--methods`` names; none for an attack's default."""
+    if wanted is None:
+        return ()
+    known: tuple[str, ...] = getattr(module, "METHODS", ())
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise InputError(
+            f"--methods names {strange[0]!r}, which attack {module.NAME} has not",
+            f"choose among {', '.join(known)}"
+            if known
+            else "leave --methods out; it has no choice of methods",
+        )
+    return names
+
+
+def to_json(
+    subject: Subject, guesses: Sequence[Guess], findings: Sequence[Finding], *, reveal: bool = False
+) -> dict[str, Any]:
+    """Findings and guesses as JSON.
+
+    Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
+    and the key is thrown away, so that nobody can try names out.
+    """
+    from attacks._judging.judge import curves_of
+
+    key = secrets.token_bytes(16)
+
+    def shown(text: str) -> str:
+        return text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
+
+    knowledge = subject.knowledge
+    return {
+        "schema": SCHEMA,
+        "attack": findings[0].attack if findings else "",
+        "view": {
+            "backbone": subject.view.facts.backbone,
+            "task": subject.view.facts.task,
+            "defense": subject.view.facts.defense.model_dump(mode="json"),
+            "server_computes": [str(what) for what in subject.view.facts.server_computes],
+        },
+        "knowledge": {
+            "public_texts": len(knowledge.public),
+            "provenance": knowledge.provenance,
+            "pool": len(knowledge.pool),
+            "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
+            "all_others_known": bool(knowledge.others),
+            "shadows": knowledge.shadows,
+            "seed": knowledge.seed,
+            "read": str(knowledge.sites),
+        },
+        "scored": subject.truth is not None,
+        "revealed": reveal,
+        "findings": [finding_to_json(finding) for finding in findings],
+        "curves": curves_of(subject, guesses),
+        "guesses": [guess_to_json(guess, subject, shown) for guess in guesses],
+    }
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """One measured number as JSON."""
+    return {
+        "method": finding.method,
+        "scope": str(finding.scope),
+        "metric": finding.metric,
+        "value": finding.value,
+        "interval": list(finding.interval) if finding.interval else None,
+        "vectors": finding.vectors,
+        "controls": dict(finding.controls),
+        "verdict": str(finding.verdict) if finding.verdict is not None else None,
+        "why": finding.why,
+    }
+
+
+def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
+    """One method's guesses as JSON, every text and word as ``shown`` has it."""
+    from attacks._base.attack import Attribute, Bag, Content, Histogram, Links, Members, Scores, Source
+
+    def content(of: Content) -> dict[str, Any]:
+        match of:
+            case Bag():
+                words = [str(subject.backbone.tokenizer.decode([token])) for token in of.ranked[: of.chosen]]
+                return {"words": [shown(word) for word in words]}
+            case Members():
+                texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
+                return {"certain": of.certain, "texts": texts}
+            case Scores():
+                # The highest hundredth, as texts; the scores of all would tell an order that nobody asked for.
+                ranked = sorted(
+                    (i for i, value in enumerate(of.values) if value == value), key=lambda i: -of.values[i]
+                )
+                first = ranked[: max(1, len(ranked) // 100)]
+                texts = [shown(subject.knowledge.pool[i].text) for i in first]
+                return {"texts": texts, "scores": [of.values[i] for i in first]}
+            case Source():
+                return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
+            case Links():
+                return {"named": list(of.named), "clients": of.clients}
+            case Attribute():
+                return {"attribute": of.name, "mix": dict(zip(of.values, of.shares, strict=True))}
+            case Histogram():
+                return {"shares": list(of.shares), "examples": of.examples}
+            case _:
+                texts = [shown(str(subject.backbone.tokenizer.decode(list(ids)))) for ids in of.texts]
+                return {"certain": of.certain, "texts": texts}
+
+    return {
+        "method": guess.method,
+        "scope": str(guess.scope),
+        "refused": guess.refused,
+        "seconds": round(guess.seconds, 3),
+        "forwards": sum(answer.forwards for answer in guess.answers),
+        "answers": [
+            {"who": str(answer.who), **_forwards(answer), **content(answer.content)}
+            for answer in guess.answers
+        ],
+    }
+
+
+def _forwards(answer: Answer) -> dict[str, int]:
+    return {"forwards": answer.forwards} if answer.forwards else {}
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write a result to the file that ``--out`` names."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
+            "give a file you may write",
+        ) from error

@@ -1,0 +1,204 @@
+"""From a recording to a curve of leakage by layer: table, JSON and figure.
+
+The invariant: every point of a curve has its control, made by the same attacker without the vector, beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifedpriv.errors import InputError
+
+if TYPE_CHECKING:
+    from attacks._base.attack import Finding, Progress
+
+METHODS = ("labels", "probe", "corpus", "membership")
+KINDS = ("svg", "pdf", "png")
+MOST = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of layers beside those that every attack takes."""
+    group = parser.add_argument_group("layers")
+    group.add_argument(
+        "--measure",
+        action="append",
+        choices=METHODS,
+        help="measure this alone; may be given again (default: all)",
+    )
+    group.add_argument(
+        "--figure",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help=f"draw the curve there ({', '.join(KINDS)})",
+    )
+    group.add_argument(
+        "--vectors",
+        type=int,
+        default=MOST,
+        metavar="N",
+        help=f"the most uploads that are read (default: {MOST})",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the attack; returns the exit code."""
+    from attacks._program.launch import LEAKS, check_home, write_out
+    from attacks._program.small_run import small_run
+    from ifedpriv.commands.console import Stages, print_json, say
+    from ifedpriv.report.layers_plot import draw
+
+    check_home()
+    for path in options.figure or ():
+        if path.suffix.lstrip(".") not in KINDS:
+            raise InputError(
+                f"--figure {path} has no ending that can be drawn", f"use one of {', '.join(KINDS)}"
+            )
+    if options.vectors < 1:
+        raise InputError(f"--vectors is {options.vectors}", "give 1 or more; a claim needs 5")
+    if options.layers is not None or options.branch != "both":
+        raise InputError(
+            "--layers and --branch are given to layers, which goes through all of them", "leave them out"
+        )
+    with tempfile.TemporaryDirectory(prefix="ifedpriv-layers-") as made, Stages() as stages:
+        path = options.target or small_run(Path(made) / "run", {}, (), stages.show)
+        document = found(path, options, stages.show)
+    if options.out is not None:
+        write_out(options.out, json.dumps(document, indent=1) + "\n")
+    for path in options.figure or ():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(draw(document, path.suffix.lstrip(".")))
+    if options.json:
+        print_json(document)
+    else:
+        say(render(document))
+    leaks = any(
+        one["verdict"] in ("works", "severe")
+        for part in document["parts"]
+        for one in part["measured"].values()
+    )
+    return LEAKS if options.fail_on_leak and leaks else 0
+
+
+def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Every part of every vector, measured."""
+    from dataclasses import replace
+
+    from attacks._base.attack import Declared
+    from attacks._base.targets import read_targets
+    from attacks._judging.judge import score
+    from attacks._judging.score import Wishes, open_subject
+    from attacks.layers import MEASURES, NAME, guesses, parts_of
+
+    wishes = Wishes(
+        config=options.config,
+        public=options.public,
+        pool_file=options.pool_file,
+        pool=options.pool,
+        covered=options.covered,
+        declared=Declared(options.noise, options.clip),
+        seed=options.seed,
+    )
+    subject = open_subject(path, wishes, progress)
+    singles, aggregate = read_targets(subject.view, subject.backbone)
+    targets = singles if singles.targets else aggregate
+    targets = replace(targets, targets=targets.targets[: options.vectors])
+    names = options.measure or METHODS
+    rows = []
+    parts = parts_of(subject.backbone.n_layers)
+    for number, part in enumerate(parts):
+        progress("reading parts of vectors", number, len(parts))
+        made = guesses(subject.backbone, subject.knowledge, targets, part, names)
+        told = replace(subject, knowledge=replace(subject.knowledge, sites=part.sites))
+        judged = score(told, made, {targets.scope: targets.targets})
+        measured = {name: _one([f for f in judged if f.method == name], MEASURES[name][1]) for name in names}
+        rows.append(
+            {
+                "group": part.group,
+                "at": part.at,
+                "branches": part.sites.branches,
+                "layers": list(part.sites.layers) if part.sites.layers is not None else None,
+                "measured": measured,
+            }
+        )
+    progress("reading parts of vectors", len(parts), len(parts))
+    return {
+        "schema": 1,
+        "attack": NAME,
+        "scope": str(targets.scope),
+        "vectors": len(targets.targets),
+        "layers": subject.backbone.n_layers,
+        "defense": subject.view.facts.defense.kind,
+        "public_texts": len(subject.knowledge.public),
+        "pool": len(subject.knowledge.pool),
+        "scored": subject.truth is not None,
+        "metrics": {name: MEASURES[name][1] for name in names},
+        "parts": rows,
+    }
+
+
+def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
+    """The finding of one metric, with its best control; why there is none."""
+    chosen = next((f for f in findings if f.metric == metric), None)
+    if chosen is None:
+        why = findings[0].why if findings else "nothing was measured"
+        return {"value": None, "interval": None, "control": None, "verdict": "not evaluable", "why": why}
+    lower = metric == "total variation"
+    # The nearest public texts read the vector too, and are no control.
+    controls = {name: value for name, value in chosen.controls if name != "nearest public texts"}
+    best = (min if lower else max)(controls.values()) if controls else None
+    return {
+        "value": chosen.value,
+        "interval": list(chosen.interval) if chosen.interval else None,
+        "control": best,
+        "verdict": str(chosen.verdict) if chosen.verdict is not None else None,
+        "why": chosen.why,
+    }
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The curve as a table: a row for each part, a column for each measure, the best control in brackets."""
+    names = list(document["metrics"])
+    lines = [
+        f"ifedpriv attack {document['attack']}: defense {document['defense']}, {document['vectors']} vectors of "
+        f"{document['scope']}, {document['public_texts']} public texts, pool of {document['pool']}",
+        "",
+        f"{'what is read':<30}" + "".join(f"{name:<18}" for name in names),
+        f"{'':<30}" + "".join(f"{document['metrics'][name]:<18}" for name in names),
+    ]
+    reasons: list[str] = []
+    for part in document["parts"]:
+        cells = []
+        for name in names:
+            one = part["measured"][name]
+            if one["value"] is None:
+                cells.append(f"{'-':<18}")
+                reasons.append(f"{name}: not evaluable, {one['why']}")
+                continue
+            control = "" if one["control"] is None else f" ({one['control']:.2f})"
+            cells.append(f"{one['value']:.3f}{control}".ljust(18))
+        lines.append(f"{_named(part):<30}" + "".join(cells))
+    lines += [
+        "",
+        "In brackets: the best control, which is made without the vector. Total variation: smaller is better.",
+    ]
+    return "\n".join(line.rstrip() for line in [*lines, *dict.fromkeys(reasons)])
+
+
+def _named(part: Mapping[str, Any]) -> str:
+    branch = {"both": "both branches"}.get(part["branches"], part["branches"])
+    match part["group"]:
+        case "all":
+            return "everything"
+        case "branch":
+            return f"{branch}, all layers"
+        case "prefix":
+            return f"layers 0 to {part['at']}"
+        case _:
+            return f"layer {part['at']}, {branch}"

@@ -1,0 +1,157 @@
+"""A run's own release of vectors as something to audit: the very code that noised it, on records of the auditor's.
+
+The invariant: what is called here is the release that the run's configuration plans, and what is claimed of it is what
+its ledger entry says; the auditor brings records and randomness, and no second copy of the mechanism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
+from attacks._mechanisms.text_canaries import TextCanaries, text_canaries
+from defenses.accounting.composition import Composition
+from defenses.dp.release import ARRAY, Bounded
+from defenses.entropy import Entropy
+from defenses.records import Records
+from defenses.units import Neighbouring, Trust, Unit
+from defenses.upload import Layout, Upload
+from ifedpriv.data.task import Example
+from ifedpriv.icl.prompts import Position
+from ifedpriv.methods.specs import IclSpec
+
+if TYPE_CHECKING:
+    from ifedpriv.experiment.prepare import Setup
+
+
+def mechanism_of(release: Bounded, layout: Layout, roster: int) -> Mechanism:
+    """What somebody outside sees of one round, in whole steps.
+
+    Each client's numbers where it adds noise for itself; their sum otherwise, which is all that a protection opens or
+    a trusted server gives away. A client that has no records sends a zero with its noise: who takes part is public, and
+    not what is hidden.
+
+    Args:
+        release: of the kind of upload in question.
+        layout: of the method's arrays.
+        roster: how many clients the round asks.
+    """
+
+    def released(records: Sequence[Floats], entropy: Entropy) -> NDArray[np.float64]:
+        given = [
+            release.give(_offered(held, release, layout), None, roster, entropy.branch(f"client {client}"))
+            for client, held in enumerate((*records, *[None] * (roster - len(records))))
+        ]
+        sent = [upload.arrays[ARRAY].astype(np.float64) for upload in given]
+        if release.trust is Trust.LOCAL:
+            return np.stack(sent)
+        return release.noised(np.sum(sent, axis=0), roster, entropy.branch("server"))
+
+    return released
+
+
+def _offered(held: Floats | None, release: Bounded, layout: Layout) -> Upload | Records:
+    """What a method would offer for some records; for none, what counts as zero."""
+    if held is None and release.unit is Unit.CLIENT:
+        return Upload(layout.unflatten(release.transform.centre), 1, 0, release.kind)
+    rows = np.zeros((0, layout.size)) if held is None else held.reshape(len(held), layout.size)
+    return Records(layout, iter([rows]), 0, release.kind)
+
+
+def claim_of(release: Bounded, roster: int, delta: float) -> Claim:
+    """What the ledger's entry of one round comes to by itself, in steps."""
+    mechanism = release.mechanism(roster)
+    terms = release.lattice(roster)
+    epsilon, _ = Composition.of([mechanism]).epsilon(delta)
+    # Where more clients' noise arrives than is counted on, there is more than is declared, never less.
+    return Claim(
+        epsilon,
+        delta,
+        sensitivity=terms.sensitivity,
+        noise=terms.noise,
+        unit=release.unit,
+        neighbouring=Neighbouring.ADD_OR_REMOVE,
+    )
+
+
+def records_near(
+    release: Bounded, shape: Sequence[int], clients: int, examples: int, seed: int
+) -> list[Floats]:
+    """Each client's records, ``[examples, *shape]``: around the public centre, and too short to be clipped."""
+    rng = np.random.default_rng([seed, 31])
+    transform = release.transform
+    reach = 0.2 * release.clip / np.sqrt(transform.size)
+    return [
+        (transform.centre + transform.scale * reach * rng.normal(size=(examples, transform.size))).reshape(
+            examples, *shape
+        )
+        for _ in range(clients)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OwnRelease:
+    """One round of a run as something to audit.
+
+    Attributes:
+        mechanism: the round's release, called by itself.
+        claim: what is declared of it.
+        base: records for it.
+        texts: canaries that are texts, where its records are activations; None otherwise.
+    """
+
+    mechanism: Mechanism
+    claim: Claim
+    base: list[Floats]
+    texts: TextCanaries | None
+
+    @property
+    def natural(self) -> Floats | None:
+        """Records of everyday texts, where there are any."""
+        return None if self.texts is None else self.texts.natural
+
+    @property
+    def crafted(self) -> Mapping[str, Floats]:
+        """Records of made-up texts, by the canary's name."""
+        return {} if self.texts is None else self.texts.crafted
+
+
+def own_release(
+    setup: Setup, delta: float, clients: int, examples: int, seed: int, public: Sequence[Example] = ()
+) -> OwnRelease | None:
+    """The first round of a run whose release can be played alone, what is declared of it, and records for it.
+
+    Args:
+        setup: of the run.
+        delta: at which the claim is stated.
+        clients: how many hold records.
+        examples: how many each.
+        seed: of the records.
+        public: texts that are no client's, for canaries.
+    """
+    for number in range(setup.method.rounds):
+        kind, layout = setup.method.asks(number)
+        release = setup.defense.release(kind, layout)
+        if isinstance(release, Bounded) and release.rate == 1:
+            # Room for a client that joins; the noise over the sensitivity is the same for every roster.
+            roster = clients + 1
+            base = records_near(release, next(iter(layout.shapes)), clients, examples, seed)
+            return OwnRelease(
+                mechanism_of(release, layout, roster),
+                claim_of(release, roster, delta),
+                base,
+                _texts(setup, layout, public, seed),
+            )
+    return None
+
+
+def _texts(setup: Setup, layout: Layout, public: Sequence[Example], seed: int) -> TextCanaries | None:
+    backbone, spec = setup.backbone, setup.config.method
+    if not isinstance(spec, IclSpec) or layout.shapes != ((backbone.n_layers, 2, backbone.width),):
+        return None
+    return text_canaries(backbone, setup.data.task, Position(spec.position), public, seed)

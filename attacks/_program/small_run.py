@@ -1,0 +1,107 @@
+"""Small runs on the embedded model, made on the spot for somebody who has none to attack, and attacked.
+
+The invariant: they are ordinary runs, which anybody could configure; their truth is opened by the judge alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from attacks import ATTACKS
+from attacks._base.attack import Attack, Finding, Guess, Progress
+from attacks._whole_run.request import Request
+from attacks._whole_run.subject import open_readings
+from ifedpriv.config import parse_config
+from ifedpriv.experiment.prepare import prepare
+from ifedpriv.experiment.run import execute
+from ifedpriv.experiment.rundir import RunDirectory
+
+PRIVATE: Mapping[str, Any] = {
+    "kind": "none",
+    "privacy": {
+        "unit": "example",
+        "trust": "local",
+        "epsilon": 1,
+        "delta": 1e-5,
+        "max_examples": 16,
+        "public": {"texts": 256},
+    },
+}
+"""Every client adds enough noise for each of its examples by itself."""
+
+
+def small_run(folder: Path, defense: Mapping[str, Any], methods: Sequence[str], progress: Progress) -> Path:
+    """A run on the embedded model, made to be attacked; of one example a client where whole texts are looked for."""
+    examples = 1 if {"search", "soft"} & set(methods) else 8
+    config = parse_config(
+        {
+            "name": "attacked",
+            "data": {"name": "topic", "train": 400, "validation": 8, "test": 32},
+            "partition": {"kind": "iid", "clients": 20, "examples_per_client": examples},
+            "method": {
+                "guard": False,
+                "calibration": {"rounds": 0},
+                **({"aggregation": "count"} if defense else {}),
+            },
+            **({"defense": dict(defense)} if defense else {}),
+            "evaluation": {
+                "local_icl": False,
+                "local_injection": False,
+                "every_round": False,
+                "validation_fraction": 0,
+            },
+        },
+        "the small run",
+    )
+    execute(prepare(config), RunDirectory.create(folder, config), progress)
+    return folder
+
+
+def both_ways(
+    name: str, options: argparse.Namespace, folder: Path, progress: Progress
+) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """A small run without a defense and the same run under differential privacy, both attacked.
+
+    Of the second, the attacker reads each noised upload as the server can, and is told the noise.
+    """
+    from attacks._base.sites import sites
+    from attacks._program.launch import attack, guess_and_judge, methods_of, to_json
+
+    module: Attack = import_module(ATTACKS[name])
+    methods = methods_of(module, options.methods)
+
+    def said(which: str) -> Progress:
+        return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
+
+    open_run = small_run(folder / "open", {}, methods, said("without a defense"))
+    subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
+    result = to_json(subject, guesses, findings, reveal=options.reveal)
+    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"))
+    request = Request(
+        target=private,
+        pool=options.pool,
+        covered=options.covered,
+        without=() if options.strong else ("others",),
+        seed=options.seed,
+    )
+    all_guesses: list[Guess] = []
+    all_findings: list[Finding] = []
+    readings = open_readings(request, folder / "own", said("with a defense"))
+    for number, reading in enumerate(readings):
+        knowledge = replace(
+            reading.subject.knowledge,
+            methods=methods,
+            shadows=options.shadows,
+            sites=sites(options.layers, options.branch, reading.subject.backbone.n_layers),
+        )
+        one = replace(reading.subject, knowledge=knowledge)
+        made, judged = guess_and_judge(module, one, reading.scopes, folder / f"random{number}")
+        all_guesses += made
+        all_findings += judged
+    result["defended"] = to_json(readings[-1].subject, all_guesses, all_findings, reveal=options.reveal)
+    return result, findings

@@ -1,0 +1,71 @@
+"""Which vectors stand for so few examples that their texts can be looked for, and what is known of those at once.
+
+The invariant: a vector of more examples is not guessed at, and the reason is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attacks._base.attack import Histogram, Knowledge
+from attacks._base.targets import Target
+from attacks._mixes.labels import label_mixes, whole
+from ifedpriv.backbone.backbone import Backbone
+
+MOST = 4
+"""Examples behind a vector beyond which no text is looked for: words no longer find their texts."""
+
+
+class TooManyError(Exception):
+    """No vector stands for few enough examples; the message is half a sentence."""
+
+
+class PartsError(Exception):
+    """Parts of the vectors are left out that a search reads; the message is half a sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """One vector, and what is known of the texts behind it before any is looked for.
+
+    Attributes:
+        target: the vector.
+        labels: the class of each text.
+    """
+
+    target: Target
+    labels: tuple[int, ...]
+
+
+def few_examples(
+    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
+) -> list[Told]:
+    """The vectors that stand for at most `MOST` examples, with their labels.
+
+    Raises:
+        TooManyError: there is none.
+        PartsError: the auditor leaves parts of the vectors out.
+    """
+    if not knowledge.sites.all:
+        raise PartsError("texts are looked for behind whole vectors, and parts of these are left out")
+    mixes = label_mixes(backbone, knowledge, targets) if classes > 1 else ()
+    found: list[Told] = []
+    least = 0
+    for index, target in enumerate(targets):
+        examples, shares = target.examples or 1, np.ones(1)
+        if mixes:
+            mix = mixes[index].content
+            assert isinstance(mix, Histogram)
+            examples, shares = target.examples or mix.examples, np.array(mix.shares)
+        least = min(least or examples, examples)
+        if examples <= MOST:
+            counts = np.rint(whole(shares, examples) * examples).astype(int)
+            found.append(Told(target, tuple(np.repeat(np.arange(len(counts)), counts).tolist())))
+    if not found:
+        raise TooManyError(
+            f"every vector is the mean of {least} examples or more, and texts are looked for behind {MOST} at most"
+        )
+    return found

@@ -1,0 +1,116 @@
+"""Whole texts out of undefended and noised vectors of the shipped model, by number of examples behind a vector.
+
+    python benchmarks/text_attacks.py [--examples 1 2 4] [--vectors 100] [--methods search soft] [--threads 1]
+
+A line is one vector: the mean activations of so many texts of task `topic` at fp16, with Gaussian noise of a declared
+size or without, attacked by a method that is told the number of examples. Lines go to ``results/text_attacks.jsonl`` as
+they are measured, so an interrupted sweep goes on. Beside every figure stand those of random public texts (``prior``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from _cells import Cell, Figures, measure, text_table
+
+from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.space import read
+from attacks._base.targets import Target, rounding_variance
+from attacks._base.tokens import inner_tokens
+from attacks._judging.text_metrics import text_metrics
+from attacks._texts.search import search
+from attacks._texts.soft import soft
+from defenses.codec import Precision
+from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data import shipped
+from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.icl.prompts import Position
+
+TASK, PUBLIC, PUBLIC_SEED = "topic", 1000, 1_000_003
+METHODS = {"search": search, "soft": soft}
+NOISES = {"open": 0.0, "noised": 1.0}
+"""Noise in each number, in units of what one text's activations spread about the mean."""
+
+
+@cache
+def world() -> tuple[Backbone, Any, tuple[Any, ...], float]:
+    """The model, the task, public texts, and the root mean square of what their activations spread."""
+    backbone = Backbone.load(MODEL_PATH)
+    made = shipped.load(TASK, seed=PUBLIC_SEED, train=PUBLIC, validation=1, test=1)
+    knowledge = Knowledge(made.task, Position.LABEL, tuple(made.train))
+    values = read(backbone, knowledge, knowledge.public, "")
+    return backbone, made.task, tuple(made.train), float(np.sqrt(np.mean(values.std(axis=0) ** 2)))
+
+
+def one(method: str, examples: int, noise: float, seed: int) -> Figures:
+    """The figures of one vector."""
+    backbone, task, public, spread = world()
+    sigma = noise * spread
+    private = shipped.load(TASK, seed=seed, train=max(6, examples), validation=1, test=1).train[:examples]
+    knowledge = Knowledge(task, Position.LABEL, public, declared=Declared(sigma), seed=seed)
+    mean = read(backbone, knowledge, private, "").astype(np.float64).mean(axis=0)
+    drawn = mean + sigma * np.random.default_rng(seed).normal(size=mean.shape)
+    sent = drawn.astype(np.float16).astype(np.float64)
+    target = Target(Who(0), sent, rounding_variance(sent, Precision.FP16) + sigma**2, examples)
+    started = time.process_time()
+    (answer,) = METHODS[method](backbone, knowledge, [target])
+    seconds = time.process_time() - started
+    assert isinstance(answer.content, Texts)
+    true = inner_tokens(backbone, task, private)
+    some = np.random.default_rng([seed, 1]).permutation(len(public))[:examples]
+    blind = inner_tokens(backbone, task, [public[i] for i in some])
+
+    def decode(ids: Any) -> str:
+        return str(backbone.tokenizer.decode(list(ids)))
+
+    found = {
+        **text_metrics(answer.content.texts, true, decode),
+        "token F1": f1(answer.content.texts, true),
+        "certain": float(answer.content.certain),
+    }
+    control = {**text_metrics(blind, true, decode), "token F1": f1(blind, true)}
+    return {
+        **found,
+        **{f"{name}, prior": value for name, value in control.items()},
+        "forwards": float(answer.forwards),
+        "seconds": seconds,
+    }
+
+
+def f1(guessed: Any, true: Any) -> float:
+    """Of different tokens, all texts together."""
+    said, meant = ({token for text in texts for token in text} for texts in (guessed, true))
+    return 2 * len(said & meant) / max(1, len(said) + len(meant))
+
+
+def cell(method: str, examples: int, noise: float) -> Cell:
+    """One point of the sweep; its seeds are its vectors."""
+    settings = {"method": method, "examples": examples, "noise": noise, "task": TASK, "public": PUBLIC}
+    return Cell(settings, lambda seed: one(method, examples, noise, seed))
+
+
+def main() -> None:
+    """Measure what is missing and print all of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--vectors", type=int, default=100)
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=["search"])
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cells = {
+        f"{method}, {count} examples, {name}": cell(method, count, noise)
+        for method in options.methods
+        for count in options.examples
+        for name, noise in NOISES.items()
+    }
+    print(text_table(measure("text_attacks", world()[0].fingerprint, cells, range(7, 7 + options.vectors))))
+
+
+if __name__ == "__main__":
+    main()
