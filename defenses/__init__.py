@@ -20,7 +20,8 @@ from defenses.specs import (
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Trust, Unit
 from defenses.upload import Layout, Upload, UploadKind
-from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter, ViewFacts
+from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view_facts import ViewFacts
 
 __all__ = [
     "SERVER",

@@ -104,12 +104,10 @@ class ControlsSection(_Section):
 class PinSection(_Section):
     """What this end insists on, whoever has written the rest: a run that asks for anything else is refused.
 
-    A template, or the token that is read, can be chosen so that vectors tell more. A client that takes its
-    configuration from a server pins both in a file of its own, which ``extends`` the server's.
+    A client whose configuration comes from a server pins both in a file of its own, which ``extends`` the server's.
 
     Attributes:
-        task: SHA-256 of the task's wording, 64 hexadecimal digits, as a refusal and ``view.json`` write it; left out,
-            any wording is taken.
+        task: SHA-256 of the task's wording in hexadecimal, as a refusal and ``view.json`` write it; left out, any.
         position: the token that may stand for a demonstration; left out, any.
     """
 

@@ -18,7 +18,8 @@ from defenses.compression import compresses
 from defenses.frame import DecodedFrame
 from defenses.prototypes.slots import MEMBERS
 from defenses.upload import UploadKind
-from defenses.view import Computes, ServerView
+from defenses.view import ServerView
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.errors import UserError
 

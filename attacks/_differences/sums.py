@@ -18,7 +18,8 @@ from attacks._differences.rosters import Combination, Isolation, Row, isolate
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
-from defenses.view import Computes, ServerView
+from defenses.view import ServerView
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 
 CHANGED = 4.0

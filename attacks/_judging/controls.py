@@ -32,7 +32,8 @@ from attacks._base.targets import Target, read_targets
 from attacks._base.tokens import inner_tokens
 from defenses.frame import SERVER, decode, encode, peek
 from defenses.upload import Upload, UploadKind
-from defenses.view import Computes, Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.icl.vectors import ContextVector
 

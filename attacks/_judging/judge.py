@@ -47,7 +47,7 @@ from attacks._judging.words_alone import WORDS, WordsAlone
 from attacks._statistics.roc import clustered_auc, rate_at, roc
 from attacks._texts.wording import Encoder, Text, Wording
 from defenses.upload import UploadKind
-from defenses.view import Computes
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
 

@@ -18,7 +18,8 @@ from attacks._base.targets import own_block
 from defenses.compression import compresses
 from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
-from defenses.view import Computes, ServerView
+from defenses.view import ServerView
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.data import shipped

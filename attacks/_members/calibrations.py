@@ -16,7 +16,8 @@ from attacks._base.attack import Knowledge
 from attacks._base.targets import Floats, check_model
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
-from defenses.view import Computes, ServerView
+from defenses.view import ServerView
+from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
 from ifedpriv.icl.calibrate import Calibrator

@@ -24,7 +24,8 @@ from attacks._base.targets import VARIANCE
 from attacks._differences.sums import Difference, Kind, Sum
 from attacks._judging.judge import curves_of
 from attacks._judging.score import Subject, key_of
-from attacks._program.launch import finding_to_json, guess_and_judge, guess_to_json
+from attacks._program.answers import finding_to_json, guess_to_json
+from attacks._program.launch import guess_and_judge
 from defenses.codec import Precision
 from defenses.frame import SERVER, encode
 from defenses.session import RoundInfo

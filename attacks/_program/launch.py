@@ -14,7 +14,7 @@ import math
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -28,7 +28,7 @@ from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
-    from attacks._base.attack import Answer, Attack, Finding, Guess, Progress, Scope
+    from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
     from attacks._judging.score import Subject
 
 SCHEMA = 1
@@ -296,6 +296,7 @@ def to_json(
     and the key is thrown away, so that nobody can try names out.
     """
     from attacks._judging.judge import curves_of
+    from attacks._program.answers import finding_to_json, guess_to_json
 
     key = secrets.token_bytes(16)
 
@@ -328,70 +329,6 @@ def to_json(
         "curves": curves_of(subject, guesses),
         "guesses": [guess_to_json(guess, subject, shown) for guess in guesses],
     }
-
-
-def finding_to_json(finding: Finding) -> dict[str, Any]:
-    """One measured number as JSON."""
-    return {
-        "method": finding.method,
-        "scope": str(finding.scope),
-        "metric": finding.metric,
-        "value": finding.value,
-        "interval": list(finding.interval) if finding.interval else None,
-        "vectors": finding.vectors,
-        "controls": dict(finding.controls),
-        "verdict": str(finding.verdict) if finding.verdict is not None else None,
-        "why": finding.why,
-    }
-
-
-def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
-    """One method's guesses as JSON, every text and word as ``shown`` has it."""
-    from attacks._base.attack import Attribute, Bag, Content, Histogram, Links, Members, Scores, Source
-
-    def content(of: Content) -> dict[str, Any]:
-        match of:
-            case Bag():
-                words = [str(subject.backbone.tokenizer.decode([token])) for token in of.ranked[: of.chosen]]
-                return {"words": [shown(word) for word in words]}
-            case Members():
-                texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
-                return {"certain": of.certain, "texts": texts}
-            case Scores():
-                # The highest hundredth, as texts; the scores of all would tell an order that nobody asked for.
-                ranked = sorted(
-                    (i for i, value in enumerate(of.values) if value == value), key=lambda i: -of.values[i]
-                )
-                first = ranked[: max(1, len(ranked) // 100)]
-                texts = [shown(subject.knowledge.pool[i].text) for i in first]
-                return {"texts": texts, "scores": [of.values[i] for i in first]}
-            case Source():
-                return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
-            case Links():
-                return {"named": list(of.named), "clients": of.clients}
-            case Attribute():
-                return {"attribute": of.name, "mix": dict(zip(of.values, of.shares, strict=True))}
-            case Histogram():
-                return {"shares": list(of.shares), "examples": of.examples}
-            case _:
-                texts = [shown(str(subject.backbone.tokenizer.decode(list(ids)))) for ids in of.texts]
-                return {"certain": of.certain, "texts": texts}
-
-    return {
-        "method": guess.method,
-        "scope": str(guess.scope),
-        "refused": guess.refused,
-        "seconds": round(guess.seconds, 3),
-        "forwards": sum(answer.forwards for answer in guess.answers),
-        "answers": [
-            {"who": str(answer.who), **_forwards(answer), **content(answer.content)}
-            for answer in guess.answers
-        ],
-    }
-
-
-def _forwards(answer: Answer) -> dict[str, int]:
-    return {"forwards": answer.forwards} if answer.forwards else {}
 
 
 def write_out(path: Path, text: str) -> None:

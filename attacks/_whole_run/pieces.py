@@ -17,7 +17,7 @@ from attacks._base.attack import Attack, Finding, Guess, Progress, Scope, Verdic
 from attacks._base.targets import read_targets
 from attacks._judging.controls import random_knowledge, random_view
 from attacks._judging.judge import curves_of, score
-from attacks._program.launch import finding_to_json, guess_to_json
+from attacks._program.answers import finding_to_json, guess_to_json
 from attacks._whole_run.subject import Reading
 from defenses.specs import DefenseSpec
 

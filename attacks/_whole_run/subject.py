@@ -25,7 +25,8 @@ from defenses.frame import SERVER, encode
 from defenses.session import RoundInfo
 from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
-from defenses.view import Computes, Direction, ServerView, ServerViewWriter
+from defenses.view import Direction, ServerView, ServerViewWriter
+from defenses.view_facts import Computes
 from ifedpriv.config import load_config
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.prepare import Setup, prepare

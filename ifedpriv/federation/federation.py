@@ -22,7 +22,8 @@ from defenses.frame import SERVER, Precision, encode
 from defenses.ledger import Event, Ledger
 from defenses.session import Aggregate, RoundInfo
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, ServerViewWriter, SumFacts
+from defenses.view import Direction, ServerViewWriter
+from defenses.view_facts import SumFacts
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange

@@ -20,7 +20,8 @@ from attacks.diff import diff
 from defenses.session import RoundInfo
 from defenses.specs import MaskedSpec
 from defenses.upload import UploadKind
-from defenses.view import ServerView, ServerViewWriter, SumFacts
+from defenses.view import ServerView, ServerViewWriter
+from defenses.view_facts import SumFacts
 from ifedpriv.icl.extract import extract
 
 SHAPE = (2, 2, 3)

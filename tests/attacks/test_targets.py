@@ -9,7 +9,8 @@ from attacks._base.attack import Declared, Scope, Who
 from attacks._base.targets import _grid_variance, read_targets, read_told, rounding_variance
 from defenses.codec import Precision, decode_values, encode_values
 from defenses.upload import Layout, UploadKind
-from defenses.view import Computes, ServerView, ViewFacts
+from defenses.view import ServerView
+from defenses.view_facts import Computes, ViewFacts
 from ifedpriv.errors import UserError
 
 

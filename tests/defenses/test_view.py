@@ -21,7 +21,8 @@ from defenses import (
     encode,
 )
 from defenses.frame import Precision
-from defenses.view import FILE_MAGIC, RECORD_HEADER_SIZE, ViewFacts
+from defenses.view import FILE_MAGIC, RECORD_HEADER_SIZE
+from defenses.view_facts import ViewFacts
 
 LAYOUT = Layout.of({"v": (3,)})
 DOWN_LAYOUT = Layout.of({"state": (2,)})

@@ -12,7 +12,8 @@ from defenses.secagg.masked.server import MaskedServer
 from defenses.session import RoundInfo
 from defenses.specs import MaskedSpec
 from defenses.upload import Layout, UploadKind
-from defenses.view import Computes, Direction, ServerView
+from defenses.view import Direction, ServerView
+from defenses.view_facts import Computes
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort, CohortSpec
 from ifedpriv.federation.federation import context

@@ -1,0 +1,87 @@
+"""Guesses and findings as JSON, every text and word as the caller has it shown.
+
+The invariant: a private text or word leaves here only through ``shown``, which hashes it unless it is to be revealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attacks._base.attack import (
+    Answer,
+    Attribute,
+    Bag,
+    Content,
+    Finding,
+    Guess,
+    Histogram,
+    Links,
+    Members,
+    Scores,
+    Source,
+)
+from attacks._judging.score import Subject
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """One measured number as JSON."""
+    return {
+        "method": finding.method,
+        "scope": str(finding.scope),
+        "metric": finding.metric,
+        "value": finding.value,
+        "interval": list(finding.interval) if finding.interval else None,
+        "vectors": finding.vectors,
+        "controls": dict(finding.controls),
+        "verdict": str(finding.verdict) if finding.verdict is not None else None,
+        "why": finding.why,
+    }
+
+
+def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -> dict[str, Any]:
+    """One method's guesses as JSON, every text and word as ``shown`` has it."""
+
+    def content(of: Content) -> dict[str, Any]:
+        match of:
+            case Bag():
+                words = [str(subject.backbone.tokenizer.decode([token])) for token in of.ranked[: of.chosen]]
+                return {"words": [shown(word) for word in words]}
+            case Members():
+                texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
+                return {"certain": of.certain, "texts": texts}
+            case Scores():
+                # The highest hundredth, as texts; the scores of all would tell an order that nobody asked for.
+                ranked = sorted(
+                    (i for i, value in enumerate(of.values) if value == value), key=lambda i: -of.values[i]
+                )
+                first = ranked[: max(1, len(ranked) // 100)]
+                texts = [shown(subject.knowledge.pool[i].text) for i in first]
+                return {"texts": texts, "scores": [of.values[i] for i in first]}
+            case Source():
+                return {"texts": [shown(subject.knowledge.pool[i].text) for i in sorted(of.claimed)]}
+            case Links():
+                return {"named": list(of.named), "clients": of.clients}
+            case Attribute():
+                return {"attribute": of.name, "mix": dict(zip(of.values, of.shares, strict=True))}
+            case Histogram():
+                return {"shares": list(of.shares), "examples": of.examples}
+            case _:
+                texts = [shown(str(subject.backbone.tokenizer.decode(list(ids)))) for ids in of.texts]
+                return {"certain": of.certain, "texts": texts}
+
+    return {
+        "method": guess.method,
+        "scope": str(guess.scope),
+        "refused": guess.refused,
+        "seconds": round(guess.seconds, 3),
+        "forwards": sum(answer.forwards for answer in guess.answers),
+        "answers": [
+            {"who": str(answer.who), **_forwards(answer), **content(answer.content)}
+            for answer in guess.answers
+        ],
+    }
+
+
+def _forwards(answer: Answer) -> dict[str, int]:
+    return {"forwards": answer.forwards} if answer.forwards else {}
