@@ -100,20 +100,14 @@ def found(
     """
     from attacks._base.attack import Declared
     from attacks._base.sites import sites
-    from attacks._judging.score import Wishes, open_subject
+    from attacks._judging.score import open_subject
     from attacks._program.diff_read import read_with, told, truth_of
     from attacks._program.diff_subject import private_reader, remarks
+    from attacks._program.launch import wishes_of
     from attacks.diff import NAME, diff
 
-    wishes = Wishes(
-        config=options.config,
-        public=options.public,
-        pool_file=options.pool_file,
-        pool=options.pool,
-        covered=options.covered,
-        declared=Declared(0.0, options.clip),
-        seed=options.seed,
-    )
+    # Noise reaches the attacks in the variance of each isolated vector; declared too, it would count twice.
+    wishes = replace(wishes_of(options), declared=Declared(0.0, options.clip))
     subjects = [open_subject(path, wishes, progress) for path in paths]
     chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
     subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]

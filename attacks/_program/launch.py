@@ -29,7 +29,7 @@ from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
     from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
-    from attacks._judging.score import Subject
+    from attacks._judging.score import Subject, Wishes
 
 SCHEMA = 1
 LEAKS = 3
@@ -77,6 +77,24 @@ def check_home() -> None:
         )
 
 
+def add_known_texts(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say which texts an attacker has, public ones and candidates."""
+    parser.add_argument(
+        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
+    )
+    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates")
+    parser.add_argument(
+        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
+    )
+    parser.add_argument(
+        "--covered",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the true texts in it (default: 1)",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that every attack takes."""
     parser.add_argument(
@@ -89,20 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, help="for a bare recording: the configuration of its model and task"
     )
-    parser.add_argument(
-        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
-    )
-    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates, for corpus")
-    parser.add_argument(
-        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
-    )
-    parser.add_argument(
-        "--covered",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="share of the true texts in it (default: 1)",
-    )
+    add_known_texts(parser)
     parser.add_argument(
         "--noise",
         type=float,
@@ -228,27 +233,37 @@ def attack(
     name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
 ) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
-    from attacks._base.attack import Declared, Scope
+    from attacks._base.attack import Scope
     from attacks._base.sites import sites
-    from attacks._judging.score import Wishes, open_subject
+    from attacks._judging.score import open_subject
 
     module: Attack = import_module(ATTACKS[name])
-    wishes = Wishes(
-        config=options.config,
-        public=options.public,
-        pool_file=options.pool_file,
-        pool=options.pool,
-        covered=options.covered,
-        declared=Declared(options.noise, options.clip),
+    wishes = replace(
+        wishes_of(options),
         strong=options.strong,
         shadows=options.shadows,
-        seed=options.seed,
         methods=methods_of(module, options.methods),
     )
     subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
     return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
+
+
+def wishes_of(options: argparse.Namespace) -> Wishes:
+    """What the arguments that every attack takes ask for."""
+    from attacks._base.attack import Declared
+    from attacks._judging.score import Wishes
+
+    return Wishes(
+        config=options.config,
+        public=options.public,
+        pool_file=options.pool_file,
+        pool=options.pool,
+        covered=options.covered,
+        declared=Declared(options.noise, options.clip),
+        seed=options.seed,
+    )
 
 
 def guess_and_judge(

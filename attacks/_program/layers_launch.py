@@ -90,22 +90,13 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
     """Every part of every vector, measured."""
     from dataclasses import replace
 
-    from attacks._base.attack import Declared
     from attacks._base.targets import read_targets
     from attacks._judging.judge import score
-    from attacks._judging.score import Wishes, open_subject
+    from attacks._judging.score import open_subject
+    from attacks._program.launch import wishes_of
     from attacks.layers import MEASURES, NAME, guesses, parts_of
 
-    wishes = Wishes(
-        config=options.config,
-        public=options.public,
-        pool_file=options.pool_file,
-        pool=options.pool,
-        covered=options.covered,
-        declared=Declared(options.noise, options.clip),
-        seed=options.seed,
-    )
-    subject = open_subject(path, wishes, progress)
+    subject = open_subject(path, wishes_of(options), progress)
     singles, aggregate = read_targets(subject.view, subject.backbone)
     targets = singles if singles.targets else aggregate
     targets = replace(targets, targets=targets.targets[: options.vectors])

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Finding, Guess, Progress, Scope, Verdict, Who
+from attacks._base.attack import Attack, Finding, Progress, Scope, Verdict, Who
 from attacks._base.targets import read_targets
-from attacks._judging.controls import random_knowledge, random_view
-from attacks._judging.judge import curves_of, score
+from attacks._judging.judge import curves_of
 from attacks._program.answers import finding_to_json, guess_to_json
+from attacks._program.launch import guess_and_judge
 from attacks._whole_run.subject import Reading
 from defenses.specs import DefenseSpec
 
@@ -59,17 +59,8 @@ def on_recordings(
     for number, reading in enumerate(readings):
         progress("guessing and judging", number, len(readings))
         subject = reading.subject
-        made = module.guess(subject.view, subject.backbone, subject.knowledge)
-        random: tuple[Guess, ...] = ()
-        if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in made):
-            control = random_view(
-                subject.view, subject.backbone, subject.knowledge, folder / f"{name}{number}"
-            )
-            drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
-            random = module.guess(control, subject.backbone, drawn)
-        kept = tuple(guess for guess in made if guess.scope in reading.scopes)
-        targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}
-        findings += score(subject, kept, targets, random)
+        kept, judged = guess_and_judge(module, subject, reading.scopes, folder / f"{name}{number}")
+        findings += judged
         curves += curves_of(subject, kept)
         for guess in kept:
             told = guess_to_json(guess, subject, shown)

@@ -24,6 +24,7 @@ _CODES = """exit codes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv audit`."""
     from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+    from attacks._program.launch import add_known_texts
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _CODES
@@ -51,20 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("pool", "public-texts", "others"),
         help="an attacker who lacks this; may be given again (others: all examples but one)",
     )
-    parser.add_argument(
-        "--public", type=Path, metavar="FILE", help="JSON Lines of texts that are no client's"
-    )
-    parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates")
-    parser.add_argument(
-        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
-    )
-    parser.add_argument(
-        "--covered",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="share of the true texts in it (default: 1)",
-    )
+    add_known_texts(parser)
     parser.add_argument(
         "--trials", type=int, default=TRIALS, help=f"of the mechanism, a side and canary (default: {TRIALS})"
     )
