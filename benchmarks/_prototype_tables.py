@@ -8,7 +8,7 @@ from functools import partial
 from _sweep import RESULTS, mean_text
 from _tables import cells, markdown, values
 
-PARTS = ("groups", "number", "small", "examples", "protected", "private")
+PARTS = ("groups", "controls", "number", "small", "examples", "protected", "private")
 
 
 def table(part: str) -> str:

@@ -32,7 +32,7 @@ PAGES = tuple(
         "secure_aggregation",
         "sums_measured",
         "ficpd_measured",
-        "prototypes",
+        "prototypes_measured",
     )
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

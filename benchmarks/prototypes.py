@@ -1,13 +1,18 @@
 """Clusters of clients that mean opposite things: who finds them, what that is worth, and what it costs.
 
-    python benchmarks/prototypes.py groups|number|small|examples|protected|private [--seeds 5] [--only SUBSTRING]
+    python benchmarks/prototypes.py PART [--seeds 5] [--only SUBSTRING]
 
-``groups``: one global vector, prototypes with their number found or known, a mix, an oracle that is told the groups,
-and each client alone. ``number``: too few and too many prototypes. ``small``: a group of three clients among sixteen.
-``examples``: how many examples a client needs to be told apart, from sums and by k-means that sees every sketch.
-``protected``: the same run in the clear, under masks, and encrypted. ``private``: whole clients hidden. Every accuracy
-is the last round's, a mean over clients on 500 queries labelled as the client's group labels them; results are added
-to ``benchmarks/results/prototypes_<part>.json`` cell by cell.
+    groups      one global vector, prototypes with their number found or known, a mix, an oracle that is told the
+                groups, and each client alone
+    controls    the same clusters with other vectors in the place of theirs
+    number      too few and too many prototypes
+    small       a group of three clients among sixteen
+    examples    how many examples a client needs to be told apart, from sums and by k-means that sees every sketch
+    protected   the same run in the clear, under masks, and encrypted
+    private     whole clients hidden
+
+Every accuracy is the last round's, a mean over clients on 500 queries labelled as the client's group labels them.
+Results are added to ``benchmarks/results/prototypes_<part>.json`` cell by cell.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from defenses.prototypes.spherical import spherical_kmeans
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import parse_config
 from ifedpriv.embedded import MODEL_PATH
-from ifedpriv.experiment import baselines
+from ifedpriv.experiment import baselines, controls
 from ifedpriv.experiment.comparisons import members, together
 from ifedpriv.experiment.figures import score
 from ifedpriv.experiment.play import play
@@ -35,6 +40,7 @@ from ifedpriv.icl.evaluate import Answers
 from ifedpriv.icl.prototypes import PrototypeBank
 from ifedpriv.measure.agreement import adjusted_rand
 from ifedpriv.methods.prototype_icl import PrototypeIcl
+from ifedpriv.report.parts import CONTROL_ROWS
 
 CLIENTS, PER_CLIENT, QUERIES = 16, 32, 500
 WORLDS = {"remedy, 2 groups": ("remedy", 2), "mood, 4 groups": ("mood", 4)}
@@ -167,6 +173,28 @@ def group_cells() -> dict[str, Cell]:
     return cells
 
 
+def controls_cell(task: str, groups: int) -> Cell:
+    """The clusters' own vectors, and what stands in for them; accuracies by column."""
+
+    def cell(backbone: Backbone, seed: int) -> dict[str, float]:
+        setup = world(task, groups, seed, clustered(number=groups), backbone)
+        state, _ = play(setup)
+        made_from = controls.sources(setup)
+        found = {"their own vectors": together(setup, setup.method.artifact(state))}
+        for control in CONTROL_ROWS:
+            vector = controls.stand_in(control, setup, made_from, lambda: controls.vector_in(state))
+            other = controls.calibrated(setup, vector, known=state)
+            found[control.replace("_", " ")] = together(setup, setup.method.artifact(other))
+        return {name: mean_over_clients(setup, lists) for name, lists in found.items()}
+
+    return cell
+
+
+def controls_cells() -> dict[str, Cell]:
+    """What the vectors add to the clusters' coefficients, in every world."""
+    return {name: controls_cell(task, groups) for name, (task, groups) in WORLDS.items()}
+
+
 def number_cells() -> dict[str, Cell]:
     """Too few prototypes, enough, and too many."""
     return {
@@ -262,6 +290,7 @@ def private_cells() -> dict[str, Cell]:
 
 PARTS = {
     "groups": group_cells,
+    "controls": controls_cells,
     "number": number_cells,
     "small": small_cells,
     "examples": examples_cells,

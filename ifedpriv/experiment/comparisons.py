@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ifedpriv.experiment import baselines
@@ -50,12 +50,12 @@ def together(setup: Setup, artifact: Artifact) -> list[Answers]:
     if isinstance(setup.method, Ficpd) and isinstance(artifact, PromptLibrary):
         return PromptAnswers(setup, setup.method, artifact).of_everybody()
     if isinstance(setup.method, PrototypeIcl) and isinstance(artifact, PrototypeBank):
-        own = _OwnPrototypes(setup, setup.method, artifact)
+        own = OwnPrototypes(setup, setup.method, artifact)
         return [own.of(client) for client in members(setup)]
     return [baselines.global_injection(setup, artifact)]
 
 
-class _OwnPrototypes:
+class OwnPrototypes:
     """What clients answer with their prototypes; each prototype, or mix, answers a group's queries once."""
 
     def __init__(self, setup: Setup, method: PrototypeIcl, bank: PrototypeBank) -> None:
@@ -65,6 +65,7 @@ class _OwnPrototypes:
         self._answers: dict[tuple[bytes, str], Answers] = {}
 
     def of(self, client: Client) -> Answers:
+        """To the queries of a client's group."""
         shares = self._method.shares(self._bank, client)
         key = (shares.tobytes(), client.group)
         if key not in self._answers:
@@ -115,7 +116,7 @@ def jobs(setup: Setup, artifact: Artifact) -> list[Job]:
 
     own_prototype = None
     if isinstance(setup.method, PrototypeIcl) and isinstance(artifact, PrototypeBank):
-        own_prototype = _OwnPrototypes(setup, setup.method, artifact)
+        own_prototype = OwnPrototypes(setup, setup.method, artifact)
     else:
         found.append((row, row, lambda: piece(baselines.global_injection(setup, artifact), 0.0)))
     for client in members(setup):
@@ -128,8 +129,34 @@ def jobs(setup: Setup, artifact: Artifact) -> list[Job]:
     return found
 
 
-def _own(prototypes: _OwnPrototypes, client: Client) -> dict[str, Any]:
+def _own(prototypes: OwnPrototypes, client: Client) -> dict[str, Any]:
     return piece(prototypes.of(client), 0.0)
+
+
+def stood_in(setup: Setup, control: str, artifact: Callable[[], Artifact], note: str) -> list[Job]:
+    """A control's row, asked as the method itself is; it costs no client anything, since no federation plays it.
+
+    Args:
+        setup: the run's parts.
+        control: the row's key.
+        artifact: makes it, and is called once and only if a piece is missing.
+        note: what stands below the table.
+    """
+    made = cache(artifact)
+    method = setup.method
+    if not isinstance(method, PrototypeIcl):
+        return [(control, control, lambda: piece(baselines.global_injection(setup, made()), None, note=note))]
+
+    @cache
+    def own() -> OwnPrototypes:
+        bank = made()
+        assert isinstance(bank, PrototypeBank)
+        return OwnPrototypes(setup, method, bank)
+
+    def of(client: Client) -> dict[str, Any]:
+        return piece(own().of(client), None, note=note)
+
+    return [(control, f"{control}-{client.number}", partial(of, client)) for client in members(setup)]
 
 
 def _prompts(setup: Setup, method: Ficpd, library: PromptLibrary) -> list[Job]:

@@ -10,7 +10,7 @@ from defenses.privacy_specs import PublicSpec
 from ifedpriv.config import RunConfig
 from ifedpriv.data.shipped import Recipe, recipes
 from ifedpriv.data.specs import DataSpec, EmbeddedData
-from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.methods.specs import IfedIclSpec, PrototypeIclSpec
 from ifedpriv.report.parts import CONTROL_ROWS, OTHER_TASK, PUBLIC_MEAN
 
 MOST_EXAMPLES = 400
@@ -18,8 +18,8 @@ MOST_EXAMPLES = 400
 
 
 def wanted(config: RunConfig) -> bool:
-    """Whether controls are measured: they are switched on, and the method has a vector."""
-    return config.controls.enabled and isinstance(config.method, IfedIclSpec)
+    """Whether controls are measured: they are switched on, and the method has vectors."""
+    return config.controls.enabled and isinstance(config.method, IfedIclSpec | PrototypeIclSpec)
 
 
 def evaluable(config: RunConfig) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """Four other vectors in the place of the run's own, each calibrated as the run was: what does the vector add?
 
 The invariant: a control differs from its run in the vector and in nothing else. Rounds, clients, batches, failures,
-private steps, releases and noise are the run's own, and so is the defense: masks and ciphertexts cost milliseconds a
-round beside the calibration's seconds, and behind any other defense clients that fail in the middle of a round would
-be in other sums. What a control's rounds release is written down nowhere: it is the simulator's measurement, and no
-party of a federation plays it. With ``simulation: false`` its noise is drawn anew.
+private steps, releases and noise are the run's own; so are its clusters, where there are any, and the defense: masks
+and ciphertexts cost milliseconds a round beside the calibration's seconds, and behind any other defense clients that
+fail in the middle of a round would be in other sums. What a control's rounds release is written down nowhere: it is
+the simulator's measurement, and no party of a federation plays it. With ``simulation: false`` its noise is drawn anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ifedpriv.experiment.prepare import Setup, data_root
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.prompts import Position, tokenize_all
 from ifedpriv.methods.ifed_icl import IfedIcl
-from ifedpriv.methods.method import State
+from ifedpriv.methods.method import Method, State
+from ifedpriv.methods.prototype_icl import VECTORS, PrototypeIcl
 from ifedpriv.report.parts import OTHER_TASK, PUBLIC_MEAN, RANDOM_VECTOR, ZERO_VECTOR
 
 Vector = NDArray[np.float32]
@@ -32,6 +33,7 @@ Vector = NDArray[np.float32]
 _STREAM = 23
 _ALIKE = "coefficients calibrated as in the run"
 _CHOSEN = "public coefficients, chosen as in the run"
+_EACH = " for every cluster of the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,20 @@ def sources(setup: Setup) -> dict[str, Source]:
     return found
 
 
-def note(control: str, made_from: Mapping[str, Source], *, frozen: bool = False) -> str:
-    """What stands below the table about a control; ``frozen`` where nothing is calibrated on private data."""
-    how = _CHOSEN if frozen else _ALIKE
-    if control in made_from:
-        return f"{made_from[control].note}, {how}"
+def note(control: str, made_from: Mapping[str, Source], setup: Setup) -> str:
+    """What stands below the table about a control."""
+    # Nothing is calibrated on private data where coefficients are frozen.
+    how = _CHOSEN if setup.frozen else _ALIKE
+    each = _EACH if isinstance(setup.method, PrototypeIcl) else ""
     of_nothing = {ZERO_VECTOR: "no vector", RANDOM_VECTOR: "a random vector of the run's norm in each block"}
-    return f"{of_nothing[control]}, {how}"
+    what = made_from[control].note if control in made_from else of_nothing[control]
+    return f"{what}{each}, {how}"
 
 
 def stand_in(
     control: str, setup: Setup, made_from: Mapping[str, Source], own: Callable[[], Vector]
 ) -> Vector:
-    """A control's vector as it is injected, float32 ``[layers, 2, width]``.
+    """A control's vector as it is injected, float32 ``[layers, 2, width]``, or one for each cluster of the run.
 
     Args:
         control: its row's key.
@@ -92,11 +95,16 @@ def stand_in(
         own: gives the run's own vector, of which the norms of the blocks are looked at and nothing else.
     """
     if control == ZERO_VECTOR:
-        return np.zeros((setup.backbone.n_layers, 2, setup.backbone.width), dtype=np.float32)
+        return np.zeros(_method(setup).vector_shape, dtype=np.float32)
     if control == RANDOM_VECTOR:
         return random_like(own(), setup.config.seed)
-    mean = mean_of(made_from[control], setup)
-    return mean if setup.public is None else setup.public.centred(mean)
+    return as_injected(mean_of(made_from[control], setup), setup)
+
+
+def as_injected(mean: Vector, setup: Setup) -> Vector:
+    """A mean activation as the run would inject it: off the public centre where it has one, for every cluster."""
+    centred = mean if setup.public is None else setup.public.centred(mean)
+    return np.broadcast_to(centred, _method(setup).vector_shape)
 
 
 def mean_of(source: Source, setup: Setup) -> Vector:
@@ -119,24 +127,43 @@ def random_like(vector: Vector, seed: int) -> Vector:
     return drawn.astype(np.float32)
 
 
-def calibrated(setup: Setup, vector: Vector, report: Report = lambda *_: None) -> State:
+def calibrated(
+    setup: Setup, vector: Vector, report: Report = lambda *_: None, *, known: State | None = None
+) -> State:
     """What the run would have ended with, had this been its vector; its guard, which decides nothing here, left out.
 
     Args:
         setup: the run's parts.
-        vector: float32 ``[layers, 2, width]``.
+        vector: float32 ``[layers, 2, width]``, or ``[clusters, layers, 2, width]``.
         report: told of progress.
+        known: the run's last state, whose clusters are the control's; where it is left out they are found again.
     """
     method = _method(setup)
-    state, _ = play(replace(setup, method=method.standing_in(vector)), report, until=method.guard_round)
+    other: Method
+    if isinstance(method, PrototypeIcl):
+        other = method.standing_in(_with_vector(setup) if known is None else known, vector)
+    else:
+        other = method.standing_in(vector)
+    state, _ = play(replace(setup, method=other), report, until=method.guard_round)
     return state if method.guard_round is None else _as_clients_know_it(setup, state)
 
 
 def own_vector(setup: Setup) -> Vector:
-    """The vector of the run itself, as its clients decode it: round 0 played again, and nothing else."""
-    state, _ = play(setup, until=1)
-    known = state if setup.method.rounds == 1 else _as_clients_know_it(setup, state)
-    return known.arrays["vector"]
+    """The vectors of the run itself, as its clients decode them: rounds up to theirs played again, and no other."""
+    return vector_in(_with_vector(setup))
+
+
+def vector_in(state: State) -> Vector:
+    """The vector that a run's state holds, or those of all its clusters."""
+    return state.arrays[VECTORS] if VECTORS in state.arrays else state.arrays["vector"]
+
+
+def _with_vector(setup: Setup) -> State:
+    """The state after the round of vectors, as clients know it."""
+    method = _method(setup)
+    last = method.vector_round + 1
+    state, _ = play(setup, until=last)
+    return state if method.rounds == last else _as_clients_know_it(setup, state)
 
 
 def _as_clients_know_it(setup: Setup, state: State) -> State:
@@ -151,8 +178,8 @@ def _as_clients_know_it(setup: Setup, state: State) -> State:
     return state
 
 
-def _method(setup: Setup) -> IfedIcl:
-    if not isinstance(setup.method, IfedIcl):
+def _method(setup: Setup) -> IfedIcl | PrototypeIcl:
+    if not isinstance(setup.method, IfedIcl | PrototypeIcl):
         raise TypeError("controls are of methods that have a vector")
     return setup.method
 

@@ -78,6 +78,28 @@ def fairness(setup: Setup, lists: Sequence[Answers]) -> FairnessRecord | None:
     return _record(scores, parity_difference(given), parity_difference(perfect), "groups", odds)
 
 
+def by_text(setup: Setup, lists: Sequence[Answers]) -> NDArray[np.float64]:
+    """The primary metric of each test text, float64 ``[texts]``, its mean over the clients that it is asked for.
+
+    Args:
+        setup: the run's parts.
+        lists: one list over `Setup.all_queries`, or one for each client that takes part, over its group's queries.
+    """
+    found = _by_client(setup, lists)
+    if found is None:
+        raise ValueError(f"{len(lists)} lists are neither one for all nor one for each client")
+    kind, taking_part = setup.data.task.kind, set(setup.clients.numbers(0))
+    scores = [
+        (setup.partition.groups[client], right(kind, answers))
+        for client, answers in found
+        if client in taking_part
+    ]
+    # Groups that rename classes are asked the same texts, groups of an attribute each their own.
+    apart = () if not setup.partition.attribute else tuple(sorted({group for group, _ in scores}))
+    parts = [np.stack([each for own, each in scores if own == group]).mean(axis=0) for group in apart]
+    return np.concatenate(parts) if parts else np.stack([each for _, each in scores]).mean(axis=0)
+
+
 def _by_client(setup: Setup, lists: Sequence[Answers]) -> list[tuple[int, Answers]] | None:
     """Each client's number with the answers to its own group's queries."""
     groups = setup.partition.groups

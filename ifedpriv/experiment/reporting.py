@@ -184,16 +184,19 @@ def _beside(setup: Setup, comparison: Comparison) -> dict[str, Any]:
 
 def _controls(outcome: Outcome) -> ControlsRecord | None:
     """What is known of where the injection's accuracy comes from; None for a method without a vector."""
-    if GLOBAL_INJECTION not in outcome.rows:
+    row = next((key for key in (GLOBAL_INJECTION, PROTOTYPE_INJECTION) if key in outcome.rows), None)
+    if row is None:
         return None
     if not control_plan.wanted(outcome.setup.config):
         return ControlsRecord(enabled=False, share=None)
     if PUBLIC_MEAN not in outcome.rows:
         return ControlsRecord(enabled=True, share=None)
-    kind = outcome.setup.data.task.kind
-    ours, public, bare = (
-        right(kind, outcome.rows[key].lists[0]) for key in (GLOBAL_INJECTION, PUBLIC_MEAN, ZERO_SHOT)
-    )
+    answers = [outcome.rows[key].lists for key in (row, PUBLIC_MEAN, ZERO_SHOT)]
+    setup = outcome.setup
+    if row == GLOBAL_INJECTION:
+        ours, public, bare = (right(setup.data.task.kind, lists[0]) for lists in answers)
+    else:
+        ours, public, bare = (measures.by_text(setup, lists) for lists in answers)
     return ControlsRecord(enabled=True, share=vector_share(share_over_queries(ours, public, bare)))
 
 

@@ -21,8 +21,8 @@ from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
 from ifedpriv.backbone.count import counted
 from ifedpriv.errors import UserError
-from ifedpriv.experiment import baselines, control_plan, controls, membership
-from ifedpriv.experiment.comparisons import Job, jobs, on_validation, piece, server_queries, together
+from ifedpriv.experiment import control_plan, controls, membership
+from ifedpriv.experiment.comparisons import Job, jobs, on_validation, server_queries, stood_in, together
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import figures, primary_metric
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
@@ -244,16 +244,21 @@ def _comparison(pieces: Sequence[dict[str, Any]]) -> Comparison:
 def _controls(
     setup: Setup, state: State, made_from: Mapping[str, controls.Source], report: Report
 ) -> list[Job]:
-    """One piece for each control; they cost no client anything, since no federation plays them."""
+    """The pieces of all controls."""
 
-    def job(control: str) -> dict[str, Any]:
-        vector = controls.stand_in(control, setup, made_from, lambda: state.arrays["vector"])
+    def made(control: str) -> Artifact:
+        vector = controls.stand_in(control, setup, made_from, lambda: controls.vector_in(state))
         stage = f"control {control.replace('_', ' ')}"
-        other = controls.calibrated(setup, vector, lambda _, done, total: report(stage, done, total))
-        answers = baselines.global_injection(setup, setup.method.artifact(other))
-        return piece(answers, None, note=controls.note(control, made_from, frozen=setup.frozen))
+        other = controls.calibrated(
+            setup, vector, lambda _, done, total: report(stage, done, total), known=state
+        )
+        return setup.method.artifact(other)
 
-    return [(control, control, partial(job, control)) for control in control_plan.evaluable(setup.config)]
+    found: list[Job] = []
+    for control in control_plan.evaluable(setup.config):
+        note = controls.note(control, made_from, setup)
+        found += stood_in(setup, control, partial(made, control), note)
+    return found
 
 
 def _first_facts(setup: Setup) -> dict[str, Any]:

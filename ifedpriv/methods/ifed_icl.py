@@ -98,6 +98,16 @@ class IfedIcl:
         return other
 
     @property
+    def vector_round(self) -> int:
+        """Number of the round that asks for vectors."""
+        return 0
+
+    @property
+    def vector_shape(self) -> tuple[int, ...]:
+        """Of the vector."""
+        return self.backbone.n_layers, 2, self.backbone.width
+
+    @property
     def rounds(self) -> int:
         """One for the vector, n for the coefficients, one for the guard; with frozen coefficients the first alone."""
         if self.frozen:

@@ -9,6 +9,8 @@ are the same with every defense but for its rounding.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,6 +80,25 @@ class PrototypeIcl:
         known = sketch.centres.mean(axis=0) if noised else np.zeros_like(sketch.centres[0])
         self._anchor = known.reshape(backbone.n_layers, 2, backbone.width)
         self._sketches: dict[int, tuple[Client, NDArray[np.float32]]] = {}
+        self._stand_in: State | None = None
+
+    def standing_in(self, found: State, vectors: NDArray[np.float32]) -> PrototypeIcl:
+        """The same method after the round of vectors, with others for the clients'.
+
+        Args:
+            found: any later state of the run, whose clusters stay as they are.
+            vectors: as they are injected, float32 ``[clusters, layers, 2, width]``.
+        """
+        other = copy(self)
+        clusters = {name: found.arrays[name] for name in (CENTRES, ALIVE)}
+        before = State(self.vector_round, {**self.initial_state().arrays, **clusters})
+        other._stand_in = self._injected(before, vectors, np.zeros(len(vectors)))
+        return other
+
+    @property
+    def vector_shape(self) -> tuple[int, ...]:
+        """Of all clusters' vectors together."""
+        return self.spec.clusters.slots, self.backbone.n_layers, 2, self.backbone.width
 
     @property
     def vector_round(self) -> int:
@@ -101,12 +122,13 @@ class PrototypeIcl:
         return 0 if round_number <= self.vector_round else round_number
 
     def initial_state(self) -> State:
-        """No cluster has a vector; coefficients are at their start."""
-        slots, layers = self.spec.clusters.slots, self.backbone.n_layers
-        start = starting_coefficients(self.spec, layers).values
+        """No cluster has a vector, unless others stand in; coefficients are at their start."""
+        if self._stand_in is not None:
+            return self._stand_in
+        start = starting_coefficients(self.spec, self.backbone.n_layers).values
         arrays = {
-            VECTORS: np.zeros((slots, layers, 2, self.backbone.width), dtype=np.float32),
-            COEFFICIENTS: np.stack([start] * slots),
+            VECTORS: np.zeros(self.vector_shape, dtype=np.float32),
+            COEFFICIENTS: np.stack([start] * self.spec.clusters.slots),
             **self.clustering.initial(),
         }
         return State(0, arrays)
@@ -189,14 +211,19 @@ class PrototypeIcl:
 
     def _with_vectors(self, state: State, moved: NDArray[np.float32], aggregate: Aggregate) -> State:
         vectors = moved + self._anchor
+        if self.public is not None:
+            vectors = np.stack([self.public.centred(vector) for vector in vectors])
+        # A cluster's mean is of fewer clients, so the noise in it is larger.
+        noise = aggregate.noise / np.clip(aggregate.means[MEMBERS].astype(np.float64), 1e-3, 1.0)
+        return self._injected(state, vectors, noise)
+
+    def _injected(self, state: State, vectors: NDArray[np.float32], noise: NDArray[np.float64]) -> State:
+        """The state after the round of vectors; public coefficients are chosen for a vector and the noise in it."""
         if self.public is None:
             return state.next(**{VECTORS: vectors})
-        vectors = np.stack([self.public.centred(vector) for vector in vectors])
         coefficients = state.arrays[COEFFICIENTS].copy()
         for slot in np.flatnonzero(state.arrays[ALIVE] > 0):
-            # A cluster's mean is of fewer clients, so the noise in it is larger.
-            noise = aggregate.noise / min(max(float(aggregate.means[MEMBERS][slot]), 1e-3), 1.0)
-            coefficients[slot] = self.public.choice(vectors[slot], noise).coefficients.values
+            coefficients[slot] = self.public.choice(vectors[slot], float(noise[slot])).coefficients.values
         return state.next(**{VECTORS: vectors, COEFFICIENTS: coefficients})
 
     def sketch_of(self, client: Client) -> NDArray[np.float32]:

@@ -77,7 +77,7 @@ class Bench:
             line |= {"spent_epsilon": None, "spent_delta": None, "noise": {}, "rounds": 0, "guard": None}
         elif key.control is not None:
             state = controls.calibrated(setup, self._stand_in(key.control, setup))
-            answers = baselines.global_injection(setup, setup.method.artifact(state))
+            answers = joined(together(setup, setup.method.artifact(state)))
             # It has the run's noise, and releases nothing.
             line |= {"spent_epsilon": None, "spent_delta": None, "noise": _noise(setup)}
             line |= {"rounds": state.round, "guard": None}
@@ -114,7 +114,7 @@ class Bench:
             while len(self._means) >= _MEANS:
                 self._means.popitem(last=False)
             self._means[wanted] = controls.mean_of(controls.sources(setup)[control], setup)
-        return self._means[wanted]
+        return controls.as_injected(self._means[wanted], setup)
 
     def _setup(self, key: Key) -> Setup:
         config = self._config.run_of(key)

@@ -59,7 +59,7 @@ def test_a_run_reports_prototypes_and_writes_them(tmp_path):
     assert [row.key for row in report.rows] == keys
     assert [line["kind"] for line in lines(out)] == KINDS
     assert [line["test"] is not None for line in lines(out)] == [kind == "coefficients" for kind in KINDS]
-    assert report.guard is not None and report.coefficients is None and report.controls is None
+    assert report.guard is not None and report.coefficients is None and not report.controls.enabled
     assert "own cluster's injection" in done.out and "adjusted Rand index" in done.out
     bank = PrototypeBank.load(out / "prototypes.safetensors")
     assert bank.backbone == report.backbone.fingerprint and "ifedpriv.privacy" in bank.facts

@@ -4,14 +4,19 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 from controlled import controls_section
 from program import called
 from tiny import write_config
 from tiny_curve import curve_config, settled
+from tiny_public import all_members, public
 
+from ifedpriv.experiment import baselines, controls
+from ifedpriv.experiment.curve.bench import Bench
 from ifedpriv.experiment.curve.config import load_curve
 from ifedpriv.experiment.curve.keys import NO_PRIVACY, PRIVATE, ZERO_SHOT, Key
+from ifedpriv.experiment.prepare import prepare
 from ifedpriv.report.curve import Curve
 from ifedpriv.report.curve_plot import draw
 from ifedpriv.report.parts import CONTROL_ROWS, PUBLIC_MEAN, RANDOM_VECTOR
@@ -192,3 +197,31 @@ def test_of_several_lines_the_figure_shows_the_public_mean_alone(finished):
     # The caption is wrapped, and each of its lines is an element of its own.
     written = " ".join(re.sub(r"<!--.*?-->|<[^>]+>", " ", svg, flags=re.DOTALL).split())
     assert "The other controls are in curve.csv." in written
+
+
+def test_beside_public_coefficients_a_mean_is_without_the_public_centre(tmp_path):
+    """As the run's own vector is; a mean that kept it would be a weaker control."""
+    public(members=all_members(("only",))).save(tmp_path / "one.safetensors")
+    config = curve_config(tmp_path, epsilons=[8, "inf"])
+    config["run"]["controls"] = {"other": controls_section(tmp_path)["other"]}
+    config["run"]["method"] |= {
+        "coefficients": "public",
+        "coefficients_file": str(tmp_path / "one.safetensors"),
+        "public_steps": 0,
+    }
+    curve = load_curve(write_config(tmp_path / "curve.yaml", config))
+    key = Key(NO_PRIVACY, 0, "example", control=PUBLIC_MEAN)
+    setup = prepare(curve.run_of(key))
+    vector = controls.stand_in(PUBLIC_MEAN, setup, controls.sources(setup), lambda: None)
+    answers = baselines.global_injection(setup, setup.method.artifact(controls.calibrated(setup, vector)))
+    used, calibrated = [], controls.calibrated
+
+    def seen(given, chosen):
+        used.append(chosen)
+        return calibrated(given, chosen)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(controls, "calibrated", seen)
+        line = Bench(curve).measure(key)
+    assert np.array_equal(used[0], vector)
+    assert line["metrics"]["accuracy"] == pytest.approx(float(np.mean(answers.right)))
