@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 from _sweep import RESULTS, mean_text
 
 Figures = dict[str, float]
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?|\binf\b)")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,17 @@ def lines(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def by_cell(name: str, folder: Path = RESULTS) -> dict[str, dict[str, Figures]]:
-    """Cell to seed to figures, in the order in which cells were first measured."""
+    """Cell to seed to figures, by name, numbers in names by size: whatever was measured first."""
     found: dict[str, dict[str, Figures]] = {}
     for line in lines(name, folder):
         found.setdefault(line["cell"], {})[str(line["seed"])] = line["figures"]
-    return found
+    return {cell: dict(sorted(found[cell].items())) for cell in sorted(found, key=_by_size)}
+
+
+def _by_size(cell: str) -> list[tuple[str, float]]:
+    """A name as pairs of words and the number behind them."""
+    parts = _NUMBER.split(cell)
+    return [(words, float(number)) for words, number in zip(parts[::2], [*parts[1::2], "-inf"], strict=True)]
 
 
 def measure(

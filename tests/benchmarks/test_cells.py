@@ -43,6 +43,16 @@ def test_a_sweep_goes_on_where_it_ended(tmp_path, capsys):
     assert "0.550" in kept.text_table(found)
 
 
+def test_cells_stand_in_the_order_of_their_numbers(tmp_path):
+    """Whatever was measured first."""
+    names = ["epsilon = inf", "epsilon = 2", "epsilon = 0.5", "20 of 3", "3 of 20", "3 of 4"]
+    rows = [{"cell": name, "seed": seed, "figures": {}} for seed in (1, 0) for name in names]
+    kept.path_of("some", tmp_path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = kept.by_cell("some", tmp_path)
+    assert list(found) == ["3 of 4", "3 of 20", "20 of 3", "epsilon = 0.5", "epsilon = 2", "epsilon = inf"]
+    assert all(list(seeds) == ["0", "1"] for seeds in found.values())
+
+
 @pytest.mark.parametrize(("model", "steps"), [("another", 1), ("model", 2)])
 def test_results_of_other_settings_or_another_model_are_refused(tmp_path, model, steps):
     calls = []
