@@ -96,8 +96,9 @@ class Aggregate:
         round: number of the round.
         parts: the sums that it was made from, where the server works out several; empty where it is one sum.
         lacking: for each sum that failed beside them, why.
-        noise: standard deviation of the noise of differential privacy in each mean, in the coordinates of the clip; of
-            compressed uploads, its root mean square over all numbers. 0 where there is none.
+        noise: standard deviation of the noise of differential privacy in each mean, its root mean square over all
+            numbers; of vectors in units of a block's public size, of all else in the coordinates of the clip. 0
+            where there is none.
     """
 
     means: Mapping[str, Float32Array]

@@ -228,6 +228,7 @@ class Bounded:
         if self.shrink:
             values = shrunk(values, noise, transform.coordinate_blocks)
         means = layout.unflatten(transform.back(values))
+        noise *= transform.noise_unit
         # Turned back, a projection's noise is spread over all the numbers that it was made from.
         noise *= math.sqrt(terms.rank / layout.size) if self.compression is not None else 1.0
         return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round, noise=noise)

@@ -33,6 +33,8 @@ class Transform:
         basis: ``[rank, size]`` with orthonormal rows; None keeps all directions.
         blocks: ``[size]`` whole numbers; coordinates of one block are shrunk together, where there is no basis.
         projection: what the upload is compressed by; never beside a basis.
+        noise_unit: what noise of deviation 1 in every coordinate is once it is turned back, as a root mean square over
+            all numbers, in units in which whoever uses the numbers measures it; a projection is not counted.
     """
 
     centre: Float32Array
@@ -40,6 +42,7 @@ class Transform:
     basis: Float32Array | None = None
     blocks: npt.NDArray[np.int64] | None = None
     projection: Projection | None = None
+    noise_unit: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("centre", "scale"):

@@ -257,7 +257,8 @@ def _blocks_of(
     }
     scale = np.concatenate([parts[name] for name in layout.names])
     blocks = np.zeros(layout.size, dtype=np.int64)
-    return Transform(np.zeros_like(scale), scale, blocks=blocks), clip * math.sqrt(1 + count_weight**2)
+    tiled = Transform(np.zeros_like(scale), scale, blocks=blocks, noise_unit=transform.noise_unit)
+    return tiled, clip * math.sqrt(1 + count_weight**2)
 
 
 def _prompt_coordinates(layout: Layout, clip: float) -> Transform:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from defenses.dp.transform import Transform
 from defenses.privacy_specs import VectorPrivacy
@@ -31,16 +32,17 @@ def public_transform(
         spec: what is done.
 
     Returns:
-        The transform of ``[layers * 2 * width]`` numbers, and ``spec.clip`` times a public row's median norm in it.
+        The transform of ``[layers * 2 * width]`` numbers, and ``spec.clip`` times a public row's median norm in it. Its
+        noise is told in units of a block's public size, the median norm of public rows around their mean.
     """
     shape = (backbone.n_layers, 2, backbone.width)
     rows = activation_rows(backbone, task, examples, position).astype(np.float64)
-    centre = rows.mean(axis=0) if spec.centre else np.zeros(shape)
+    mean = rows.mean(axis=0)
+    sizes = _sizes(rows - mean)
+    centre = mean if spec.centre else np.zeros(shape)
     rows -= centre
-    sizes = np.median(np.linalg.norm(rows, axis=-1), axis=0) if spec.scale else np.ones(shape[:2])
-    # A block that public texts leave alone has no size to be measured by.
-    sizes = np.where(sizes > 0, sizes, 1.0)
-    scale = np.broadcast_to(sizes[..., None], shape)
+    by_block = _sizes(rows) if spec.scale else np.ones(shape[:2])
+    scale = np.broadcast_to(by_block[..., None], shape)
     flat = (rows / scale).reshape(len(examples), -1)
     basis = None
     if spec.rank:
@@ -53,10 +55,20 @@ def public_transform(
         basis = np.linalg.svd(flat, full_matrices=False)[2][: spec.rank]
         flat = flat @ basis.T
     blocks = np.repeat(np.arange(shape[0] * 2), shape[2])
+    # How much of a coordinate's noise arrives in each number, in all.
+    arrives = np.ones(shape) if basis is None else (basis**2).sum(axis=0).reshape(shape)
     transform = Transform(
         centre.reshape(-1).astype(np.float32),
         scale.reshape(-1).astype(np.float32),
         None if basis is None else basis.astype(np.float32),
         blocks,
+        noise_unit=float(np.sqrt((arrives * (scale / sizes[..., None]) ** 2).mean())),
     )
     return transform, spec.clip * float(np.median(np.linalg.norm(flat, axis=1)))
+
+
+def _sizes(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median norm of each block, ``[layers, 2]``, of rows ``[n, layers, 2, width]``."""
+    found: NDArray[np.float64] = np.median(np.linalg.norm(rows, axis=-1), axis=0)
+    # A block that public texts leave alone has no size to be measured by.
+    return np.where(found > 0, found, 1.0)
