@@ -269,6 +269,23 @@ class Bounded:
             return total
         return total + discrete_gaussian(self.lattice(roster).noise, len(total), entropy)
 
+    def noise(self, roster: int, clients: int, draws: int, entropy: Entropy) -> npt.NDArray[np.int64]:
+        """Noise as it is in a sum of ``clients`` uploads, ``[draws, width]`` whole steps; for whoever tests it."""
+        terms = self.lattice(roster)
+        if not terms.share:
+            return discrete_gaussian(terms.noise, draws * terms.width, entropy).reshape(draws, terms.width)
+        total = np.zeros((draws, terms.width), dtype=np.int64)
+        for client in range(clients):
+            one = discrete_gaussian(terms.share, total.size, entropy.branch(f"client {client}"))
+            total += one.reshape(total.shape)
+        return total
+
+    def alone(self, contributed: Contributed, roster: int) -> npt.NDArray[np.int64]:
+        """What each unit of a contribution moves the sum by, ``[units, width]`` whole steps; for whoever tests it."""
+        terms, transform = self.lattice(roster), self.coordinates(None, contributed.round)
+        rows = (row[None] for batch in self._rows(contributed) for row in np.atleast_2d(batch))
+        return np.stack([contribution([row], transform, terms, by_block=self.by_block).total for row in rows])
+
     def deviation(self, terms: Lattice, clients: int) -> float:
         """Standard deviation of the noise in a sum over this many clients, in steps."""
         return terms.share * math.sqrt(clients) if terms.share else terms.noise

@@ -12,7 +12,7 @@ from ifedpriv.commands.console import Stages, print_json, say
 from ifedpriv.errors import UserError
 
 if TYPE_CHECKING:
-    from ifedpriv.experiment.curve.bench import Bench
+    from ifedpriv.experiment.curve.bench import Attack, Bench
     from ifedpriv.experiment.curve.config import CurveConfig
     from ifedpriv.experiment.curve.folder import CurveFolder
     from ifedpriv.report.curve import Curve
@@ -76,7 +76,7 @@ def start_curve(config: CurveConfig, out: Path | None = None) -> tuple[Curve, Cu
     from ifedpriv.experiment.run import run_folder
 
     path = run_folder(out, f"{config.name}-curve")
-    bench = Bench(config)
+    bench = Bench(config, _attack(config))
     bench.check()
     return _finish(config, CurveFolder.create(path, config), bench)
 
@@ -93,7 +93,16 @@ def resume_curve(path: Path, config: CurveConfig | None = None) -> tuple[Curve, 
             f"{path} is a curve of another configuration",
             "leave the configuration out, or give another folder",
         )
-    return _finish(begun if config is None else config, folder, Bench(begun))
+    return _finish(begun if config is None else config, folder, Bench(begun, _attack(begun)))
+
+
+def _attack(config: CurveConfig) -> Attack | None:
+    """The attack on a private run's vectors, where one is asked for."""
+    if not config.attack:
+        return None
+    from attacks._judging.released_vectors import attack_release
+
+    return attack_release
 
 
 def _finish(config: CurveConfig, folder: CurveFolder, bench: Bench) -> tuple[Curve, CurveFolder]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ifedpriv.errors import InputError
-from ifedpriv.report import wording
+from ifedpriv.report import attack_points, wording
+from ifedpriv.report.attack_points import AttackLevel, AttackPoint, Mean
 from ifedpriv.report.control_records import VectorShare
 from ifedpriv.report.records import FieldError, Record, text_to_json
 
@@ -47,9 +48,10 @@ class CurvePoint(Record):
         versions: of everything that may change a number.
         processor_seconds: spent on this point alone; what a process had from earlier points is not in it.
         control: whose vector took the place of the run's own; None for the run itself.
+        attack: what is found in the noised vectors of a private run; None for other points, and where nobody looked.
     """
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("control",)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("control", "attack")
 
     kind: str
     seed: int
@@ -70,27 +72,7 @@ class CurvePoint(Record):
     versions: Mapping[str, str]
     processor_seconds: float
     control: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mean(Record):
-    """A mean over seeds.
-
-    Attributes:
-        value: the mean.
-        low, high: Student's interval, cut to 0 and 1; None with one seed, which has no spread.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-
-    def check(self) -> None:
-        """The interval is whole and holds the mean."""
-        if (self.low is None) != (self.high is None):
-            raise FieldError("low", "and high are there together or not at all")
-        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
-            raise FieldError("value", f"is {self.value}, outside of its interval")
+    attack: AttackPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +87,10 @@ class Level(Record):
         accepted: how many the guard found better than the bare model; None without a guard.
         control: as that of the points.
         share: the vector's; None for the bare model, for controls, and where there is no public mean beside the runs.
+        attack: what was found in the points' noised vectors; None where nobody looked.
     """
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("control", "share")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("control", "share", "attack")
 
     kind: str
     unit: str | None
@@ -119,6 +102,7 @@ class Level(Record):
     accepted: int | None
     control: str | None = None
     share: VectorShare | None = None
+    attack: AttackLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +227,24 @@ def to_csv(curve: Curve) -> str:
     writer = csv.writer(out, lineterminator="\n")
     head = ["kind", "unit", "trust", "epsilon", "seed", "control", *metrics, "queries"]
     head += ["spent_epsilon", "spent_delta", *(f"noise_{kind}" for kind in kinds), "rounds", "guard", "task"]
-    writer.writerow([*head, "share", "share_low", "share_high"])
+    looked = any(point.attack for point in curve.points)
+    found = ["found", "loudest_found", "allowed"] if looked else []
+    writer.writerow([*head, "share", "share_low", "share_high", *found])
     # The share is of all seeds of a level together, and stands in the row of each.
-    shares = {(s.kind, s.unit, s.trust, s.epsilon, s.control): s.share for s in curve.summary}
+    levels = {(s.kind, s.unit, s.trust, s.epsilon, s.control): s for s in curve.summary}
     for p in curve.points:
         epsilon = "inf" if p.kind == "no privacy" else p.epsilon
         row = [p.kind, p.unit, p.trust, epsilon, p.seed, p.control]
         row += [p.metrics.get(name) for name in metrics]
         row += [p.queries, p.spent_epsilon, p.spent_delta, *(p.noise.get(kind) for kind in kinds)]
         guard = None if p.guard is None else str(p.guard).lower()
-        share = shares[p.kind, p.unit, p.trust, p.epsilon, p.control]
+        level = levels[p.kind, p.unit, p.trust, p.epsilon, p.control]
+        share, attack = level.share, level.attack
         row += [p.rounds, guard, p.task, *((share.value, share.low, share.high) if share else [None] * 3)]
+        if found and p.attack and attack:
+            row += [p.attack.found, p.attack.loudest_found, attack.allowed]
+        elif found:
+            row += [None] * len(found)
         writer.writerow(["" if cell is None else cell for cell in row])
     return out.getvalue()
 
@@ -281,9 +272,13 @@ def table(curve: Curve) -> str:
         lines += [_row(_cells(level, metrics)) for level in shown]
         if curve.controls():
             lines += ["", *_controls(curve, shown)]
+        attacked = [(f"{level.epsilon:g}", level.attack) for level in shown if level.attack]
+        if attacked:
+            lines += ["", *attack_points.rows(attacked, wording.percent(curve.interval_level))]
     lines.append("")
     explained = "Spent: the largest accounted epsilon. Guard: seeds whose injection beat the bare model."
-    for sentence in [*caption(curve), explained, *_share_explained(curve)]:
+    found = attack_points.explained([point.attack for point in curve.points if point.attack])
+    for sentence in [*caption(curve), explained, *_share_explained(curve), found]:
         lines += textwrap.wrap(sentence, _WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -292,7 +287,7 @@ def _cells(level: Level, metrics: Sequence[str]) -> list[str]:
     name = f"{level.epsilon:g}" if level.epsilon is not None else level.kind
     spent = wording.NOTHING if level.spent_epsilon is None else f"{level.spent_epsilon:.3g}"
     guard = wording.NOTHING if level.accepted is None else f"{level.accepted}/{level.seeds}"
-    return [name, *(_mean(level.means[metric]) for metric in metrics), spent, guard]
+    return [name, *(level.means[metric].text() for metric in metrics), spent, guard]
 
 
 def _controls(curve: Curve, shown: Sequence[Level]) -> list[str]:
@@ -333,12 +328,6 @@ def _share_explained(curve: Curve) -> list[str]:
         f"all of it{ways}.",
         *(f"A dash in its place: {each}." for each in why),
     ]
-
-
-def _mean(mean: Mean) -> str:
-    if mean.low is None or mean.high is None:
-        return f"{mean.value:.3f}"
-    return f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
 
 
 def _row(cells: Sequence[str]) -> str:

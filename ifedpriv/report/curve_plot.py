@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from ifedpriv.report import wording
+from ifedpriv.report import attack_points, wording
 from ifedpriv.report.curve import Curve, Level, caption, line_name
 from ifedpriv.report.parts import PUBLIC_MEAN
 from ifedpriv.report.plots import own_settings
@@ -38,11 +38,17 @@ _CONTROLS = {
     "public_mean": ("#303030", "D", (0, (5, 2))),
     "other_task": ("#585858", "s", (0, (2, 1))),
 }
+_BELOW = {
+    "found": "below: found in the vectors",
+    "loudest": "below: loudest unit",
+    "allowed": "below: allowed by ε",
+    "chance": "below: chance",
+}
 # How far beyond the largest budget, as a factor.
 _STEP = 2
-_WIDTH, _AXES_HEIGHT = 5.0, 2.7
+_WIDTH, _AXES_HEIGHT, _BELOW_HEIGHT = 5.0, 2.7, 1.7
 _LINE = 0.14
-_LETTERS = 108
+_LETTERS = 104
 _SMALL = 7.5
 _MOST_TICKS = 10
 _DPI = 200
@@ -89,7 +95,14 @@ def _no_dates(kind: str) -> dict[str, None]:
 
 
 def _fill(figure: Any, curve: Curve) -> None:
-    axes = figure.add_subplot()
+    attacked = any(level.attack for level in curve.summary)
+    tall = _AXES_HEIGHT + _BELOW_HEIGHT * attacked
+    if attacked:
+        axes, below = figure.subplots(
+            2, 1, sharex=True, gridspec_kw={"height_ratios": (_AXES_HEIGHT, _BELOW_HEIGHT)}
+        )
+    else:
+        axes = below = figure.add_subplot()
     epsilons = sorted({s.epsilon for s in curve.summary if s.epsilon is not None})
     axes.set_xscale("log")
     for (unit, trust), (colour, marker, dash) in zip(curve.lines(), _STYLES, strict=False):
@@ -111,21 +124,31 @@ def _fill(figure: Any, curve: Curve) -> None:
     _controls(axes, curve)
     _levels(axes, curve)
     _ticks(axes, epsilons, beyond=_beyond(curve, epsilons))
-    axes.set_xlabel(f"privacy budget ε of the whole run (δ = {curve.delta:g}), log scale")
+    if attacked:
+        _attacks(below, curve)
+    below.set_xlabel(f"privacy budget ε of the whole run (δ = {curve.delta:g}), log scale")
     axes.set_ylabel(f"test {wording.metric_name(curve.primary_metric)} (0 to 1)")
     axes.grid(axis="y")
     handles, labels = axes.get_legend_handles_labels()
+    if attacked:
+        handles, labels = (
+            [*mine, *others]
+            for mine, others in zip((handles, labels), below.get_legend_handles_labels(), strict=True)
+        )
     figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=_SMALL, columnspacing=1.2)
     parts = [*caption(curve), *(["Bands: those intervals."] if len(curve.seeds) > 1 else [])]
     if _beyond(curve, epsilons) is not None:
         parts.append("At ∞: controls of the runs without privacy.")
     if len(curve.lines()) > 1 and set(curve.controls()) - {PUBLIC_MEAN}:
         parts.append("The other controls are in curve.csv.")
+    if attacked:
+        found = [point.attack for point in curve.points if point.attack]
+        parts.append(f"Below: {attack_points.explained(found)}")
     said = " ".join(parts)
     lines = textwrap.wrap(said.replace("epsilon", "ε").replace("delta", "δ"), _LETTERS)
     # Legend and caption take room of their own, so that the axes keep theirs.
     under = _LINE * len(lines) + 0.08
-    height = _AXES_HEIGHT + under + 1.15 * _LINE * -(-len(labels) // 2)
+    height = tall + under + 1.15 * _LINE * -(-len(labels) // 2)
     figure.set_size_inches(_WIDTH, height)
     figure.get_layout_engine().set(rect=(0, under / height, 1, 1 - under / height))
     figure.text(0.015, 0.02, "\n".join(lines), fontsize=_SMALL - 1, va="bottom", linespacing=1.25)
@@ -151,6 +174,34 @@ def _controls(axes: Any, curve: Curve) -> None:
             beyond = curve.levels("no privacy", unit, None, control)
             where = [_beyond(curve, epsilons)] * len(beyond)
             axes.plot(where, _ends(curve, beyond)[0], linestyle="", clip_on=False, **style)
+
+
+def _attacks(axes: Any, curve: Curve) -> None:
+    """What was found in the noised vectors, and the loudest of it, under what epsilon allows."""
+    axes.set_yscale("log")
+    several = len(curve.lines()) > 1
+    allowed: dict[float, float] = {}
+    for (unit, trust), (colour, marker, dash) in zip(curve.lines(), _STYLES, strict=False):
+        levels = [level for level in curve.levels("private", unit, trust) if level.attack]
+        at = [level.epsilon for level in levels]
+        which = f" ({unit}, {trust})" if several else ""
+        for name, size, width in (("found", 5, 1.5), ("loudest", 3, 0.8)):
+            means = [getattr(level.attack, name) for level in levels]
+            style = {"color": colour, "marker": marker, "linestyle": dash, "linewidth": width}
+            label = f"{_BELOW[name]}{which}"
+            hollow = {} if name == "found" else {"markerfacecolor": "white"}
+            axes.plot(at, [mean.value for mean in means], markersize=size, label=label, **style, **hollow)
+            low = [mean.value if mean.low is None else mean.low for mean in means]
+            high = [mean.value if mean.high is None else mean.high for mean in means]
+            axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+        allowed |= {level.epsilon: level.attack.allowed for level in levels if level.attack and level.epsilon}
+    ends = sorted(allowed.items())
+    axes.plot(*zip(*ends, strict=True), color=_INK, linestyle=(0, (6, 2)), label=_BELOW["allowed"])
+    axes.axhline(attack_points.FALSE_ALARMS, color="#777777", linestyle=(0, (1, 2)), label=_BELOW["chance"])
+    axes.set_ylim(attack_points.FALSE_ALARMS / 2, 1.2)
+    axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+    axes.set_ylabel("found at 1%\nfalse alarms")
+    axes.grid(axis="y")
 
 
 def _beyond(curve: Curve, epsilons: Sequence[float]) -> float | None:

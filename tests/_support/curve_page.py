@@ -17,6 +17,7 @@ _TYPES = {
     "units": "list of `example`, `client`",
     "trusts": "list of `central`, `distributed`, `local`",
     "controls": "list of `zero_vector`, `random_vector`, `public_mean`, `other_task`",
+    "attack": "yes or no",
     "repeats": "whole number, ≥ 1",
     "seeds": "list of whole numbers, ≥ 0",
     "workers": "whole number, ≥ 1",

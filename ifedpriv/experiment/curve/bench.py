@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from defenses.dp.compressed import Compressed
@@ -23,7 +23,7 @@ from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.experiment import baselines, controls
 from ifedpriv.experiment.comparisons import joined, together
 from ifedpriv.experiment.curve.config import CurveConfig
-from ifedpriv.experiment.curve.keys import ZERO_SHOT, Key
+from ifedpriv.experiment.curve.keys import PRIVATE, ZERO_SHOT, Key
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, MACRO_F1, score
 from ifedpriv.experiment.play import play
@@ -32,6 +32,9 @@ from ifedpriv.experiment.reporting import versions
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.measure import metrics
 from ifedpriv.report.parts import RANDOM_VECTOR, ZERO_VECTOR
+
+Attack = Callable[[Setup], dict[str, Any] | None]
+"""From a private run's parts to what is found in its noised vectors, as `AttackPoint` has it."""
 
 # A seed's private runs share one gathering, and its other runs another.
 _KEPT = 2
@@ -45,10 +48,13 @@ class Bench:
 
     Args:
         config: the curve's.
+        attack: is given each private run's parts, and says what is found in its noised vectors; None for a curve
+            without. A function of a module, since other processes import it by its name.
     """
 
-    def __init__(self, config: CurveConfig) -> None:
+    def __init__(self, config: CurveConfig, attack: Attack | None = None) -> None:
         self._config = config
+        self.attack = attack
         self._digest = config.digest()
         self._backbone: Backbone | None = None
         self._gathered: OrderedDict[str, Material] = OrderedDict()
@@ -93,6 +99,8 @@ class Bench:
                 "rounds": state.round,
                 "guard": None if verdict is None else verdict.improves,
             }
+            if self.attack is not None and key.kind == PRIVATE:
+                line["attack"] = self.attack(setup)
         task = setup.data.task
         return line | {
             "metrics": _scores(task.kind, answers),

@@ -54,6 +54,7 @@ class CurveConfig(BaseModel):
             for clients.
         trusts: who adds the noise; each gives curves of its own. ``distributed`` needs a defense that hides single
             uploads.
+        attack: test at each private point how often one unit is found in the noised vectors by whoever knows all else.
         repeats: how often each point is measured, with seeds 0, 1, 2 and so on.
         controls: what is measured beside each point: another vector, calibrated in the same way; ``[]`` for nothing, as
             with ``run.controls.enabled: false``. The vector's share needs ``public_mean``.
@@ -71,6 +72,7 @@ class CurveConfig(BaseModel):
     units: tuple[UnitName, ...] = ("example",)
     trusts: tuple[TrustName, ...] = ("central",)
     controls: tuple[ControlName, ...] = ("zero_vector", "random_vector", "public_mean", "other_task")
+    attack: bool = Field(True, strict=True)
     repeats: int = Field(5, ge=1, strict=True)
     seeds: tuple[Seed, ...] | None = None
     workers: int | None = Field(None, ge=1, le=256, strict=True)

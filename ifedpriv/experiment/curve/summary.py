@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from defenses.accounting.tradeoff import pair_tpr
 from ifedpriv.experiment.curve.config import CurveConfig
 from ifedpriv.experiment.curve.keys import ZERO_SHOT, Key
 from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, LEVEL, vector_share
 from ifedpriv.measure.intervals import t_interval
 from ifedpriv.measure.share import share_over_seeds
 from ifedpriv.methods.specs import IfedIclSpec
+from ifedpriv.report.attack_points import FALSE_ALARMS, AttackLevel, AttackPoint, Mean
 from ifedpriv.report.control_records import VectorShare
-from ifedpriv.report.curve import Curve, CurvePoint, Level, Mean
+from ifedpriv.report.curve import Curve, CurvePoint, Level
 from ifedpriv.report.parts import PUBLIC_MEAN
 
 Place = tuple[str, str | None, str | None, float | None, str | None]
@@ -38,7 +40,9 @@ def build_curve(config: CurveConfig, lines: Mapping[Key, Mapping[str, Any]]) -> 
         interval_level=LEVEL,
         seeds=config.all_seeds,
         points=tuple(points),
-        summary=tuple(_level(found, _share(levels, place, metric)) for place, found in levels.items()),
+        summary=tuple(
+            _level(found, _share(levels, place, metric), privacy.delta) for place, found in levels.items()
+        ),
         remarks=_remarks(config),
     )
 
@@ -71,8 +75,9 @@ def _point(line: Mapping[str, Any]) -> CurvePoint:
     return CurvePoint.from_json({name: value for name, value in line.items() if name != "curve"})
 
 
-def _level(points: Sequence[CurvePoint], share: VectorShare | None) -> Level:
+def _level(points: Sequence[CurvePoint], share: VectorShare | None, delta: float) -> Level:
     first = points[0]
+    attacks = [point.attack for point in points if point.attack is not None]
     spent = [point.spent_epsilon for point in points if point.spent_epsilon is not None]
     verdicts = [point.guard for point in points if point.guard is not None]
     return Level(
@@ -86,6 +91,15 @@ def _level(points: Sequence[CurvePoint], share: VectorShare | None) -> Level:
         sum(verdicts) if verdicts else None,
         first.control,
         share,
+        _attacked(attacks, first.epsilon, delta) if attacks and first.epsilon is not None else None,
+    )
+
+
+def _attacked(found: Sequence[AttackPoint], epsilon: float, delta: float) -> AttackLevel:
+    return AttackLevel(
+        _mean([each.found for each in found]),
+        _mean([each.loudest_found for each in found]),
+        pair_tpr(FALSE_ALARMS, epsilon, delta),
     )
 
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ifedpriv.errors import UserError
-from ifedpriv.experiment.curve.bench import Bench
+from ifedpriv.experiment.curve.bench import Attack, Bench
 from ifedpriv.experiment.curve.config import CurveConfig
 from ifedpriv.experiment.curve.keys import PRIVATE, Key
 
@@ -49,7 +49,7 @@ def measure_all(
             group, key = taken
             yield bench.measure(key)
         return
-    with _started(config, min(workers, len(keys))) as pipes:
+    with _started(config, min(workers, len(keys)), bench.attack) as pipes:
         busy: dict[Connection, Group] = {}
         for pipe in pipes:
             _give(pipe, queue, busy, None)
@@ -102,14 +102,15 @@ def _answer(pipe: Connection) -> dict[str, Any]:
 
 
 @contextmanager
-def _started(config: CurveConfig, count: int) -> Iterator[list[Connection]]:
+def _started(config: CurveConfig, count: int, attack: Attack | None) -> Iterator[list[Connection]]:
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     try:
         with _one_thread():
             for _ in range(count):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=serve, args=(theirs, config.model_dump_json()), daemon=True)
+                given = (theirs, config.model_dump_json(), attack)
+                process = context.Process(target=serve, args=given, daemon=True)
                 process.start()
                 theirs.close()
                 pipes.append(ours)
@@ -137,17 +138,18 @@ def _one_thread() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def serve(pipe: Connection, config: str) -> None:
+def serve(pipe: Connection, config: str, attack: Attack | None = None) -> None:
     """A worker's life: a key comes, a point goes, until the other end is closed.
 
     Args:
         pipe: to the process that started this one.
         config: the curve's, as JSON.
+        attack: as `Bench` takes it.
     """
     # Ctrl-C reaches every process of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_the_first, daemon=True).start()
-    bench = Bench(CurveConfig.model_validate_json(config))
+    bench = Bench(CurveConfig.model_validate_json(config), attack)
     while True:
         try:
             key = Key.of(json.loads(pipe.recv_bytes()))
