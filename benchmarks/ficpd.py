@@ -158,7 +158,12 @@ class Bench:
         by_heart = settings(
             self.scale,
             self.task,
-            {"tuning": {"steps": 30 * self.scale.steps, "rate": 0.1}},
+            {
+                # Each has a cluster of its own: a mean of contrary prompts would have nothing by heart.
+                "min_members": 1,
+                "rounds": self.scale.private_rounds,
+                "tuning": {"steps": 20 * self.scale.steps, "rate": 0.1},
+            },
             clients=4,
             evaluation=told,
             aside=True,
