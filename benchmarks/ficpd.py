@@ -38,6 +38,7 @@ EPSILONS = (1.0, 2.0, 4.0, math.inf)
 BUDGETS = (160, 640)
 """Queries of a client in one tuning: 16 for a step by gradient, 160 for one in five directions."""
 BATCH, DIRECTIONS = 16, 5
+ROOM = 6
 CLIENTS = (10, 50, 200, 500)
 UNSEEN: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, str]]] = {
     "domain": (("domains", {"values": ["bank", "clinic", "support"]}), ("domains", "shop")),
@@ -60,6 +61,10 @@ class Bench:
         """A run."""
         return Cell(given, partial(measured, given, self.backbone))
 
+    def _room(self) -> dict[str, Any]:
+        """Two clusters more than the task has groups."""
+        return {"clusters": self.few(ROOM)}
+
     def few(self, clusters: int) -> int:
         """As many clusters as a small federation can have."""
         return min(clusters, self.scale.clients)
@@ -72,10 +77,12 @@ class Bench:
         }
 
     def compression(self) -> dict[str, Cell]:
-        """L', with nothing projected where all rows travel."""
-        return {
+        """L', with nothing projected where all rows travel; and with room for more clusters than there are groups."""
+        found = {
             f"L' = {kept}": self.cell(settings(self.scale, self.task, defense=_rows(kept))) for kept in KEPT
         }
+        roomy = settings(self.scale, self.task, self._room(), defense=_rows(5))
+        return found | {f"L' = 5, K = {ROOM}": self.cell(roomy)}
 
     def length(self) -> dict[str, Cell]:
         """L."""
@@ -107,7 +114,9 @@ class Bench:
         """Both estimators, at equal queries in a tuning."""
         found = {}
         for budget in BUDGETS:
-            gradient = {"steps": budget // BATCH, "batch_size": BATCH}
+            room = settings(self.scale, self.task, {**self._room(), "tuning": _gradient(budget)}, aside=True)
+            found[f"gradient, {budget} queries, K = {ROOM}"] = self.cell(room)
+            gradient = _gradient(budget)
             zeroth = {
                 "steps": budget // (2 * DIRECTIONS * BATCH),
                 "batch_size": BATCH,
@@ -126,7 +135,8 @@ class Bench:
     def clients(self) -> dict[str, Cell]:
         """How many there are, each with as many examples."""
         most = max(CLIENTS) if self.scale is not SMALL else 10
-        return {
+        roomy = settings(self.scale, self.task, self._room(), clients=min(CLIENTS), aside=True)
+        return {f"{min(CLIENTS)} clients, K = {ROOM}": self.cell(roomy)} | {
             f"{count} clients": self.cell(settings(self.scale, self.task, clients=count, aside=True))
             for count in CLIENTS
             if count <= most
@@ -170,6 +180,10 @@ class Bench:
         )
         usual = settings(self.scale, self.task, evaluation=told, aside=True)
         return {"usual tuning": self.cell(usual), "4 clients, long tuning": self.cell(by_heart)}
+
+
+def _gradient(budget: int) -> dict[str, int]:
+    return {"steps": budget // BATCH, "batch_size": BATCH}
 
 
 def _rows(kept: int) -> dict[str, Any]:
