@@ -47,7 +47,7 @@ class Mechanism(Protocol):
 
 @runtime_checkable
 class Repeatable(Protocol):
-    """A `Mechanism` that can be called many times at once on the same records, as long as every call has fresh noise."""
+    """A `Mechanism` that can be called many times at once on the same records, each time with fresh noise."""
 
     def many(self, records: Sequence[Floats], entropy: Entropy, times: int, /) -> NDArray[np.floating]:
         """So many independent releases of one array, ``[times, ...]``; of one, just what a call by itself gives."""

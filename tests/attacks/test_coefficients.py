@@ -11,8 +11,16 @@ from attacks import coefficients
 from attacks._base.attack import Links, Scope, Who
 from attacks._base.targets import read_targets
 from attacks._judging.judge import score
+from attacks._judging.random_moves import random_moves_view
 from attacks._judging.score import Wishes, open_subject
-from attacks._members.calibrations import MOST_ROUNDS, ShadowClients, gradients, read_rounds, shadow_clients
+from attacks._members.calibrations import (
+    MOST_ROUNDS,
+    ShadowClients,
+    examples_told,
+    gradients,
+    read_rounds,
+    shadow_clients,
+)
 from attacks._members.coefficient_scores import (
     Movement,
     beside_shadows,
@@ -21,7 +29,9 @@ from attacks._members.coefficient_scores import (
     ridge,
     same_clients,
 )
+from attacks._program.launch import guess_and_judge
 from attacks._statistics.roc import auc
+from defenses.view import ServerView
 
 WISHES = Wishes(pool=160, shadows=12)
 
@@ -182,6 +192,53 @@ def test_links_use_no_senders_number(subject):
     first, second = (np.stack([each.moves[n] for n in range(6)]) for each in recorded.rounds)
     told = same_clients(first, second, (shadows.moves[0], shadows.moves[1]))
     assert named == {Who(n): (told[n],) for n in range(6)}
+
+
+def test_every_method_stands_beside_random_moves(subject, tmp_path):
+    """The control has all of the attacker's knowledge, the same broadcasts, and nothing of any client's coefficients."""
+    made, findings = guess_and_judge(coefficients, subject, tuple(Scope), tmp_path / "random")
+    judged = [finding for finding in findings if finding.metric and finding.verdict is not None]
+    assert {finding.method for finding in judged} == {
+        coefficients.MEMBERSHIP,
+        coefficients.LABELS,
+        coefficients.LINKED,
+    }
+    assert all("random vector" in dict(finding.controls) for finding in judged)
+    control = ServerView.open(tmp_path / "random")
+    real, drawn = (read_rounds(view, subject.backbone) for view in (subject.view, control))
+    for one, other in zip(real.rounds, drawn.rounds, strict=True):
+        assert np.array_equal(one.start, other.start)
+        assert sorted(one.moves) == sorted(other.moves)
+        assert not any(np.allclose(one.moves[n], other.moves[n], rtol=0.01) for n in one.moves)
+
+
+@pytest.mark.parametrize("defense", [{"kind": "none"}, {"kind": "masked"}])
+def test_random_moves_have_the_mean_and_the_spread_of_shadows(tmp_path, defense):
+    """Over 40 draws of every upload; a mean within 6 standard errors, a deviation within a factor of 1.5."""
+    attacked = open_subject(calibrated(tmp_path, rounds=1, steps=1, defense=defense), WISHES)
+    view, backbone, knowledge = attacked.view, attacked.backbone, attacked.knowledge
+    recorded = read_rounds(view, backbone)
+    examples = examples_told(view, backbone, knowledge, recorded)
+    shadows = shadow_clients(backbone, knowledge, recorded, examples).moves[0]
+    moves = []
+    for seed in range(40):
+        control = random_moves_view(view, backbone, replaced(knowledge, seed=seed), tmp_path / str(seed))
+        (drawn,) = read_rounds(control, backbone).rounds
+        moves += list(drawn.moves.values()) or [drawn.mean]
+    clients = 1 if recorded.rounds[0].moves else recorded.rounds[0].clients
+    spread = shadows.std(axis=0).max() / np.sqrt(clients)
+    off = np.abs(np.mean(moves, axis=0) - shadows.mean(axis=0)).max()
+    assert off < 6 * spread / np.sqrt(len(moves)) + 2e-3
+    assert np.std(moves, axis=0).max() == pytest.approx(spread, rel=0.5, abs=2e-3)
+
+
+def test_shadows_and_gradients_are_made_once(subject):
+    recorded = read_rounds(subject.view, subject.backbone)
+    first = shadow_clients(subject.backbone, subject.knowledge, recorded, 8)
+    assert shadow_clients(subject.backbone, subject.knowledge, recorded, 8) is first
+    other = shadow_clients(subject.backbone, replaced(subject.knowledge, seed=1), recorded, 8)
+    assert not np.array_equal(other.texts, first.texts)
+    assert not (first.moves.flags.writeable or first.texts.flags.writeable)
 
 
 @pytest.mark.parametrize(

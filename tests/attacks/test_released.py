@@ -10,9 +10,9 @@ import defenses.dp.release as releasing
 from attacks._program.released import OneRound, claim_of, records_near
 from attacks._statistics.epsilon import Conclusion
 from attacks.audit import audit
-from defenses.entropy import InsecureSeeded
 from defenses.dp.release import Bounded
 from defenses.dp.transform import Transform
+from defenses.entropy import InsecureSeeded
 from defenses.units import Trust, Unit
 from defenses.upload import Layout, UploadKind
 

@@ -26,6 +26,8 @@ _TITLES = {
     "membership": "Membership: was this text in, and whose is it",
     "coefficients": "Coefficients: members, label mixes, and who is who again",
     "deployed": "The finished injection: what its users can tell of members",
+    "layers": "Layers: which part of the vectors tells most",
+    "diff": "Differences: what sums give away when they are subtracted",
     "server": "A cheating server",
 }
 
@@ -85,12 +87,8 @@ def best(test: Mapping[str, Any]) -> str:
 
 
 def _control(finding: Mapping[str, Any]) -> str:
-    lower = finding["metric"] in ("total variation", "attribute variation")
-    controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
-    if not controls:
-        return "no control"
-    name = (min if lower else max)(controls, key=lambda each: controls[each])
-    return f"control {number(controls[name])} ({name})"
+    value, name = details.control_of(finding)
+    return "no control" if name == "none" else f"control {value} ({name})"
 
 
 def sections(document: Document) -> list[Section]:
@@ -191,6 +189,10 @@ def _attack(document: Document, attack: str) -> Section:
     if curves:
         tables.append(details.of_curves(curves))
     folded = details.of_cases(document["cheating_server"]) if attack == "server" else ()
+    if attack == "layers":
+        tables += details.of_parts(document["parts"])
+    if attack == "diff":
+        tables += details.of_sums(document["sums"], document["isolated"])
     lines = tuple(
         f"{test['verdict'].upper()}: {test['method']}, {test['scope']}; {best(test)}." for test in tests
     )
