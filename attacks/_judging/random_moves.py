@@ -35,7 +35,7 @@ def random_moves_view(view: ServerView, backbone: Backbone, knowledge: Knowledge
     rng = np.random.default_rng([knowledge.seed, 59])
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
     drawn = {
-        each.number: _Draw(each.start, moves, 1 if readable else each.clients, rng)
+        each.number: Draw(each.start, moves, 1 if readable else each.clients, rng)
         for each, moves in zip(recorded.rounds, shadows.moves, strict=True)
     }
     facts = view.facts
@@ -59,8 +59,15 @@ def random_moves_view(view: ServerView, backbone: Backbone, knowledge: Knowledge
     return ServerView.open(folder)
 
 
-class _Draw:
-    """Random coefficients of one round: normal, about where shadows end up and as far from each other."""
+class Draw:
+    """Random coefficients of one round: normal, about where shadows end up and as far from each other.
+
+    Args:
+        start: what was broadcast, ``[layers, 2, 2]``.
+        moves: of shadows, flat, ``[shadows, 4 layers]``.
+        clients: over how many an upload is the mean.
+        rng: draws.
+    """
 
     def __init__(
         self, start: NDArray[np.float32], moves: Floats, clients: int, rng: np.random.Generator
@@ -77,7 +84,7 @@ class _Draw:
         return {"lambda": values[..., 0], "beta": values[..., 1]}
 
 
-def _frame(record: FrameRecord, view: ServerView, drawn: Mapping[int, _Draw], readable: bool) -> bytes | None:
+def _frame(record: FrameRecord, view: ServerView, drawn: Mapping[int, Draw], readable: bool) -> bytes | None:
     """What stands in the control for a recorded frame; None for one that no attack on coefficients reads."""
     try:
         header = peek(record.frame)

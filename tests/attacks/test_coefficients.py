@@ -11,12 +11,11 @@ from attacks import coefficients
 from attacks._base.attack import Links, Scope, Who
 from attacks._base.targets import read_targets
 from attacks._judging.judge import score
-from attacks._judging.random_moves import random_moves_view
+from attacks._judging.random_moves import Draw, random_moves_view
 from attacks._judging.score import Wishes, open_subject
 from attacks._members.calibrations import (
     MOST_ROUNDS,
     ShadowClients,
-    examples_told,
     gradients,
     read_rounds,
     shadow_clients,
@@ -195,8 +194,8 @@ def test_links_use_no_senders_number(subject):
 
 
 def test_every_method_stands_beside_random_moves(subject, tmp_path):
-    """The control has all of the attacker's knowledge, the same broadcasts, and nothing of any client's coefficients."""
-    made, findings = guess_and_judge(coefficients, subject, tuple(Scope), tmp_path / "random")
+    """The control has all of the attacker's knowledge, the same broadcasts, and no client's coefficients."""
+    _, findings = guess_and_judge(coefficients, subject, tuple(Scope), tmp_path / "random")
     judged = [finding for finding in findings if finding.metric and finding.verdict is not None]
     assert {finding.method for finding in judged} == {
         coefficients.MEMBERSHIP,
@@ -212,24 +211,29 @@ def test_every_method_stands_beside_random_moves(subject, tmp_path):
         assert not any(np.allclose(one.moves[n], other.moves[n], rtol=0.01) for n in one.moves)
 
 
-@pytest.mark.parametrize("defense", [{"kind": "none"}, {"kind": "masked"}])
-def test_random_moves_have_the_mean_and_the_spread_of_shadows(tmp_path, defense):
-    """Over 40 draws of every upload; a mean within 6 standard errors, a deviation within a factor of 1.5."""
-    attacked = open_subject(calibrated(tmp_path, rounds=1, steps=1, defense=defense), WISHES)
-    view, backbone, knowledge = attacked.view, attacked.backbone, attacked.knowledge
-    recorded = read_rounds(view, backbone)
-    examples = examples_told(view, backbone, knowledge, recorded)
-    shadows = shadow_clients(backbone, knowledge, recorded, examples).moves[0]
-    moves = []
-    for seed in range(40):
-        control = random_moves_view(view, backbone, replaced(knowledge, seed=seed), tmp_path / str(seed))
-        (drawn,) = read_rounds(control, backbone).rounds
-        moves += list(drawn.moves.values()) or [drawn.mean]
-    clients = 1 if recorded.rounds[0].moves else recorded.rounds[0].clients
-    spread = shadows.std(axis=0).max() / np.sqrt(clients)
-    off = np.abs(np.mean(moves, axis=0) - shadows.mean(axis=0)).max()
-    assert off < 6 * spread / np.sqrt(len(moves)) + 2e-3
-    assert np.std(moves, axis=0).max() == pytest.approx(spread, rel=0.5, abs=2e-3)
+@pytest.mark.parametrize("clients", [1, 9])
+def test_random_moves_have_the_mean_and_the_covariance_of_shadows(clients):
+    """Over 4000 draws: a mean within 6 standard errors, a covariance within a tenth of its largest number."""
+    rng = np.random.default_rng(0)
+    moves, start = rng.normal(size=(12, 8)) * np.arange(1, 9) + 3, rng.normal(size=(2, 2, 2))
+    draw = Draw(start.astype(np.float32), moves, clients, rng)
+    made = [np.stack((each["lambda"], each["beta"]), axis=-1) for each in (draw() for _ in range(4000))]
+    drawn = (np.stack(made) - start).reshape(4000, 8)
+    spread = moves.std(axis=0) / np.sqrt(clients)
+    assert (np.abs(drawn.mean(axis=0) - moves.mean(axis=0)) < 6 * spread / np.sqrt(4000)).all()
+    expected = np.cov(moves.T, bias=True) / clients
+    assert np.abs(np.cov(drawn.T) - expected).max() < 0.1 * expected.max()
+
+
+def test_a_sum_is_drawn_as_a_sum(tmp_path):
+    summed = open_subject(calibrated(tmp_path, defense={"kind": "masked"}), WISHES)
+    control = random_moves_view(summed.view, summed.backbone, summed.knowledge, tmp_path / "random")
+    for one, other in zip(
+        *(read_rounds(view, summed.backbone).rounds for view in (summed.view, control)), strict=True
+    ):
+        assert not (one.moves or other.moves)
+        assert np.array_equal(one.start, other.start)
+        assert not np.allclose(one.mean, other.mean, rtol=0.01)
 
 
 def test_shadows_and_gradients_are_made_once(subject):
