@@ -72,7 +72,7 @@ def test_every_part_of_the_vectors_has_a_row_with_its_control(document, html):
     (part, *_) = document["parts"]
     row = f"{part['measure']}: {part['metric']} | {bracketed(part['value'], part['interval'])}"
     assert row in markdown.render(document).replace("\\", "")
-    assert "Part by part" in Reader(html).text
+    assert "Each part is read as if nothing else had been uploaded." in Reader(html).text
 
 
 def test_sums_and_whom_they_isolate_are_shown():
