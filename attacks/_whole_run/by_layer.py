@@ -115,10 +115,11 @@ def _test(name: str, scope: str, rows: Sequence[tuple[dict[str, Any], Finding]])
     measured = first.value is not None
     return {
         "attack": LAYERS,
-        "method": name,
+        # Which part it was belongs to what is said of it, wherever that is said.
+        "method": f"{name} by {part['what']}" if measured else name,
         "scope": scope,
         "verdict": str(verdict),
         "decided_by": first.metric,
-        "why": f"{part['what']}, of {len(rows)} parts: {first.why}" if measured else first.why,
+        "why": f"the worst of {len(rows)} parts: {first.why}" if measured else first.why,
         "findings": [{**finding_to_json(first), "by_vector": dict(first.by_vector)}] if measured else [],
     }

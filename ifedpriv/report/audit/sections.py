@@ -21,6 +21,7 @@ VERDICTS = {
     "not evaluable": "it could not be run, or on too little; this is not a pass",
 }
 _TITLES = {
+    "attributes": "Attributes: domains, languages, and what else public texts carry",
     "labels": "Labels: how many examples of each class",
     "invert": "Texts: which words, and which texts of a pool",
     "membership": "Membership: was this text in, and whose is it",

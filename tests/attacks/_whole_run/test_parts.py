@@ -110,15 +110,17 @@ def test_vectors_of_many_examples_are_left_to_the_search_to_refuse(tmp_path, loo
 def test_the_worst_part_of_each_measure_decides(tmp_path):
     _, readings = opened(tmp_path, partition={"kind": "iid", "clients": 9})
     found = by_layer(readings, tmp_path / "layers", silent)
-    assert [test["method"] for test in found["tests"]] == ["labels", "probe", "corpus", "membership"]
+    named = [test["method"].partition(" by ") for test in found["tests"]]
+    assert [measure for measure, *_ in named] == ["labels", "probe", "corpus", "membership"]
+    assert {part for *_, part in named} <= {part["what"] for part in found["parts"]}
     assert found["left_out"] == ["layer by layer: all but the first 8 of 9 uploads"]
-    for test in found["tests"]:
-        rows = [part for part in found["parts"] if part["measure"] == test["method"]]
+    for test, (measure, *_) in zip(found["tests"], named, strict=True):
+        rows = [part for part in found["parts"] if part["measure"] == measure]
         assert len(rows) == 5
         assert all("random vector" in part["controls"] for part in rows)
         (finding,) = test["findings"]
         assert finding["value"] in [part["value"] for part in rows if part["verdict"] == test["verdict"]]
-        assert "of 5 parts" in test["why"]
+        assert test["why"].startswith("the worst of 5 parts: ")
         assert len(finding["by_vector"]) == finding["vectors"] == 8
 
 
@@ -130,3 +132,4 @@ def test_without_public_texts_no_part_is_read(tmp_path):
         ("not evaluable", "the attacker has no public texts")
     }
     assert found["parts"] == []
+    assert [test["method"] for test in found["tests"]] == ["labels", "probe", "corpus", "membership"]
