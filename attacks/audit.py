@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attacks._base.defaults import ALPHA, NAME, ONE_RUN_CANARIES, TRIALS
 from attacks._mechanisms.canaries import pairs
-from attacks._mechanisms.games import Game, OneRun, play, play_once, preregistered
+from attacks._mechanisms.games import Game, OneRun, play, play_once, preregistered, sides
 from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
 from attacks._mechanisms.replay import Check, replay
 from attacks._statistics.epsilon import Conclusion
@@ -106,18 +106,27 @@ def audit(
     if not 0 < alpha < 0.5:
         raise InputError(f"alpha is {alpha}", "give a level above 0 and below 0.5")
     given = pairs(base, claim, seed, natural, crafted)
-    progress("replaying", 0, len(given) + 2)
+    # Replaying, every side of every game, the single run.
+    whole = sides(given) + 2
+    progress("replaying", 0, whole)
     found = replay(mechanism, given, claim, repeats=repeats, seed=seed)
-    games = []
-    for done, each in enumerate(given):
-        progress("playing", done + 1, len(given) + 2)
-        games.append(play(mechanism, each, claim, found, trials=trials, alpha=alpha / len(given), seed=seed))
-    progress("one run", len(given) + 1, len(given) + 2)
+    progress("playing", 1, whole)
+    games = play(
+        mechanism,
+        given,
+        claim,
+        found,
+        trials=trials,
+        alpha=alpha,
+        seed=seed,
+        progress=lambda done: progress("playing", 1 + done, whole),
+    )
+    progress("one run", whole - 1, whole)
     once = None
     if one_run and claim.unit is Unit.EXAMPLE and all(each.difference is not None for each in found.frozen):
         once = play_once(mechanism, base, claim, canaries=one_run, alpha=alpha, seed=seed)
     conclusion, why = _together(found.checks, games)
-    return Audit(claim, conclusion, why, found.checks, tuple(games), once, trials, alpha, seed)
+    return Audit(claim, conclusion, why, found.checks, games, once, trials, alpha, seed)
 
 
 def _together(checks: Sequence[Check], games: Sequence[Game]) -> tuple[Conclusion, str]:

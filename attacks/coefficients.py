@@ -22,16 +22,24 @@ from attacks._base.attack import (
     Scores,
     Who,
 )
-from attacks._base.space import Space, read
-from attacks._base.targets import Floats, read_targets
-from attacks._members.calibrations import Recorded, ShadowClients, gradients, read_rounds, shadow_clients
+from attacks._base.targets import Floats
+from attacks._members.calibrations import (
+    Recorded,
+    ShadowClients,
+    examples_told,
+    gradients,
+    read_rounds,
+    shadow_clients,
+)
 from attacks._members.coefficient_scores import Movement, beside_shadows, label_shares, same_clients
+from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
 NAME = "coefficients"
 MEMBERSHIP, LABELS, LINKED = "shadow calibrations", "label mix", "linked rounds"
-_UNTOLD = 16
+READS = UploadKind.COEFFICIENTS
+"""What is drawn at random for the control."""
 
 
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
@@ -56,7 +64,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     started = time.perf_counter()
     shadows, texts = None, None
     if not (lacks or (only_sums and no_pool)):
-        examples = _examples(view, backbone, knowledge, recorded)
+        examples = examples_told(view, backbone, knowledge, recorded)
         shadows = shadow_clients(backbone, knowledge, recorded, examples)
         texts = None if no_pool else _gradients(backbone, knowledge, recorded, shadows)
     # What all methods share is told with the first that uses it.
@@ -89,21 +97,6 @@ def _lacks(knowledge: Knowledge, recorded: Recorded) -> str:
     if any(each.number not in knowledge.plans for each in recorded.rounds):
         return "nothing says how clients calibrate: the recording came without a configuration"
     return knowledge.lacks(needs) or ""
-
-
-def _examples(view: ServerView, backbone: Backbone, knowledge: Knowledge, recorded: Recorded) -> int:
-    """How many examples a client has: told by weights, else the likeliest number by the context vectors."""
-    told = [weight for each in recorded.rounds for weight in each.weights if weight != 1.0]
-    if told:
-        return max(1, round(float(np.median(told))))
-    singles, aggregate = read_targets(view, backbone)
-    targets = singles.targets or aggregate.targets
-    if not targets:
-        return _UNTOLD
-    space = Space.of(read(backbone, knowledge, knowledge.public, "reading public texts"), targets)
-    sizes = [target.examples or space.examples(space.enter(target.vector)) for target in targets]
-    share = 1 if singles.targets else recorded.rounds[0].clients
-    return max(1, round(float(np.median(sizes)) / share))
 
 
 # ---- membership

@@ -15,7 +15,7 @@ import numpy as np
 from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge
 from attacks._base.sites import Sites
 from attacks._base.space import Space, read
-from attacks._base.targets import Floats, Target, Targets, noisy
+from attacks._base.targets import Floats, Target, Targets
 from attacks._base.tokens import inner_tokens
 from attacks._members.likelihood import Population, as_scores, likelihood_ratio
 from attacks._mixes.labels import label_mixes
@@ -79,9 +79,8 @@ def probe(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -
 
 def members(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
     """Likelihood ratios of all candidates."""
-    told = [noisy(target, knowledge.declared, 1) for target in targets]
-    population = Population.of(backbone, knowledge, told)
-    return tuple(Answer(target.who, as_scores(likelihood_ratio(population, target))) for target in told)
+    population = Population.of(backbone, knowledge, targets)
+    return tuple(Answer(target.who, as_scores(likelihood_ratio(population, target))) for target in targets)
 
 
 MEASURES: dict[str, tuple[Measure, str, tuple[Capability, ...]]] = {
@@ -96,7 +95,15 @@ MEASURES: dict[str, tuple[Measure, str, tuple[Capability, ...]]] = {
 def guesses(
     backbone: Backbone, knowledge: Knowledge, targets: Targets, part: Part, names: Sequence[str]
 ) -> tuple[Guess, ...]:
-    """What each method makes of one part of each vector; the method's name is that of the measure."""
+    """What each method makes of one part of each vector; the method's name is that of the measure.
+
+    Args:
+        backbone: the public model.
+        knowledge: the attacker's.
+        targets: the vectors, declared noise counted in their variance.
+        part: what is read of them.
+        names: of the measures.
+    """
     told = replace(knowledge, sites=part.sites)
     mask = part.sites.mask(backbone.n_layers)
     # What is not read is the same for everybody: no method may find anything in it.

@@ -1,11 +1,12 @@
 """What membership attacks and audits reach: by examples and noise, by estimator, and in what time.
 
-    python benchmarks/audit_strength.py [--seeds 10] [--trials 10000] [--part estimators|audits|membership]
+    python benchmarks/audit_strength.py [--seeds 10] [--trials 10000] [--part estimators|audits|membership|release]
 
 Membership: means of activations of the shipped model on task ``topic``, with Gaussian noise on every number, in a pool
 of 1,000 candidates; the attacker is told the noise. Estimators: normal scores of a Gaussian mechanism of known ε.
 Audit: a clipped sum with distributed Gaussian noise, of the size of the shipped model's vectors, and small ones with
-one bug each; seconds are of the processor, and the sound one is timed at all its trials. Results go to
+one bug each; seconds are of the processor, and the sound one is timed at all its trials. Release: a run's own release
+of vectors, its canaries played many rounds at once and one by one, each against runs of its own. Results go to
 ``results/audit.json``; a part by itself leaves the others there as they are.
 """
 
@@ -25,6 +26,8 @@ from _shared import RESULTS, machine, print_machine, store
 from attacks._base.attack import Declared, Knowledge, Others, Who
 from attacks._base.space import read
 from attacks._base.targets import Target, noisy, rounding_variance
+from attacks._judging.score import Wishes, public_texts
+from attacks._mechanisms.mechanism import flatten
 from attacks._mechanisms.one_run import one_run, one_run_gaussian
 from attacks._members.likelihood import (
     Population,
@@ -35,14 +38,18 @@ from attacks._members.likelihood import (
     shadow,
 )
 from attacks._members.shadows import Shadows, in_and_out, relative
+from attacks._program.released import own_release
 from attacks._statistics.epsilon import ESTIMATORS, ceiling
 from attacks._statistics.gaussian import epsilon_of, mu_of
 from attacks._statistics.roc import auc, rate_at
 from attacks.audit import audit
 from defenses.codec import Precision
+from defenses.entropy import InsecureSeeded
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.config import parse_config
 from ifedpriv.data import shipped
 from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.experiment.prepare import prepare
 from ifedpriv.icl.prompts import Position
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "_support"))
@@ -50,6 +57,24 @@ from mechanisms import BUGS, ClippedSum, base
 
 DELTA, ALPHA, POOL = 1e-5, 0.05, 1000
 SHADOWS = (4, 64)
+SINGLY = 200
+"""Calls by themselves that are timed."""
+PRIVATE = {
+    "data": {"name": "mood", "train": 700},
+    "partition": {"kind": "iid", "clients": 10, "examples_per_client": 50},
+    "method": {"aggregation": "count", "guard": False, "calibration": {"rounds": 0}},
+    "defense": {
+        "kind": "masked",
+        "privacy": {
+            "unit": "example",
+            "trust": "distributed",
+            "epsilon": 2,
+            "delta": DELTA,
+            "dropout": 0.1,
+            "max_examples": 256,
+        },
+    },
+}
 
 
 def membership(seeds: int) -> list[dict[str, Any]]:
@@ -164,12 +189,44 @@ def audits(trials: int) -> list[dict[str, Any]]:
     return rows
 
 
+def release(trials: int) -> list[dict[str, Any]]:
+    """Processor seconds of an audit of a run's own release: as it is played, and as it would be one call at a time."""
+    setup = prepare(parse_config(PRIVATE, "the run that is audited"))
+    public, _ = public_texts(setup.config, setup.data, Wishes(public_texts=200))
+    own = own_release(setup, DELTA, 3, 8, 0, public)
+    assert own is not None
+    # The table of the noise is made with the first draw.
+    own.mechanism(own.base, InsecureSeeded(0, "first"))
+    started = time.process_time()
+    made = audit(
+        own.mechanism, own.base, own.claim, trials=trials, natural=own.natural, crafted=own.crafted, one_run=0
+    )
+    whole = time.process_time() - started
+    started = time.process_time()
+    for i in range(SINGLY):
+        own.mechanism(own.base, InsecureSeeded(i, "alone"))
+    call = (time.process_time() - started) / SINGLY
+    row = {
+        "accounted": own.claim.epsilon,
+        "proved": max(game.bounds[0].epsilon for game in made.games),
+        "conclusion": str(made.conclusion),
+        "canaries": len(made.games),
+        "trials": trials,
+        "numbers": len(flatten(own.mechanism(own.base, InsecureSeeded(0, "size")))[0]),
+        "seconds": round(whole, 1),
+        "ms a call by itself": round(1e3 * call, 2),
+        "seconds, two sides a canary and one call at a time": round(2 * trials * len(made.games) * call, 1),
+    }
+    print(row, flush=True)
+    return [row]
+
+
 def main() -> None:
     """Measure and store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--part", choices=("estimators", "audits", "membership"))
+    parser.add_argument("--part", choices=("estimators", "audits", "membership", "release"))
     options = parser.parse_args()
     facts = machine(1)
     print_machine(facts)
@@ -186,6 +243,7 @@ def main() -> None:
         "estimators": lambda: estimators(options.seeds, options.trials),
         "audits": lambda: audits(options.trials),
         "membership": lambda: membership(options.seeds),
+        "release": lambda: release(options.trials),
     }
     for name, measured in parts.items():
         if options.part in (None, name):

@@ -73,6 +73,7 @@ def score(
     guesses: Sequence[Guess],
     targets: Mapping[Scope, Sequence[Target]],
     random: Sequence[Guess] = (),
+    among: int = 1,
 ) -> tuple[Finding, ...]:
     """What each guess amounts to.
 
@@ -81,8 +82,9 @@ def score(
         guesses: the attack's.
         targets: the vectors of each scope, in the order of the guesses' answers.
         random: the same attack's guesses on a `random_view`.
+        among: how many such findings there are of which the worst verdict counts.
     """
-    judge_one = _Judge(subject)
+    judge_one = _Judge(subject, among)
     by_name = {(guess.method, guess.scope): guess for guess in random if guess.answers}
     found: list[Finding] = []
     for guess in guesses:
@@ -108,6 +110,7 @@ class _Judge:
     """Truths of one subject, made when they are first asked for."""
 
     subject: Subject
+    among: int = 1
     _truths: dict[Who, Truth] = field(default_factory=dict)
     _pool: _Pool | None = None
     _content: NDArray[np.bool_] | None = None
@@ -143,6 +146,7 @@ class _Judge:
                     pool=len(subject.knowledge.pool),
                     precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
                     chance=self._chance(guess.answers, truths) if metric in PROVED_BY_CHANCE else None,
+                    among=self.among,
                 )
             means = tuple((name, float(np.mean(made))) for name, made in sorted(beside.items()))
             found.append(

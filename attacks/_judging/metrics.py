@@ -233,11 +233,14 @@ RULES: Mapping[str, Rule] = {
 """Metrics that get a verdict; the others are printed without one."""
 
 
-def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
-    """95% interval of the mean by bootstrap over vectors; None for fewer than two."""
+def interval_of(values: Sequence[float], among: int = 1) -> tuple[float, float] | None:
+    """95% interval of the mean by bootstrap over vectors; None for fewer than two.
+
+    Of several intervals of which one is picked, each errs in an even share of 5%.
+    """
     if len(values) < 2:
         return None
-    found = bootstrap_mean(values)
+    found = bootstrap_mean(values, 1 - 0.05 / among)
     return found.low, found.high
 
 
@@ -249,6 +252,7 @@ def judge(
     pool: int = 0,
     precision: float | None = None,
     chance: float | None = None,
+    among: int = 1,
 ) -> tuple[Verdict, str]:
     """What a metric's values over vectors amount to.
 
@@ -259,6 +263,7 @@ def judge(
         pool: number of candidates, for corpus recall and for low false positive rates.
         precision: mean corpus precision, for corpus recall.
         chance: probability of so many members by a blind choice, for a single vector.
+        among: how many such verdicts there are of which the worst counts.
     """
     rule = RULES[metric]
     if metric == "corpus recall" and pool < ENOUGH_CANDIDATES:
@@ -268,7 +273,7 @@ def judge(
         return Verdict.NOT_EVALUABLE, (
             f"the pool has {pool} candidates, and to certify so low a rate takes {needed} non-members"
         )
-    proved_by_chance = chance is not None and chance < 1e-6
+    proved_by_chance = chance is not None and chance < 1e-6 / among
     if len(values) < ENOUGH_TO_CLAIM and not proved_by_chance:
         return Verdict.NOT_EVALUABLE, f"{_vectors(len(values))}, and a claim needs {ENOUGH_TO_CLAIM}"
     if not controls:
@@ -277,7 +282,7 @@ def judge(
     best = max(controls, key=lambda name: sign * float(np.mean(controls[name])))
     gain = sign * (np.asarray(values) - np.asarray(controls[best]))
     value = float(np.mean(values))
-    low, high = interval_of(gain.tolist()) or (float(gain.mean()), float(gain.mean()))
+    low, high = interval_of(gain.tolist(), among) or (float(gain.mean()), float(gain.mean()))
     if low > 0:
         return _strength(metric, rule, value, controls, best, precision)
     if low >= -INDIFFERENT and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:

@@ -6,14 +6,13 @@ run; α is shared among the canaries, so a sound mechanism is called a violation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attacks._mechanisms.canaries import LOUD, Pair
-from attacks._mechanisms.mechanism import Claim, Floats, Mechanism, flatten
+from attacks._mechanisms.mechanism import Claim, Floats, Mechanism, flatten, releases
 from attacks._mechanisms.one_run import one_run, one_run_ceiling, one_run_gaussian
 from attacks._mechanisms.replay import Replay
 from attacks._statistics.epsilon import ESTIMATORS, Conclusion, Estimator, LowerBound, ceiling, conclude
@@ -64,36 +63,90 @@ def preregistered(claim: Claim) -> Estimator:
 
 
 def play(
-    mechanism: Mechanism, given: Pair, claim: Claim, found: Replay, *, trials: int, alpha: float, seed: int
-) -> Game:
-    """Run the game with one canary.
+    mechanism: Mechanism,
+    given: Sequence[Pair],
+    claim: Claim,
+    found: Replay,
+    *,
+    trials: int,
+    alpha: float,
+    seed: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> tuple[Game, ...]:
+    """Run the game with each canary.
+
+    Canaries whose data without them are the same are compared with the same runs on those data. For each canary the
+    runs with and without it are independent, so its bound holds at its level; what canaries have in common does not
+    matter to the level of all of them together, which is shared among them by the union bound.
 
     Args:
         mechanism: what is audited.
-        given: the neighbours.
+        given: the neighbours, a pair for each canary.
         claim: what is declared.
         found: by replaying; its frozen difference is what the adversary looks for, weighed by the noise.
         trials: runs a side.
-        alpha: level of the decision.
+        alpha: level of all decisions together.
         seed: of the noise that the auditor hands out.
+        progress: told of how many sides have been played.
     """
-    weights = _score_of(mechanism, given, found, seed)
-    inside = _scores(mechanism, given.inside, weights, trials, InsecureSeeded(seed, f"{given.name} inside"))
-    outside = _scores(
-        mechanism, given.without, weights, trials, InsecureSeeded(seed, f"{given.name} outside")
-    )
+    weights = [_score_of(mechanism, each, found, seed) for each in given]
+    level, done = alpha / len(given), 0
+    outside: list[Floats] = [np.empty(0)] * len(given)
+    for group in _by_base(given):
+        label = f"{given[group[0]].name} outside"
+        scored = _scores(
+            mechanism,
+            given[group[0]].without,
+            np.stack([weights[i] for i in group]),
+            trials,
+            InsecureSeeded(seed, label),
+        )
+        for i, column in zip(group, scored.T, strict=True):
+            outside[i] = column
+        done += 1
+        progress(done)
+    games = []
+    for i, each in enumerate(given):
+        inside = _scores(
+            mechanism, each.inside, weights[i][None], trials, InsecureSeeded(seed, f"{each.name} inside")
+        )[:, 0]
+        games.append(_decided(each.name, inside, outside[i], claim, level, seed))
+        done += 1
+        progress(done)
+    return tuple(games)
+
+
+def sides(given: Sequence[Pair]) -> int:
+    """How many sides the games with these canaries have."""
+    return len(given) + len(_by_base(given))
+
+
+def _by_base(given: Sequence[Pair]) -> list[list[int]]:
+    """Places of pairs, together where the data without the canary are the same."""
+    groups: list[list[int]] = []
+    for i, each in enumerate(given):
+        for group in groups:
+            first = given[group[0]].without
+            if len(first) == len(each.without) and all(map(np.array_equal, first, each.without)):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
+
+
+def _decided(canary: str, inside: Floats, outside: Floats, claim: Claim, alpha: float, seed: int) -> Game:
     first = preregistered(claim)
     order = [first, *(each for each in Estimator if each is not first)]
     bounds = tuple(
         LowerBound(
             each,
             ESTIMATORS[each](inside, outside, claim.delta, alpha, seed),
-            ceiling(each, trials, claim.delta, alpha),
+            ceiling(each, len(inside), claim.delta, alpha),
         )
         for each in order
     )
-    conclusion, why = conclude(bounds[0], claim.epsilon, claim.delta, alpha)
-    return Game(given.name, bounds, conclusion, why)
+    return Game(canary, bounds, *conclude(bounds[0], claim.epsilon, claim.delta, alpha))
 
 
 def play_once(
@@ -162,12 +215,11 @@ def _score_of(mechanism: Mechanism, given: Pair, found: Replay, seed: int) -> Fl
 
 def _scores(
     mechanism: Mechanism, data: Sequence[Floats], weights: Floats, trials: int, entropy: InsecureSeeded
-) -> NDArray[np.float64]:
-    found = np.empty(trials)
-    for i in range(trials):
-        found[i] = flatten(mechanism(data, entropy.branch(str(i))))[0] @ weights
-    return found
+) -> Floats:
+    """The score of each release under each row of weights, ``[trials, rows]``."""
+    made = [block @ weights.T for block in releases(mechanism, data, trials, entropy)]
+    return np.concatenate(made)
 
 
 def _runs(mechanism: Mechanism, data: Sequence[Floats], trials: int, entropy: InsecureSeeded) -> Floats:
-    return np.stack([flatten(mechanism(data, entropy.branch(str(i))))[0] for i in range(trials)])
+    return np.concatenate(list(releases(mechanism, data, trials, entropy)))

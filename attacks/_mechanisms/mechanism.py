@@ -7,14 +7,14 @@ wrongly, is audited as what it does.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from defenses.entropy import Entropy
+from defenses.entropy import Entropy, InsecureSeeded
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
@@ -42,6 +42,15 @@ class Mechanism(Protocol):
             records: the examples of each client, ``[n, ...]``, all of one shape but for their number.
             entropy: the source of all noise.
         """
+        ...
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A `Mechanism` that can be called many times at once on the same records, each time with fresh noise."""
+
+    def many(self, records: Sequence[Floats], entropy: Entropy, times: int, /) -> NDArray[np.floating]:
+        """So many independent releases of one array, ``[times, ...]``; of one, just what a call by itself gives."""
         ...
 
 
@@ -144,3 +153,33 @@ def flatten(release: Release) -> tuple[Floats, tuple[Segment, ...]]:
             at += array.size
     flat = np.concatenate(parts) if parts else np.zeros(0)
     return flat, tuple(segments)
+
+
+_AT_ONCE = 250
+"""Releases that are held at a time."""
+
+
+def releases(
+    mechanism: Mechanism, data: Sequence[Floats], trials: int, entropy: InsecureSeeded
+) -> Iterator[Floats]:
+    """So many releases of the same data under fresh entropy, flat, a block ``[some, numbers]`` at a time.
+
+    A mechanism that can be called many times at once is, where one release by that way is to the digit the one that a
+    call by itself gives; else it is called one by one.
+    """
+    if isinstance(mechanism, Repeatable) and _is_the_same(mechanism, mechanism, data, entropy):
+        for start in range(0, trials, _AT_ONCE):
+            times = min(_AT_ONCE, trials - start)
+            made = np.asarray(mechanism.many(data, entropy.branch(f"from {start}"), times), dtype=np.float64)
+            yield made.reshape(times, -1)
+        return
+    for i in range(trials):
+        yield flatten(mechanism(data, entropy.branch(str(i))))[0][None]
+
+
+def _is_the_same(
+    mechanism: Mechanism, repeatable: Repeatable, data: Sequence[Floats], entropy: InsecureSeeded
+) -> bool:
+    alone, _ = flatten(mechanism(data, entropy.branch("one")))
+    (row,) = np.asarray(repeatable.many(data, entropy.branch("one"), 1), dtype=np.float64)
+    return bool(np.array_equal(alone, row.reshape(-1)))

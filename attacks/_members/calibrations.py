@@ -6,14 +6,17 @@ public texts alone; so how it moves differs from how a client moves in nothing b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge
-from attacks._base.targets import Floats, check_model
+from attacks._base.space import Space, key_of_texts, read
+from attacks._base.targets import Floats, check_model, read_targets
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
 from defenses.view import ServerView
@@ -25,6 +28,10 @@ from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.private_calibrate import gradient_rows
 from ifedpriv.icl.vectors import Coefficients, ContextVector
 
+_UNTOLD = 16
+_PLAYED: dict[str, ShadowClients] = {}
+_GRADIENTS: dict[str, Floats] = {}
+_MOST_KEPT = 4
 MOST_ROUNDS = 6
 """Rounds that are played by shadows, spread over the run: each costs as many calibrations as there are shadows."""
 
@@ -168,10 +175,27 @@ class ShadowClients:
         return f"ShadowClients({self.texts.shape[0]} of {self.examples} texts)"
 
 
+def examples_told(view: ServerView, backbone: Backbone, knowledge: Knowledge, recorded: Recorded) -> int:
+    """How many examples a client has: told by weights, else the likeliest number by the context vectors."""
+    told = [weight for each in recorded.rounds for weight in each.weights if weight != 1.0]
+    if told:
+        return max(1, round(float(np.median(told))))
+    singles, aggregate = read_targets(view, backbone)
+    targets = singles.targets or aggregate.targets
+    if not targets:
+        return _UNTOLD
+    space = Space.of(read(backbone, knowledge, knowledge.public, "reading public texts"), targets)
+    sizes = [target.examples or space.examples(space.enter(target.vector)) for target in targets]
+    share = 1 if singles.targets else recorded.rounds[0].clients
+    return max(1, round(float(np.median(sizes)) / share))
+
+
 def shadow_clients(
     backbone: Backbone, knowledge: Knowledge, recorded: Recorded, examples: int
 ) -> ShadowClients:
     """Play every round with so many clients as the attacker wants shadows, each of random public texts.
+
+    Played once for the same rounds and texts: a guess and its control compare with the same shadows.
 
     Args:
         backbone: the public model.
@@ -180,6 +204,9 @@ def shadow_clients(
         examples: how many texts each holds.
     """
     assert recorded.vector is not None
+    key = f"{_key(backbone, knowledge, recorded, knowledge.public)} {examples}"
+    if key in _PLAYED:
+        return _PLAYED[key]
     rng = np.random.default_rng([knowledge.seed, 43])
     size = min(examples, len(knowledge.public))
     texts = np.stack(
@@ -194,14 +221,20 @@ def shadow_clients(
             plan = knowledge.plans[each.number]
             after = client.run(recorded.vector, Coefficients(each.start), plan, draws).coefficients.values
             moves[at, number] = (after.astype(np.float64) - each.start).reshape(-1)
-    return ShadowClients(texts, moves)
+    texts.flags.writeable = moves.flags.writeable = False
+    _PLAYED[key] = ShadowClients(texts, moves)
+    _forget(_PLAYED)
+    return _PLAYED[key]
 
 
 def gradients(
     backbone: Backbone, knowledge: Knowledge, recorded: Recorded, texts: Sequence[Example], stage: str
 ) -> Floats:
-    """Each text's gradient of its loss at each round's start, ``[rounds, n, 4 layers]``."""
+    """Each text's gradient of its loss at each round's start, ``[rounds, n, 4 layers]``; read-only."""
     assert recorded.vector is not None
+    key = _key(backbone, knowledge, recorded, texts)
+    if key in _GRADIENTS:
+        return _GRADIENTS[key]
     objective = Objective(backbone, knowledge.task, texts)
     lengths = [len(demonstration.ids) for demonstration in objective.demonstrations]
     order = sorted(range(len(texts)), key=lambda i: (lengths[i], i))
@@ -210,4 +243,27 @@ def gradients(
         knowledge.progress(stage, at, len(recorded.rounds))
         rows = gradient_rows(backbone, objective, recorded.vector, Coefficients(each.start), order)
         found[at, order] = np.concatenate([part.reshape(len(part), -1) for part in rows])
+    found.flags.writeable = False
+    _GRADIENTS[key] = found
+    _forget(_GRADIENTS)
     return found
+
+
+def _key(backbone: Backbone, knowledge: Knowledge, recorded: Recorded, texts: Sequence[Example]) -> str:
+    """What playing rounds with some texts depends on, as a hash."""
+    assert recorded.vector is not None
+    digest = hashlib.sha256(key_of_texts(backbone, knowledge, texts).encode())
+    digest.update(f"{knowledge.seed} {knowledge.shadows} {recorded.vector.values.shape}".encode())
+    digest.update(recorded.vector.values.tobytes())
+    for each in recorded.rounds:
+        plan = knowledge.plans.get(each.number)
+        digest.update(f"{each.number} {plan!r}".encode())
+        # An array of many layers is shortened where it is printed.
+        digest.update(b"" if plan is None or plan.free is None else plan.free.tobytes())
+        digest.update(each.start.tobytes())
+    return digest.hexdigest()
+
+
+def _forget(kept: dict[str, Any]) -> None:
+    while len(kept) > _MOST_KEPT:
+        del kept[next(iter(kept))]

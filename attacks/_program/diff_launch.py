@@ -14,7 +14,7 @@ import math
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,30 +101,69 @@ def found(
     from attacks._base.attack import Declared
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
-    from attacks._program.diff_read import read_with, told, truth_of
-    from attacks._program.diff_subject import private_reader, remarks
+    from attacks._program.diff_subject import remarks
     from attacks._program.launch import wishes_of
-    from attacks.diff import NAME, diff
 
     # Noise reaches the attacks in the variance of each isolated vector; declared too, it would count twice.
     wishes = replace(wishes_of(options), declared=Declared(0.0, options.clip))
     subjects = [open_subject(path, wishes, progress) for path in paths]
     chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
     subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]
-    views = [subject.view for subject in subjects]
-    minimum = options.min_clients or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
-    privates = [private_reader(path, subject) for path, subject in zip(paths, subjects, strict=True)]
-    made, why = diff(views, subjects[0].backbone, minimum, privates, options.noise)
+    configs = [path / "config.yaml" if (path / "config.yaml").is_file() else None for path in paths]
     key = secrets.token_bytes(16)
 
     def shown(text: str) -> str:
         return text if options.reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
 
+    document = looked_at(
+        subjects,
+        configs,
+        minimum=options.min_clients,
+        noise=options.noise,
+        readers=() if options.algebra else options.read_with or READERS,
+        folder=folder,
+        shown=shown,
+        progress=progress,
+    )
+    return {**document, "remarks": remarks(paths), "revealed": options.reveal}
+
+
+def looked_at(
+    subjects: Sequence[Subject],
+    configs: Sequence[Path | None],
+    *,
+    minimum: int | None = None,
+    noise: float = 0.0,
+    readers: Sequence[str] = READERS,
+    folder: Path,
+    shown: Callable[[str], str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """What the sums of opened recordings isolate, and what other attacks read off it.
+
+    Args:
+        subjects: the recordings; no noise is declared in what is known of them.
+        configs: of each the configuration that says how a private run's whole numbers are read; None for none.
+        minimum: the fewest clients that a sum is to hide one among; None for what the recordings declare.
+        noise: declared standard deviation in each number of a released mean.
+        readers: attacks that are tried on what is isolated.
+        folder: an empty one, for recordings that are made.
+        shown: what stands for a text.
+        progress: told of progress.
+    """
+    from attacks._program.diff_read import read_with, told, truth_of
+    from attacks._program.diff_subject import private_reader
+    from attacks.diff import NAME, diff
+
+    views = [subject.view for subject in subjects]
+    minimum = minimum or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
+    privates = [private_reader(path, subject) for path, subject in zip(configs, subjects, strict=True)]
+    made, why = diff(views, subjects[0].backbone, minimum, privates, noise)
     verdict, because = verdict_of(made, minimum)
     isolated = [told(each, truth_of(each, made.sums, subjects), subjects) for each in made.found]
     read: list[dict[str, Any]] = []
     left = ""
-    if not options.algebra:
+    if readers:
         for scope, vectors in (
             ("isolated by combinations of sums", made.found),
             ("single sums of one round", made.groups),
@@ -136,7 +175,7 @@ def found(
                 vectors[:MOST],
                 made.sums,
                 subjects,
-                options.read_with or READERS,
+                readers,
                 folder,
                 shown,
                 progress,
@@ -163,11 +202,9 @@ def found(
         "changed": made.changed,
         "isolated": isolated,
         "not_evaluable": [*made.refused, *_other_rounds(subjects), *([left] if left else [])],
-        "remarks": remarks(paths),
         "verdict": verdict,
         "why": because,
         "scored": all(subject.truth is not None for subject in subjects),
-        "revealed": options.reveal,
         "read": read,
     }
 

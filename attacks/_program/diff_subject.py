@@ -40,12 +40,12 @@ def remarks(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def private_reader(path: Path, subject: Subject) -> Private | None:
+def private_reader(path: Path | None, subject: Subject) -> Private | None:
     """How the whole numbers of a private run are read, from the clip and the steps in its configuration."""
 
-    if subject.view.facts.defense.privacy is None or not (path / "config.yaml").is_file():
+    if subject.view.facts.defense.privacy is None or path is None:
         return None
-    setup = prepare(load_config(path / "config.yaml"), backbone=subject.backbone)
+    setup = prepare(load_config(path), backbone=subject.backbone)
     asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
     if UploadKind.VECTOR not in asked:
         return None

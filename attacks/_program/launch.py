@@ -273,11 +273,16 @@ def guess_and_judge(
     from attacks._base.targets import read_targets
     from attacks._judging.controls import random_knowledge, random_view
     from attacks._judging.judge import score
+    from attacks._judging.random_moves import random_moves_view
+    from defenses.upload import UploadKind
 
     made = module.guess(subject.view, subject.backbone, subject.knowledge)
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in made):
-        control = random_view(subject.view, subject.backbone, subject.knowledge, folder)
+        # Whatever kind of upload an attack reads is what is drawn anew.
+        of_moves = getattr(module, "READS", UploadKind.VECTOR) is UploadKind.COEFFICIENTS
+        draw = random_moves_view if of_moves else random_view
+        control = draw(subject.view, subject.backbone, subject.knowledge, folder)
         drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
         random = module.guess(control, subject.backbone, drawn)
     targets = {found.scope: found.targets for found in read_targets(subject.view, subject.backbone)}

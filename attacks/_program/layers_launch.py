@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
     from attacks._base.attack import Finding, Progress
+    from attacks._base.targets import Targets
+    from attacks._judging.score import Subject
+    from attacks.layers import Part
 
 METHODS = ("labels", "probe", "corpus", "membership")
 KINDS = ("svg", "pdf", "png")
@@ -88,26 +91,17 @@ def run(options: argparse.Namespace) -> int:
 
 def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """Every part of every vector, measured."""
-    from dataclasses import replace
-
-    from attacks._base.targets import read_targets
-    from attacks._judging.judge import score
     from attacks._judging.score import open_subject
     from attacks._program.launch import wishes_of
-    from attacks.layers import MEASURES, NAME, guesses, parts_of
+    from attacks.layers import MEASURES, NAME, parts_of
 
     subject = open_subject(path, wishes_of(options), progress)
-    singles, aggregate = read_targets(subject.view, subject.backbone)
-    targets = singles if singles.targets else aggregate
-    targets = replace(targets, targets=targets.targets[: options.vectors])
+    targets = targets_of(subject, options.vectors)
     names = options.measure or METHODS
     rows = []
-    parts = parts_of(subject.backbone.n_layers)
-    for number, part in enumerate(parts):
-        progress("reading parts of vectors", number, len(parts))
-        made = guesses(subject.backbone, subject.knowledge, targets, part, names)
-        told = replace(subject, knowledge=replace(subject.knowledge, sites=part.sites))
-        judged = score(told, made, {targets.scope: targets.targets})
+    for part, judged in by_part(
+        subject, targets, parts_of(subject.backbone.n_layers), names, progress=progress
+    ):
         measured = {name: _one([f for f in judged if f.method == name], MEASURES[name][1]) for name in names}
         rows.append(
             {
@@ -118,7 +112,6 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
                 "measured": measured,
             }
         )
-    progress("reading parts of vectors", len(parts), len(parts))
     return {
         "schema": 1,
         "attack": NAME,
@@ -132,6 +125,52 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
         "metrics": {name: MEASURES[name][1] for name in names},
         "parts": rows,
     }
+
+
+def targets_of(subject: Subject, most: int | None) -> Targets:
+    """The single uploads where there are any, else the aggregate; at most so many, the first, or all."""
+    from dataclasses import replace
+
+    from attacks._base.targets import read_told
+
+    singles, aggregate = read_told(subject.view, subject.backbone, subject.knowledge.declared)
+    targets = singles if singles.targets else aggregate
+    return replace(targets, targets=targets.targets[:most])
+
+
+def by_part(
+    subject: Subject,
+    targets: Targets,
+    parts: Sequence[Part],
+    names: Sequence[str],
+    *,
+    random: Targets | None = None,
+    among: int = 1,
+    progress: Progress,
+) -> Iterator[tuple[Part, tuple[Finding, ...]]]:
+    """What each measure finds in each part.
+
+    Args:
+        subject: what is attacked.
+        targets: its vectors.
+        parts: to read, one after the other.
+        names: of the measures.
+        random: vectors drawn at random in place of them, for a control; None for none.
+        among: of how many findings of a measure the worst verdict counts.
+        progress: told of progress.
+    """
+    from dataclasses import replace
+
+    from attacks._judging.judge import score
+    from attacks.layers import guesses
+
+    for number, part in enumerate(parts):
+        progress("reading parts of vectors", number, len(parts))
+        made = guesses(subject.backbone, subject.knowledge, targets, part, names)
+        drawn = guesses(subject.backbone, subject.knowledge, random, part, names) if random else ()
+        told = replace(subject, knowledge=replace(subject.knowledge, sites=part.sites))
+        yield part, score(told, made, {targets.scope: targets.targets}, drawn, among)
+    progress("reading parts of vectors", len(parts), len(parts))
 
 
 def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
@@ -174,7 +213,7 @@ def render(document: Mapping[str, Any]) -> str:
                 continue
             control = "" if one["control"] is None else f" ({one['control']:.2f})"
             cells.append(f"{one['value']:.3f}{control}".ljust(18))
-        lines.append(f"{_named(part):<30}" + "".join(cells))
+        lines.append(f"{named(part):<30}" + "".join(cells))
     lines += [
         "",
         "In brackets: the best control, which is made without the vector. Total variation: smaller is better.",
@@ -182,7 +221,8 @@ def render(document: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *dict.fromkeys(reasons)])
 
 
-def _named(part: Mapping[str, Any]) -> str:
+def named(part: Mapping[str, Any]) -> str:
+    """A part in a few words."""
     branch = {"both": "both branches"}.get(part["branches"], part["branches"])
     match part["group"]:
         case "all":

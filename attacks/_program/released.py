@@ -6,7 +6,7 @@ its ledger entry says; the auditor brings records and randomness, and no second 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,30 +29,57 @@ if TYPE_CHECKING:
     from ifedpriv.experiment.prepare import Setup
 
 
-def mechanism_of(release: Bounded, layout: Layout, roster: int) -> Mechanism:
-    """What somebody outside sees of one round, in whole steps.
+@dataclass(frozen=True, slots=True)
+class OneRound:
+    """What somebody outside sees of one round, in whole steps: a `Mechanism` that can be played many times at once.
 
     Each client's numbers where it adds noise for itself; their sum otherwise, which is all that a protection opens or
     a trusted server gives away. A client that has no records sends a zero with its noise: who takes part is public, and
     not what is hidden.
 
-    Args:
+    Attributes:
         release: of the kind of upload in question.
         layout: of the method's arrays.
         roster: how many clients the round asks.
     """
 
-    def released(records: Sequence[Floats], entropy: Entropy) -> NDArray[np.float64]:
-        given = [
-            release.give(_offered(held, release, layout), None, roster, entropy.branch(f"client {client}"))
-            for client, held in enumerate((*records, *[None] * (roster - len(records))))
-        ]
-        sent = [upload.arrays[ARRAY].astype(np.float64) for upload in given]
-        if release.trust is Trust.LOCAL:
-            return np.stack(sent)
-        return release.noised(np.sum(sent, axis=0), roster, entropy.branch("server"))
+    release: Bounded
+    layout: Layout
+    roster: int
 
-    return released
+    def __call__(self, records: Sequence[Floats], entropy: Entropy) -> NDArray[np.float64]:
+        """Release once: whole numbers ``[width]``, with local trust ``[roster, width]``."""
+        given = [
+            self.release.give(
+                _offered(held, self.release, self.layout), None, self.roster, entropy.branch(who)
+            ).arrays[ARRAY]
+            for who, held in self._all(records)
+        ]
+        return self._seen(np.stack(given).astype(np.float64), entropy)
+
+    def many(self, records: Sequence[Floats], entropy: Entropy, times: int) -> NDArray[np.float64]:
+        """So many releases of the same records, each with noise of its own, ``[times, ...]``.
+
+        Every client's records are bounded once, and noise is drawn for all rounds in one go; all that is done to them
+        is done by the functions that `__call__` goes through.
+        """
+        given = [
+            self.release.several(
+                _offered(held, self.release, self.layout), None, self.roster, entropy.branch(who), times
+            )
+            for who, held in self._all(records)
+        ]
+        return self._seen(np.stack(given, axis=1).astype(np.float64), entropy)
+
+    def _all(self, records: Sequence[Floats]) -> Iterator[tuple[str, Floats | None]]:
+        empty = [None] * (self.roster - len(records))
+        return ((f"client {number}", held) for number, held in enumerate((*records, *empty)))
+
+    def _seen(self, sent: NDArray[np.float64], entropy: Entropy) -> NDArray[np.float64]:
+        """Of what clients send, ``[..., roster, width]``, what is seen."""
+        if self.release.trust is Trust.LOCAL:
+            return sent
+        return self.release.noised(sent.sum(axis=-2), self.roster, entropy.branch("server"))
 
 
 def _offered(held: Floats | None, release: Bounded, layout: Layout) -> Upload | Records:
@@ -142,7 +169,7 @@ def own_release(
             roster = clients + 1
             base = records_near(release, next(iter(layout.shapes)), clients, examples, seed)
             return OwnRelease(
-                mechanism_of(release, layout, roster),
+                OneRound(release, layout, roster),
                 claim_of(release, roster, delta),
                 base,
                 _texts(setup, layout, public, seed),

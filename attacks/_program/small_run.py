@@ -16,6 +16,7 @@ from attacks import ATTACKS
 from attacks._base.attack import Attack, Finding, Guess, Progress
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
+from defenses.upload import UploadKind
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute
@@ -35,8 +36,22 @@ PRIVATE: Mapping[str, Any] = {
 """Every client adds enough noise for each of its examples by itself."""
 
 
-def small_run(folder: Path, defense: Mapping[str, Any], methods: Sequence[str], progress: Progress) -> Path:
-    """A run on the embedded model, made to be attacked; of one example a client where whole texts are looked for."""
+ROUNDS = 2
+"""Of coefficients, for an attack that reads those: the fewest that can be linked."""
+
+
+def small_run(
+    folder: Path, defense: Mapping[str, Any], methods: Sequence[str], progress: Progress, rounds: int = 0
+) -> Path:
+    """A run on the embedded model, made to be attacked; of one example a client where whole texts are looked for.
+
+    Args:
+        folder: where it is made.
+        defense: as a configuration has it; empty for none.
+        methods: of the attack.
+        progress: told of progress.
+        rounds: of coefficients.
+    """
     examples = 1 if {"search", "soft"} & set(methods) else 8
     config = parse_config(
         {
@@ -45,7 +60,7 @@ def small_run(folder: Path, defense: Mapping[str, Any], methods: Sequence[str], 
             "partition": {"kind": "iid", "clients": 20, "examples_per_client": examples},
             "method": {
                 "guard": False,
-                "calibration": {"rounds": 0},
+                "calibration": {"rounds": rounds},
                 **({"aggregation": "count"} if defense else {}),
             },
             **({"defense": dict(defense)} if defense else {}),
@@ -78,10 +93,11 @@ def both_ways(
     def said(which: str) -> Progress:
         return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
 
-    open_run = small_run(folder / "open", {}, methods, said("without a defense"))
+    rounds = ROUNDS if getattr(module, "READS", None) is UploadKind.COEFFICIENTS else 0
+    open_run = small_run(folder / "open", {}, methods, said("without a defense"), rounds)
     subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
     result = to_json(subject, guesses, findings, reveal=options.reveal)
-    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"))
+    private = small_run(folder / "private", PRIVATE, methods, said("with a defense"), rounds)
     request = Request(
         target=private,
         pool=options.pool,

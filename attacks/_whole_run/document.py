@@ -15,8 +15,11 @@ from typing import Any
 from attacks._base.attack import Progress, Verdict
 from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.bound import bound_of
+from attacks._whole_run.by_layer import LAYERS, by_layer
+from attacks._whole_run.differences import DIFF, differences
 from attacks._whole_run.kept import Kept
 from attacks._whole_run.pieces import (
+    OF_PARTS,
     ON_RECORDINGS,
     PIECES,
     SERVER,
@@ -27,6 +30,7 @@ from attacks._whole_run.pieces import (
 )
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import Reading, hasher, knowledge_of, open_readings
+from attacks._whole_run.whole_texts import SEARCH, whole_texts
 from defenses.view import ServerView
 from ifedpriv.config import load_config
 from ifedpriv.experiment.reporting import versions
@@ -38,14 +42,13 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
-    "whole texts behind vectors of few examples, which `ifedpriv attack invert --methods search,soft` looks for",
+    "whole texts behind vectors of more than 4 examples, and what `ifedpriv attack invert --methods soft` finds",
     "trained decoders of vectors to text",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
-    "differences between recordings and between rosters: `ifedpriv attack diff` takes several recordings",
-    "sums of single groups, where the server sums in groups: `ifedpriv attack diff` reads each",
+    "differences between recordings: `ifedpriv attack diff` takes several",
     "fleets of invented clients, and a server that chooses the template: `ifedpriv attack template` plays one",
 )
-"""What no piece of an audit looks at; said in every document."""
+"""What no piece of an audit looks at; said in every document, behind what the pieces left out of this recording."""
 
 
 def make(request: Request, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -91,6 +94,12 @@ def _maker(
         return lambda: cheating(view.facts.defense, say)
     if name in ON_RECORDINGS:
         return lambda: on_recordings(name, readings(), space, shown, say)
+    if name == SEARCH:
+        return lambda: whole_texts(readings(), space / name, shown, say)
+    if name == LAYERS:
+        return lambda: by_layer(readings(), space / name, say)
+    if name == DIFF:
+        return lambda: differences(request, readings(), space / name, shown, say)
 
     def subject() -> dict[str, Any]:
         opened = readings()
@@ -104,7 +113,7 @@ def _maker(
 def _together(
     request: Request, view: ServerView, found: Mapping[str, Mapping[str, Any]], told: Mapping[str, str]
 ) -> dict[str, Any]:
-    attacks = [found[name] for name in ON_RECORDINGS]
+    attacks = [found[name] for name in (*ON_RECORDINGS, *OF_PARTS)]
     tests = [test for piece in (*attacks, found[SERVER]) for test in piece["tests"]]
     path = request.config_path
     config = load_config(path) if path is not None else None
@@ -117,8 +126,14 @@ def _together(
         "bound": found["bound"],
         "curves": [{"attack": piece["attack"], **curve} for piece in attacks for curve in piece["curves"]],
         "vectors": [_with_results(vector, tests, attacks) for vector in found["subject"]["vectors"]],
+        "parts": found[LAYERS]["parts"],
+        "sums": found[DIFF]["sums"],
+        "isolated": found[DIFF]["isolated"],
         "cheating_server": found[SERVER].get("cases", []),
-        "not_covered": list(NOT_COVERED),
+        "not_covered": [
+            *(reason for name in OF_PARTS for reason in found[name]["left_out"]),
+            *NOT_COVERED,
+        ],
         "scored": found["subject"]["scored"],
         "revealed": request.reveal,
         "model": view.facts.backbone,

@@ -7,13 +7,13 @@ every document, if only to say why nothing was tried.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Finding, Progress, Scope, Verdict, Who
+from attacks._base.attack import Attack, Finding, Progress, Verdict, Who
 from attacks._base.targets import read_targets
 from attacks._judging.judge import curves_of
 from attacks._program.answers import finding_to_json, guess_to_json
@@ -23,7 +23,9 @@ from defenses.specs import DefenseSpec
 
 SERVER = "server"
 ON_RECORDINGS = tuple(sorted(ATTACKS))
-PIECES = ("subject", *ON_RECORDINGS, SERVER, "bound")
+OF_PARTS = ("search", "layers", "diff")
+"""Pieces that look at some of the vectors, at parts of them, and at what sums of them isolate; each a file here."""
+PIECES = ("subject", *ON_RECORDINGS, *OF_PARTS, SERVER, "bound")
 """All pieces, in the order in which they are made; ``bound`` is made by `attacks._whole_run.bound`."""
 
 _ORDER = (
@@ -69,35 +71,31 @@ def on_recordings(
             guesses.append(told)
     return {
         "attack": name,
-        "tests": _tests(name, findings),
+        "tests": tests_of(name, [{**finding_to_json(f), "by_vector": dict(f.by_vector)} for f in findings]),
         "curves": curves,
         "guesses": guesses,
     }
 
 
-def _tests(name: str, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Findings by method and scope, with what they amount to together."""
-    groups: dict[tuple[str, Scope], list[Finding]] = {}
+def tests_of(name: str, findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Findings as plain data, by method and scope, with what they amount to together."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for finding in findings:
-        groups.setdefault((finding.method, finding.scope), []).append(finding)
+        groups.setdefault((finding["method"], finding["scope"]), []).append(finding)
     found = []
     for (method, scope), members in groups.items():
-        judged = [finding for finding in members if finding.verdict is not None]
-        verdict = worst([finding.verdict for finding in judged if finding.verdict is not None])
-        first = next((finding for finding in judged if finding.verdict is verdict), members[0])
+        judged = [finding for finding in members if finding["verdict"] is not None]
+        verdict = worst([Verdict(finding["verdict"]) for finding in judged])
+        first = next((finding for finding in judged if finding["verdict"] == verdict), members[0])
         found.append(
             {
                 "attack": name,
                 "method": method,
-                "scope": str(scope),
+                "scope": scope,
                 "verdict": str(verdict),
-                "decided_by": first.metric,
-                "why": first.why,
-                "findings": [
-                    {**finding_to_json(finding), "by_vector": dict(finding.by_vector)}
-                    for finding in members
-                    if finding.metric
-                ],
+                "decided_by": first["metric"],
+                "why": first["why"],
+                "findings": [finding for finding in members if finding["metric"]],
             }
         )
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+from attacks._base.defaults import ALPHA, FEWEST_SHADOWS, ONE_RUN_CANARIES, SHADOWS, TRIALS
 from ifedpriv.errors import InputError, UserError
 
 WITHHELD = ("pool", "public-texts", "others")
@@ -34,6 +34,7 @@ class Request:
         trials: runs a side and canary in the audit of the mechanism.
         one_run: canaries of its single run; 0 for none.
         alpha: its level.
+        shadows: vectors or calibrations of its own that an attack on members compares with.
         seed: of every random choice.
         reveal: keep guessed and true texts as they are in place of hashes.
     """
@@ -48,6 +49,7 @@ class Request:
     trials: int = TRIALS
     one_run: int = ONE_RUN_CANARIES
     alpha: float = ALPHA
+    shadows: int = SHADOWS
     seed: int = 0
     reveal: bool = False
 
@@ -62,6 +64,11 @@ class Request:
                 "give 4 or more, or 0",
             ),
             (not 0 < self.alpha < 0.5, f"--alpha is {self.alpha}", "give a level above 0 and below 0.5"),
+            (
+                self.shadows < FEWEST_SHADOWS,
+                f"--shadows is {self.shadows}",
+                f"give {FEWEST_SHADOWS} or more; fewer have no variance to compare with",
+            ),
             (self.seed < 0, f"--seed is {self.seed}", "give a whole number, 0 or more"),
             (
                 not self.target.is_dir(),
@@ -118,6 +125,7 @@ class Request:
             "trials": self.trials,
             "one_run": self.one_run,
             "alpha": self.alpha,
+            "shadows": self.shadows,
             "seed": self.seed,
             "public_file": digest_of(self.public),
             "pool_file": digest_of(self.pool_file),

@@ -61,6 +61,7 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
         covered=request.covered,
         strong="others" not in request.without,
         own_config=True,
+        shadows=request.shadows,
         seed=request.seed,
     )
     subject = _limited(open_subject(request.target, wishes, progress), request)

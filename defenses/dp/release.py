@@ -202,15 +202,29 @@ class Bounded:
         Raises:
             UserError: examples are to be hidden, and what is offered does not say what each of them did.
         """
+        sent = self.several(contributed, centre, roster, entropy, 1)[0]
+        return Upload({ARRAY: sent.astype(np.float32)}, 1, contributed.round, self.kind)
+
+    def several(
+        self,
+        contributed: Contributed,
+        centre: Float32Array | None,
+        roster: int,
+        entropy: Entropy,
+        times: int,
+    ) -> npt.NDArray[np.int64]:
+        """The whole numbers of `give`, so many times over with fresh noise each time: ``[times, width]``.
+
+        A client calls it for once; an audit plays many rounds on the same data, and bounds them once.
+        """
         terms = self.lattice(roster)
         rows, transform = self._rows(contributed), self.coordinates(centre, contributed.round)
         found = contribution(rows, transform, terms, by_block=self.by_block)
-        total = found.total
+        total = np.repeat(found.total[None], times, axis=0)
         if terms.share:
-            total = total + discrete_gaussian(terms.share, len(total), entropy)
+            total += discrete_gaussian(terms.share, total.size, entropy).reshape(total.shape)
         # Beyond the levels lies what `Lattice.beyond` bounds; a number there could not be carried.
-        total = np.clip(total, -terms.levels, terms.levels)
-        return Upload({ARRAY: total.astype(np.float32)}, 1, contributed.round, self.kind)
+        return np.clip(total, -terms.levels, terms.levels)
 
     def take(
         self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
@@ -264,10 +278,11 @@ class Bounded:
     def noised(
         self, total: npt.NDArray[np.float64], roster: int, entropy: Entropy
     ) -> npt.NDArray[np.float64]:
-        """A sum as others than the server may see it, in whole steps."""
+        """A sum as others than the server may see it, in whole steps; of many rounds ``[rounds, width]``, each of them."""
         if self.trust is not Trust.CENTRAL:
             return total
-        return total + discrete_gaussian(self.lattice(roster).noise, len(total), entropy)
+        drawn = discrete_gaussian(self.lattice(roster).noise, total.size, entropy)
+        return np.asarray(total + drawn.reshape(total.shape), dtype=np.float64)
 
     def noise(self, roster: int, clients: int, draws: int, entropy: Entropy) -> npt.NDArray[np.int64]:
         """Noise as it is in a sum of ``clients`` uploads, ``[draws, width]`` whole steps; for whoever tests it."""

@@ -23,7 +23,7 @@ _CODES = """exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv audit`."""
-    from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+    from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, SHADOWS, TRIALS
     from attacks._program.launch import add_known_texts
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -66,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha", type=float, default=ALPHA, help=f"level of the bound's verdict (default: {ALPHA})"
     )
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=SHADOWS,
+        metavar="N",
+        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
 
 
@@ -83,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         "trials",
         "one_run",
         "alpha",
+        "shadows",
         "seed",
     )
     request = Request(

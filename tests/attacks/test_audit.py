@@ -1,13 +1,14 @@
 """Audits of mechanisms: a sound one passes, and every planted bug is flagged by the lane that is made for it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from mechanisms import BUGS, CLIP, DELTA, ClippedSum, base, normal
 
 from attacks._mechanisms.canaries import LOUD, pair, pairs
-from attacks._mechanisms.games import play
+from attacks._mechanisms.games import play, sides
 from attacks._mechanisms.mechanism import Claim, flatten
 from attacks._mechanisms.replay import replay
 from attacks._statistics.epsilon import Conclusion, Estimator
@@ -100,7 +101,7 @@ def test_bugs_that_cost_privacy_are_proved_by_the_games_alone(bug):
     claim = mechanism.claim
     given = pairs(base(), claim, 0)[:1]
     found = replay(mechanism, given, claim, repeats=20)
-    game = play(mechanism, given[0], claim, found, trials=500, alpha=0.05, seed=0)
+    (game,) = play(mechanism, given[:1], claim, found, trials=500, alpha=0.05, seed=0)
     assert game.conclusion is (Conclusion.VIOLATION if bug else Conclusion.CONSISTENT), game.why
     assert not bug or "is accounted" in game.why
 
@@ -256,3 +257,27 @@ def test_ten_thousand_trials_of_the_shipped_models_size():
     made = audit(mechanism, records, mechanism.claim, trials=10_000)
     assert made.conclusion is Conclusion.CONSISTENT, made.why
     assert made.tightness > 0.8
+
+
+# ---- runs that canaries share
+
+
+def test_canaries_are_compared_with_the_same_runs_without_them():
+    """Neighbours that replace have no such runs in common."""
+    calls = []
+
+    def counted(records, entropy):
+        calls.append(len(records[0]))
+        return ClippedSum()(records, entropy)
+
+    for neighbouring, expected in (
+        (Neighbouring.ADD_OR_REMOVE, lambda canaries: canaries + 1),
+        (Neighbouring.REPLACE, lambda canaries: 2 * canaries),
+    ):
+        claim = replace(ClippedSum(2.0).claim, neighbouring=neighbouring)
+        given = pairs(base(), claim, 0)
+        found = replay(ClippedSum(), given, claim, repeats=20)
+        calls.clear()
+        games = play(counted, given, claim, found, trials=30, alpha=0.05, seed=0)
+        assert [game.canary for game in games] == [each.name for each in given]
+        assert len(calls) == 30 * expected(len(given)) == 30 * sides(given)

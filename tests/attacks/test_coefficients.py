@@ -11,8 +11,15 @@ from attacks import coefficients
 from attacks._base.attack import Links, Scope, Who
 from attacks._base.targets import read_targets
 from attacks._judging.judge import score
+from attacks._judging.random_moves import Draw, random_moves_view
 from attacks._judging.score import Wishes, open_subject
-from attacks._members.calibrations import MOST_ROUNDS, ShadowClients, gradients, read_rounds, shadow_clients
+from attacks._members.calibrations import (
+    MOST_ROUNDS,
+    ShadowClients,
+    gradients,
+    read_rounds,
+    shadow_clients,
+)
 from attacks._members.coefficient_scores import (
     Movement,
     beside_shadows,
@@ -21,7 +28,9 @@ from attacks._members.coefficient_scores import (
     ridge,
     same_clients,
 )
+from attacks._program.launch import guess_and_judge
 from attacks._statistics.roc import auc
+from defenses.view import ServerView
 
 WISHES = Wishes(pool=160, shadows=12)
 
@@ -182,6 +191,58 @@ def test_links_use_no_senders_number(subject):
     first, second = (np.stack([each.moves[n] for n in range(6)]) for each in recorded.rounds)
     told = same_clients(first, second, (shadows.moves[0], shadows.moves[1]))
     assert named == {Who(n): (told[n],) for n in range(6)}
+
+
+def test_every_method_stands_beside_random_moves(subject, tmp_path):
+    """The control has all of the attacker's knowledge, the same broadcasts, and no client's coefficients."""
+    _, findings = guess_and_judge(coefficients, subject, tuple(Scope), tmp_path / "random")
+    judged = [finding for finding in findings if finding.metric and finding.verdict is not None]
+    assert {finding.method for finding in judged} == {
+        coefficients.MEMBERSHIP,
+        coefficients.LABELS,
+        coefficients.LINKED,
+    }
+    assert all("random vector" in dict(finding.controls) for finding in judged)
+    control = ServerView.open(tmp_path / "random")
+    real, drawn = (read_rounds(view, subject.backbone) for view in (subject.view, control))
+    for one, other in zip(real.rounds, drawn.rounds, strict=True):
+        assert np.array_equal(one.start, other.start)
+        assert sorted(one.moves) == sorted(other.moves)
+        assert not any(np.allclose(one.moves[n], other.moves[n], rtol=0.01) for n in one.moves)
+
+
+@pytest.mark.parametrize("clients", [1, 9])
+def test_random_moves_have_the_mean_and_the_covariance_of_shadows(clients):
+    """Over 4000 draws: a mean within 6 standard errors, a covariance within a tenth of its largest number."""
+    rng = np.random.default_rng(0)
+    moves, start = rng.normal(size=(12, 8)) * np.arange(1, 9) + 3, rng.normal(size=(2, 2, 2))
+    draw = Draw(start.astype(np.float32), moves, clients, rng)
+    made = [np.stack((each["lambda"], each["beta"]), axis=-1) for each in (draw() for _ in range(4000))]
+    drawn = (np.stack(made) - start).reshape(4000, 8)
+    spread = moves.std(axis=0) / np.sqrt(clients)
+    assert (np.abs(drawn.mean(axis=0) - moves.mean(axis=0)) < 6 * spread / np.sqrt(4000)).all()
+    expected = np.cov(moves.T, bias=True) / clients
+    assert np.abs(np.cov(drawn.T) - expected).max() < 0.1 * expected.max()
+
+
+def test_a_sum_is_drawn_as_a_sum(tmp_path):
+    summed = open_subject(calibrated(tmp_path, defense={"kind": "masked"}), WISHES)
+    control = random_moves_view(summed.view, summed.backbone, summed.knowledge, tmp_path / "random")
+    for one, other in zip(
+        *(read_rounds(view, summed.backbone).rounds for view in (summed.view, control)), strict=True
+    ):
+        assert not (one.moves or other.moves)
+        assert np.array_equal(one.start, other.start)
+        assert not np.allclose(one.mean, other.mean, rtol=0.01)
+
+
+def test_shadows_and_gradients_are_made_once(subject):
+    recorded = read_rounds(subject.view, subject.backbone)
+    first = shadow_clients(subject.backbone, subject.knowledge, recorded, 8)
+    assert shadow_clients(subject.backbone, subject.knowledge, recorded, 8) is first
+    other = shadow_clients(subject.backbone, replaced(subject.knowledge, seed=1), recorded, 8)
+    assert not np.array_equal(other.texts, first.texts)
+    assert not (first.moves.flags.writeable or first.texts.flags.writeable)
 
 
 @pytest.mark.parametrize(

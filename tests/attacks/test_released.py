@@ -7,11 +7,12 @@ import pytest
 
 import defenses.dp.contribution as bounding
 import defenses.dp.release as releasing
-from attacks._program.released import claim_of, mechanism_of, records_near
+from attacks._program.released import OneRound, claim_of, records_near
 from attacks._statistics.epsilon import Conclusion
 from attacks.audit import audit
 from defenses.dp.release import Bounded
 from defenses.dp.transform import Transform
+from defenses.entropy import InsecureSeeded
 from defenses.units import Trust, Unit
 from defenses.upload import Layout, UploadKind
 
@@ -31,7 +32,7 @@ def release(unit=Unit.EXAMPLE, trust=Trust.CENTRAL, **changes):
 def audited(found, claim=None, trials=200):
     roster = CLIENTS + 1
     return audit(
-        mechanism_of(found, LAYOUT, roster),
+        OneRound(found, LAYOUT, roster),
         records_near(found, SHAPE, CLIENTS, 6, 0),
         claim or claim_of(found, roster, 1e-5),
         trials=trials,
@@ -118,3 +119,37 @@ def test_the_same_noise_every_time_is_found(monkeypatch):
         Bounded, "noised", lambda self, total, roster, _: real(self, total, roster, Forgetful())
     )
     violated(release())
+
+
+# ---- many rounds at once
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+@pytest.mark.parametrize("trust", list(Trust))
+def test_many_rounds_at_once_are_as_many_by_themselves(unit, trust):
+    """Of one round to the digit; of 200 in mean and spread, within 6 standard errors of both ways together."""
+    found = OneRound(release(unit, trust), LAYOUT, CLIENTS + 1)
+    held = records_near(found.release, SHAPE, CLIENTS, 6, 0)
+    alone = found(held, InsecureSeeded(0, "a"))
+    assert np.array_equal(found.many(held, InsecureSeeded(0, "a"), 1)[0], alone)
+    many = found.many(held, InsecureSeeded(0, "b"), 200)
+    single = np.stack([found(held, InsecureSeeded(i, "c")) for i in range(200)])
+    assert many.shape == single.shape
+    spread = single.std(axis=0)
+    assert (np.abs(many.mean(axis=0) - single.mean(axis=0)) < 6 * spread * np.sqrt(2 / 200)).all()
+    assert (np.abs(many.std(axis=0) / spread - 1) < 6 / np.sqrt(200)).all()
+    # No two rounds share noise: numbers in steps of this size do not meet by chance.
+    assert len(np.unique(many.reshape(200, -1), axis=0)) == 200
+
+
+def test_a_way_of_many_that_is_another_mechanism_is_not_taken(monkeypatch):
+    """Played at once it would add no noise, so it is played one by one, and what is shipped is consistent."""
+    asked = []
+
+    def silent(self, records, entropy, times):
+        asked.append(times)
+        return np.zeros((times, self.release.rank + 1))
+
+    monkeypatch.setattr(OneRound, "many", silent)
+    assert audited(release(), trials=40).conclusion is not Conclusion.VIOLATION
+    assert set(asked) == {1}

@@ -22,7 +22,7 @@ from defenses import (
 )
 from defenses.frame import Precision
 from defenses.view import FILE_MAGIC, RECORD_HEADER_SIZE
-from defenses.view_facts import ViewFacts
+from defenses.view_facts import SumFacts, ViewFacts
 
 LAYOUT = Layout.of({"v": (3,)})
 DOWN_LAYOUT = Layout.of({"state": (2,)})
@@ -159,6 +159,40 @@ def test_cut_back_to_a_round_and_repeat(tmp_path, last):
             write_round(writer, number)
     assert list(view.frames()) == before
     assert ServerView.open(tmp_path).facts == view.facts
+
+
+def write_sums(writer, number, groups=((1,), (2,)), crash=None):
+    """Sums of a round's groups; killed before the frame of number ``crash``, of which the facts are there already."""
+    for place, clients in enumerate(groups):
+        writer.add_sum(SumFacts(number, UploadKind.VECTOR, clients))
+        if place == crash:
+            return
+        frame = upload_frame(SERVER, number)
+        writer.append(Direction.COMPUTED, sender=SERVER, recipient=SERVER, round_number=number, frame=frame)
+
+
+@pytest.mark.parametrize("crash", [0, 1, None])
+@pytest.mark.parametrize("killed", [0, 1, 2])
+def test_whose_uploads_are_in_sums_is_whole_after_a_crash(tmp_path, killed, crash):
+    """Cut back to the round before and played again, as a resumed run does."""
+    for name in ("whole", "killed"):
+        with create(tmp_path / name) as writer:
+            for number in range(3):
+                write_round(writer, number)
+                at = crash if (name, number) == ("killed", killed) else None
+                write_sums(writer, number, crash=at)
+                if (name, number) == ("killed", killed):
+                    break
+    with ServerViewWriter.resume(tmp_path / "killed") as writer:
+        writer.truncate_to(killed - 1)
+        assert [entry.round for entry in writer.facts.sums] == [n for n in range(killed) for _ in range(2)]
+        for number in range(killed, 3):
+            write_round(writer, number)
+            write_sums(writer, number)
+    whole, gone_on = (ServerView.open(tmp_path / name) for name in ("whole", "killed"))
+    assert gone_on.facts == whole.facts
+    assert len(whole.facts.sums) == 6
+    assert list(gone_on.frames()) == list(whole.frames())
 
 
 def test_a_round_begins_once(tmp_path):

@@ -12,6 +12,7 @@ from ifedpriv.report.audit.parts import Table, bracketed, number
 
 # So many hashes or texts say what was found; the JSON has them all.
 _MOST = 8
+_MOST_SUMS = 40
 _COLUMNS = (
     ("labels", "class means", "total variation"),
     ("labels", "class means", "exact counts"),
@@ -19,6 +20,7 @@ _COLUMNS = (
     ("invert", "unmix", "average precision"),
     ("invert", "corpus", "corpus recall"),
     ("invert", "corpus", "corpus precision"),
+    ("invert", "search", "exact match"),
     ("membership", "likelihood ratio", "AUC"),
     ("membership", "source", "source accuracy"),
     ("membership", "near duplicates", "AUC"),
@@ -86,6 +88,69 @@ def of_cases(cases: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
         for each in cases
     )
     return (Table("Lies of a server, one by one", ("Lie", "came to", "What it does"), rows),)
+
+
+def of_parts(parts: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """What each measure finds in each part of the vectors, beside its best control."""
+    if not parts:
+        return []
+    rows = tuple(
+        (
+            part["what"],
+            f"{part['measure']}: {part['metric']}",
+            bracketed(part["value"], part["interval"]),
+            *control_of(part),
+            (part["verdict"] or "-").upper(),
+        )
+        for part in parts
+    )
+    caption = (
+        "Each part is read as if nothing else had been uploaded. The worst verdict of a measure counts, so each "
+        "part's verdict has an even share of the 5% of error."
+    )
+    heads = ("What is read", "Measure", "value [95%]", "best control", "which", "Verdict")
+    return [Table("Part by part", heads, rows, caption, words_last=False)]
+
+
+def of_sums(sums: Sequence[Mapping[str, Any]], isolated: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Which sums there are, and whom combinations of them isolate."""
+    found = []
+    if sums:
+        most = sums[:_MOST_SUMS]
+        rows = tuple(
+            (str(i), str(one["round"]), str(len(one["clients"])), ", ".join(map(str, one["clients"])))
+            for i, one in enumerate(most, start=1)
+        )
+        caption = f"The first {_MOST_SUMS} of {len(sums)}." if len(sums) > _MOST_SUMS else ""
+        found.append(Table("Sums of vectors", ("Sum", "round", "clients", "Which"), rows, caption))
+    if isolated:
+        rows = tuple(
+            (
+                one["who"],
+                one["combination"],
+                "-" if one["examples"] is None else str(one["examples"]),
+                f"{one['error']:.3g}",
+            )
+            for one in isolated[:_MOST_SUMS]
+        )
+        caption = (
+            "Error: standard deviation of each number of the vector that is left, from rounding and noise."
+        )
+        if len(isolated) > _MOST_SUMS:
+            caption += f" The first {_MOST_SUMS} of {len(isolated)}."
+        heads = ("Isolated", "by the sums", "examples", "error")
+        found.append(Table("What combinations isolate", heads, rows, caption, words_last=False))
+    return found
+
+
+def control_of(finding: Mapping[str, Any]) -> tuple[str, str]:
+    """The value and the name of a finding's best control; the nearest public texts read the vector and are none."""
+    lower = finding["metric"] in ("total variation", "attribute variation")
+    controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
+    if not controls:
+        return "-", "none"
+    name = (min if lower else max)(controls, key=lambda each: controls[each])
+    return number(controls[name]), name
 
 
 def of_vectors(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:

@@ -21,11 +21,14 @@ VERDICTS = {
     "not evaluable": "it could not be run, or on too little; this is not a pass",
 }
 _TITLES = {
+    "attributes": "Attributes: domains, languages, and what else public texts carry",
     "labels": "Labels: how many examples of each class",
     "invert": "Texts: which words, and which texts of a pool",
     "membership": "Membership: was this text in, and whose is it",
     "coefficients": "Coefficients: members, label mixes, and who is who again",
     "deployed": "The finished injection: what its users can tell of members",
+    "layers": "Layers: which part of the vectors tells most",
+    "diff": "Differences: what sums give away when they are subtracted",
     "server": "A cheating server",
 }
 
@@ -85,12 +88,8 @@ def best(test: Mapping[str, Any]) -> str:
 
 
 def _control(finding: Mapping[str, Any]) -> str:
-    lower = finding["metric"] in ("total variation", "attribute variation")
-    controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
-    if not controls:
-        return "no control"
-    name = (min if lower else max)(controls, key=lambda each: controls[each])
-    return f"control {number(controls[name])} ({name})"
+    value, name = details.control_of(finding)
+    return "no control" if name == "none" else f"control {value} ({name})"
 
 
 def sections(document: Document) -> list[Section]:
@@ -191,6 +190,10 @@ def _attack(document: Document, attack: str) -> Section:
     if curves:
         tables.append(details.of_curves(curves))
     folded = details.of_cases(document["cheating_server"]) if attack == "server" else ()
+    if attack == "layers":
+        tables += details.of_parts(document["parts"])
+    if attack == "diff":
+        tables += details.of_sums(document["sums"], document["isolated"])
     lines = tuple(
         f"{test['verdict'].upper()}: {test['method']}, {test['scope']}; {best(test)}." for test in tests
     )

@@ -8,7 +8,7 @@ from attacked import attacked_config, attacked_run, private_run
 from program import called
 from tiny import save_checkpoint, write_config
 
-import attacks.invert
+import attacks.labels
 import attacks.membership
 from attacks import ATTACKS
 
@@ -45,9 +45,19 @@ def test_everything_is_tried_and_the_verdict_comes_first(run, done):
     scopes = ("single uploads", "the aggregate")
     # Whoever only uses the injection has one thing to look at.
     expected = {(name, scope) for name in ATTACKS for scope in scopes} - {("deployed", scopes[0])}
-    assert tested == expected | {("server", "the protocol")}
+    others = {("server", "the protocol"), ("layers", scopes[0]), ("diff", "sums of vectors")}
+    assert tested == expected | others
     methods = {test["method"] for test in document["tests"]}
-    assert {"unmix", "probe", "corpus", "class means", "likelihood ratio", "all others known"} <= methods
+    assert {
+        "unmix",
+        "probe",
+        "corpus",
+        "class means",
+        "likelihood ratio",
+        "all others known",
+        "search",
+        "rosters",
+    } <= methods
     first, second, *_ = [line for line in done.out.splitlines() if line]
     assert (
         first
@@ -96,7 +106,7 @@ def test_the_same_again_to_the_digit_piece_by_piece(run, done, tmp_path, monkeyp
     assert kept == {"subject", "attributes", "coefficients", "deployed", "invert", "labels"}
     assert not (tmp_path / "audit_report.json").exists()
     monkeypatch.setattr(attacks.membership, "guess", real)
-    monkeypatch.setattr(attacks.invert, "guess", interrupted)
+    monkeypatch.setattr(attacks.labels, "guess", interrupted)
     assert called("audit", run, *SMALL, "--out", tmp_path).code == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (run / name).read_bytes(), name
@@ -185,6 +195,7 @@ def test_a_run_without_a_recording(spoilt):
         ("--trials", "5", "--trials is 5"),
         ("--one-run", "3", "--one-run is 3"),
         ("--alpha", "1", "--alpha is 1"),
+        ("--shadows", "3", "--shadows is 3"),
         ("--seed", "-1", "--seed is -1"),
         ("--public", "nothing.jsonl", "--public nothing.jsonl is no file"),
         ("--config", "pyproject.toml", "has a config.yaml of its own"),

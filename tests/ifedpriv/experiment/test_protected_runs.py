@@ -8,6 +8,8 @@ from program import called
 from runs import found
 from tiny import tiny_config, write_config
 
+from defenses.view import Direction, ServerView
+
 FINE = {"vector": "fp32", "coefficients": "fp32", "scores": "fp32"}
 PROTECTED = [{"kind": "masked"}, {"kind": "masked", "ratchet": True}, {"kind": "bfv"}, {"kind": "ckks"}]
 
@@ -84,3 +86,7 @@ def test_a_masked_run_killed_and_gone_on_with_ends_alike(world, tmp_path, share)
     kill_run(round(share * 25), "run", world / "config.yaml", *sets, "--out", tmp_path / "run")
     assert called("run", "--resume", tmp_path / "run").code == 0
     assert found(tmp_path / "run") == found(tmp_path / "whole")
+    # Whose uploads are in each sum is whole, too: a line for every sum, in the order of the sums.
+    view = ServerView.open(tmp_path / "run" / "view")
+    summed = [record.round for record in view.frames() if record.direction is Direction.COMPUTED]
+    assert summed and [entry.round for entry in view.facts.sums] == summed

@@ -12,7 +12,7 @@ from page_reader import Reader
 from program import called
 
 from ifedpriv.report import wording
-from ifedpriv.report.audit import markdown, page, table
+from ifedpriv.report.audit import details, markdown, page, table
 from ifedpriv.report.audit.curves import most_allowed
 from ifedpriv.report.audit.parts import bracketed, number
 
@@ -65,6 +65,23 @@ def test_every_number_is_on_the_page_and_in_markdown(document, html):
         for line in document["not_covered"]:
             assert line in shown
         assert document["model"] in shown
+
+
+def test_every_part_of_the_vectors_has_a_row_with_its_control(document, html):
+    assert {part["what"] for part in document["parts"]} >= {"everything", "layer 0, both branches"}
+    (part, *_) = document["parts"]
+    row = f"{part['measure']}: {part['metric']} | {bracketed(part['value'], part['interval'])}"
+    assert row in markdown.render(document).replace("\\", "")
+    assert "Each part is read as if nothing else had been uploaded." in Reader(html).text
+
+
+def test_sums_and_whom_they_isolate_are_shown():
+    sums = [{"round": 0, "clients": [0, 1, 2], "weight": 3.0}, {"round": 0, "clients": [3, 4], "weight": 2.0}]
+    isolated = [{"who": "clients 3, 4", "combination": "2", "examples": None, "error": 0.01}]
+    first, second = details.of_sums(sums, isolated)
+    assert first.rows == (("1", "0", "3", "0, 1, 2"), ("2", "0", "2", "3, 4"))
+    assert second.rows == (("clients 3, 4", "2", "-", "0.01"),)
+    assert details.of_sums([], []) == [] == details.of_parts([])
 
 
 def test_the_json_is_on_the_page_as_it_is(document, html):
