@@ -307,7 +307,8 @@ def _strength(
         return Verdict.INCONCLUSIVE, f"{above}, but not at the threshold of {bar:.3g}"
     if precision is not None and precision < 0.9:
         return Verdict.INCONCLUSIVE, f"{above}, but precision is {precision:.2f}, below 0.9"
-    if rule.severe is not None and value >= rule.severe:
+    # Where the best control is past the bar as well, what the vector adds is not what makes it severe.
+    if rule.severe is not None and value >= rule.severe > float(np.mean(controls[best])):
         return Verdict.SEVERE, f"{above}, and at least {rule.severe:.3g}"
     return Verdict.WORKS, f"{above}, and past the threshold of {bar:.3g}"
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks._mechanisms.one_round import offered
 from attacks._statistics.roc import auc
 from defenses.dp.release import Bounded
-from defenses.entropy import InsecureSeeded
+from defenses.entropy import Entropy, InsecureSeeded
 from defenses.records import Records
 from defenses.units import Trust, Unit
 from defenses.upload import Layout, Upload
@@ -61,8 +62,8 @@ def attack_release(setup: Setup) -> dict[str, Any] | None:
     clients = 1 if release.trust is Trust.LOCAL else roster
     trials = max(_FEWEST, min(TRIALS, _DRAWS // clients)) if release.lattice(roster).share else TRIALS
     entropy = InsecureSeeded(setup.config.seed, "attacked vectors")
-    without = release.noise(roster, clients, trials, entropy.branch("without")).astype(np.float64)
-    within = release.noise(roster, clients, trials, entropy.branch("within")).astype(np.float64)
+    without = noise(release, layout, roster, clients, trials, entropy.branch("without"))
+    within = noise(release, layout, roster, clients, trials, entropy.branch("within"))
     some, loud = _members(setup, release, number, roster), _loudest(setup, release, layout, roster)
     moves = np.concatenate([some, loud]).astype(np.float64)
     lengths = np.linalg.norm(moves, axis=1)
@@ -83,6 +84,27 @@ def attack_release(setup: Setup) -> dict[str, Any] | None:
         "loudest_found": float(found[len(some) :].mean()),
         "loudest_area": float(area[len(some) :].mean()),
     }
+
+
+def noise(
+    release: Bounded, layout: Layout, roster: int, clients: int, draws: int, entropy: Entropy
+) -> NDArray[np.float64]:
+    """Releases of nothing, which are noise: ``[draws, width]`` whole steps.
+
+    Args:
+        release: of the round.
+        layout: of the method's arrays.
+        roster: how many clients the round asks.
+        clients: how many uploads are in a sum.
+        draws: how many sums.
+        entropy: of all noise.
+    """
+    total = np.zeros((draws, release.lattice(roster).width))
+    for client in range(clients if release.lattice(roster).share else 1):
+        # What is offered is read once.
+        nothing = offered(None, release, layout)
+        total += release.several(nothing, None, roster, entropy.branch(f"client {client}"), draws)
+    return release.noised(total, roster, entropy.branch("server"))
 
 
 def _members(setup: Setup, release: Bounded, number: int, roster: int) -> Steps:

@@ -278,22 +278,11 @@ class Bounded:
     def noised(
         self, total: npt.NDArray[np.float64], roster: int, entropy: Entropy
     ) -> npt.NDArray[np.float64]:
-        """A sum as others than the server may see it, in whole steps; of many rounds ``[rounds, width]``, each of them."""
+        """Sums ``[..., width]`` as others than the server may see them, in whole steps."""
         if self.trust is not Trust.CENTRAL:
             return total
         drawn = discrete_gaussian(self.lattice(roster).noise, total.size, entropy)
         return np.asarray(total + drawn.reshape(total.shape), dtype=np.float64)
-
-    def noise(self, roster: int, clients: int, draws: int, entropy: Entropy) -> npt.NDArray[np.int64]:
-        """Noise as it is in a sum of ``clients`` uploads, ``[draws, width]`` whole steps; for whoever tests it."""
-        terms = self.lattice(roster)
-        if not terms.share:
-            return discrete_gaussian(terms.noise, draws * terms.width, entropy).reshape(draws, terms.width)
-        total = np.zeros((draws, terms.width), dtype=np.int64)
-        for client in range(clients):
-            one = discrete_gaussian(terms.share, total.size, entropy.branch(f"client {client}"))
-            total += one.reshape(total.shape)
-        return total
 
     def alone(self, contributed: Contributed, roster: int) -> npt.NDArray[np.int64]:
         """What each unit of a contribution moves the sum by, ``[units, width]`` whole steps; for whoever tests it."""

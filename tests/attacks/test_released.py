@@ -7,7 +7,8 @@ import pytest
 
 import defenses.dp.contribution as bounding
 import defenses.dp.release as releasing
-from attacks._program.released import OneRound, claim_of, records_near
+from attacks._mechanisms.one_round import OneRound
+from attacks._program.released import claim_of, records_near
 from attacks._statistics.epsilon import Conclusion
 from attacks.audit import audit
 from defenses.dp.release import Bounded
