@@ -48,9 +48,9 @@ class Effort:
     """
 
     recombined: int = 16
-    steps: int = 1000
+    steps: int = 400
     batch: int = 64
-    every: int = 100
+    every: int = 50
     patience: int = 4
     width: int = 96
     layers: int = 2
@@ -366,3 +366,11 @@ def next_likeliest(decoder: Decoder, mixed: Mixed, text: tuple[int, ...], count:
         logits = decoder(mixed, tokens)[0, :-1]
         logits[:, :_UNSAID] = -torch.inf
         return np.asarray(torch.topk(logits, min(count, logits.shape[1] - _UNSAID), dim=1).indices.numpy())
+
+
+def most_missing(decoder: Decoder, points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The tokens of which a difference of two texts holds the most, by the linear map alone, ``[count]``."""
+    with torch.no_grad():
+        words = torch.from_numpy(points) @ decoder.probe
+        words[:_UNSAID] = -torch.inf
+        return np.asarray(torch.topk(words, min(count, len(words) - _UNSAID)).indices.numpy())

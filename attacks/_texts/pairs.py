@@ -6,17 +6,16 @@ The invariant: nothing but public texts goes in, and texts that are held out go 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge, Who
 from attacks._base.space import Space
-from attacks._base.targets import Floats, Target, rounding_variance
+from attacks._base.targets import Floats, Target
 from attacks._texts.phrases import ALIKE
 from attacks._texts.wording import Encoder, Text, Wording
-from defenses.codec import Precision
 
 OTHER, END = 0, 1
 """Columns of the vocabulary: a token beyond it, and the end of a text."""
@@ -24,7 +23,7 @@ _FIRST = 2
 MOST_TOKENS, MOST_LENGTH = 8192, 128
 _EXCHANGED = 0.5
 """Share of places that take what another text, worded alike, has there."""
-_REPLACED = 0.05
+_REPLACED = 0.15
 _REPLACED_ALONE = 0.25
 """Share of places that take any public token: where there are texts worded alike, and where there are none."""
 _HELD_OUT, _FEWEST_HELD, _MOST_HELD = 0.1, 4, 100
@@ -36,7 +35,7 @@ class Pairs:
     """Single texts with their activations, of which mixtures are sums.
 
     Attributes:
-        space: of public texts and of those put together from them; ``space.rounding`` has all declared noise in it.
+        space: of public texts and of those put together from them.
         points: of each text, as the declared clip leaves it, about the mean of its class, float32 ``[n, directions]``.
         means: of each class, float64 ``[classes, directions]``.
         variance: of ``points`` along each direction, ``[directions]``.
@@ -64,13 +63,12 @@ class Pairs:
         return f"Pairs(<{len(self.points)} texts>, <{len(self.vocabulary)} tokens>)"
 
     @classmethod
-    def of(cls, encoder: Encoder, wording: Wording, variance: Floats, recombined: int) -> Pairs:
-        """Public texts and recombinations of them through the model.
+    def of(cls, encoder: Encoder, wording: Wording, recombined: int) -> Pairs:
+        """Public texts and recombinations of them through the model, of vectors that are not even rounded.
 
         Args:
             encoder: of the public model.
             wording: of the task.
-            variance: of rounding and noise in each number of a vector, ``[layers, 2, width]``.
             recombined: how many texts are put together for each public one.
         """
         knowledge = encoder.knowledge
@@ -86,7 +84,7 @@ class Pairs:
         vocabulary = seen[np.lexsort((seen, -counts))][:MOST_TOKENS]
         tokens, lengths = _columns(texts, vocabulary)
         labels = np.array([text.label for text in texts])
-        space, points = _points(encoder, texts, variance, len(texts) - aside)
+        space, points = _points(encoder, texts, len(texts) - aside)
         learned = points[: len(texts) - aside]
         overall = learned.mean(axis=0)
         classes = len(wording.tails)
@@ -104,6 +102,11 @@ class Pairs:
         return cls(
             space, centred, means, spread, labels, rank, tokens, lengths, vocabulary, len(texts) - aside
         )
+
+    def under(self, variance: Floats) -> Pairs:
+        """The same for vectors with rounding and noise of this variance in each number, ``[layers, 2, width]``."""
+        rounding = (variance.reshape(-1) / self.space.spread**2) @ self.space.axes**2
+        return replace(self, space=replace(self.space, rounding=rounding))
 
     def scale(self, count: NDArray[np.int64], total: NDArray[np.int64]) -> Floats:
         """What each direction of a mean of ``count`` texts is multiplied by, ``[rows, directions]``.
@@ -128,17 +131,6 @@ class Pairs:
         """The other way round, without an `END`."""
         order = np.argsort(self.vocabulary, kind="stable")
         return _to_columns(np.asarray(tokens, dtype=np.int64), self.vocabulary[order], order).tolist()
-
-
-def public_target(public: NDArray[np.float32], noise: float) -> Target:
-    """A vector as ordinary as can be, which stands for those that are attacked where only their rounding is asked for.
-
-    Args:
-        public: activations of public texts.
-        noise: standard deviation of what is added to each number beyond rounding to fp16.
-    """
-    centre = public.mean(axis=0, dtype=np.float64)
-    return Target(Who(None), centre, rounding_variance(centre, Precision.FP16) + noise**2, None)
 
 
 def _shown(knowledge: Knowledge, wording: Wording, rng: np.random.Generator) -> list[Text]:
@@ -192,16 +184,15 @@ class Recombiner:
         return Text(tuple(replaced.tolist()), self._texts[index].label)
 
 
-def _points(
-    encoder: Encoder, texts: Sequence[Text], variance: Floats, learned: int
-) -> tuple[Space, NDArray[np.float32]]:
+def _points(encoder: Encoder, texts: Sequence[Text], learned: int) -> tuple[Space, NDArray[np.float32]]:
     """The space of the first texts, as many as memory allows for, and all texts in it."""
     knowledge = encoder.knowledge
     mask = knowledge.sites.mask(encoder.backbone.n_layers)
+    exact = np.zeros((encoder.backbone.n_layers, 2, encoder.backbone.width))
     size = max(64, knowledge.batch_size)
     rows: list[NDArray[np.float32]] = []
     entered: list[Floats] = []
-    most = min(learned, max(1000, _SPACE_BYTES // (4 * variance.size)))
+    most = min(learned, max(1000, _SPACE_BYTES // (4 * exact.size)))
     space: Space | None = None
     for start in range(0, len(texts), size):
         encoder.forget()
@@ -209,7 +200,7 @@ def _points(
         done = min(start + size, len(texts))
         if space is None and done >= most:
             first = np.concatenate(rows)
-            space = Space.of(first[:most], [Target(Who(None), np.zeros_like(variance), variance, None)])
+            space = Space.of(first[:most], [Target(Who(None), exact, exact, None)])
         if space is not None:
             entered += [space.enter(each) for each in rows]
             rows = []

@@ -22,9 +22,18 @@ from attacks._base.shelf import Arrays
 from attacks._base.space import key_of_texts, read
 from attacks._base.targets import Floats, Target, rounding_variance
 from attacks._mixes.mixture import CERTAIN
-from attacks._texts.decoder import Effort, Mixed, Trained, new_decoder, next_likeliest, sample, train
+from attacks._texts.decoder import (
+    Effort,
+    Mixed,
+    Trained,
+    most_missing,
+    new_decoder,
+    next_likeliest,
+    sample,
+    train,
+)
 from attacks._texts.few import Told, few_examples
-from attacks._texts.pairs import Pairs, public_target
+from attacks._texts.pairs import Pairs
 from attacks._texts.wording import Encoder, Text, Wording
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
@@ -35,8 +44,10 @@ _VERSION = 1
 _SAMPLES = 48
 _HEATS = (0.0, 0.6, 1.0)
 _SWAPS = 3
-_POLISHED, _TRIED, _SWEEPS, _TOGETHER = 4, 4, 6, 12
-"""Texts of a vector up to which single tokens are replaced; next tokens tried in each place; how often; at once."""
+_POLISHED = 4
+"""Texts of a vector up to which single tokens are replaced."""
+_TRIED, _MISSING, _SWEEPS, _TOGETHER = 4, 8, 8, 12
+"""Tokens tried in each place, those that are likely there and those that are missing at all; how often; at once."""
 _UNEXPLAINED = 1e4
 """One over the share of one text's variance that a guess need not explain, as for soft tokens."""
 EFFORT = Effort()
@@ -68,6 +79,8 @@ class Inverter:
 
 _INVERTERS: dict[str, Inverter] = {}
 """The last two inverters: of single uploads, and of the aggregate; their controls meet the same ones."""
+_PAIRS: dict[str, Pairs] = {}
+"""The last pairs, which do not depend on how many examples vectors stand for, nor on noise."""
 
 
 def trained(
@@ -107,9 +120,7 @@ def inverter_of(encoder: Encoder, wording: Wording, told: Sequence[Told]) -> Inv
     digest = hashlib.sha256(key.encode()).hexdigest()
     if digest in _INVERTERS:
         return _INVERTERS[digest]
-    public = read(encoder.backbone, knowledge, knowledge.public, "reading public texts")
-    variance = public_target(public, noise).variance
-    pairs = Pairs.of(encoder, wording, variance, effort.recombined)
+    pairs = _pairs_of(encoder, wording).under(_variance(encoder, noise))
     kept = knowledge.shelf.take(digest) if knowledge.shelf is not None else None
     if kept is not None:
         made = _unpacked(kept, pairs, counts, effort, knowledge.seed)
@@ -127,6 +138,29 @@ def inverter_of(encoder: Encoder, wording: Wording, told: Sequence[Told]) -> Inv
         _INVERTERS.pop(next(iter(_INVERTERS)))
     _INVERTERS[digest] = Inverter(pairs, made, kept is not None)
     return _INVERTERS[digest]
+
+
+def _pairs_of(encoder: Encoder, wording: Wording) -> Pairs:
+    knowledge = encoder.knowledge
+    decides = (
+        knowledge.labelled,
+        knowledge.declared.clip,
+        knowledge.sites,
+        knowledge.seed,
+        EFFORT.recombined,
+    )
+    key = f"{key_of_texts(encoder.backbone, knowledge, knowledge.public)} {decides}"
+    if key not in _PAIRS:
+        _PAIRS.clear()
+        _PAIRS[key] = Pairs.of(encoder, wording, EFFORT.recombined)
+    return _PAIRS[key]
+
+
+def _variance(encoder: Encoder, noise: float) -> Floats:
+    """Of rounding to fp16 and of noise beside it, in each number of a vector as ordinary as can be."""
+    knowledge = encoder.knowledge
+    public = read(encoder.backbone, knowledge, knowledge.public, "reading public texts")
+    return rounding_variance(public.mean(axis=0, dtype=np.float64), Precision.FP16) + noise**2
 
 
 def _counts(told: Sequence[Told]) -> tuple[int, ...]:
@@ -232,7 +266,7 @@ def _polish(
     point: Floats,
     weights: Floats,
 ) -> tuple[Text, ...]:
-    """Replace tokens by those that the decoder holds next likeliest, as long as the model comes nearer."""
+    """Replace tokens by likely ones and by what is still missing, as long as the model comes nearer."""
     current, points = list(texts), points.copy()
     total = len(current)
     score = float(np.sum(((points.mean(axis=0) - point) * weights) ** 2))
@@ -277,11 +311,16 @@ def _changes(
         return []
     rest = len(texts) * point - (points.sum(axis=0) - points[which])
     mixed = _left(pairs, rest[None], (text.label,), len(texts))
-    likeliest = next_likeliest(inverter.trained.decoder, mixed, columns, _TRIED + 1)
+    decoder = inverter.trained.decoder
+    likeliest = next_likeliest(decoder, mixed, columns, _TRIED + 1).tolist()
+    scale = pairs.scale(mixed.count, mixed.total)[0]
+    missing = most_missing(decoder, ((rest - points[which]) * scale).astype(np.float32), _MISSING).tolist()
     return [
         (place, pairs.ids([column])[0])
-        for place, row in enumerate(likeliest.tolist())
-        for column in [c for c in row if c != columns[place]][:_TRIED]
+        for place, row in enumerate(likeliest)
+        # A first token may hold characters of the template.
+        for column in dict.fromkeys([*row, *missing] if place else row)
+        if column != columns[place]
     ]
 
 
