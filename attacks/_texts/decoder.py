@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from attacks._texts.pairs import END, OTHER, Pairs
 
+_UNSAID = max(OTHER, END) + 1
+"""Columns that are no tokens."""
 _PREFIX = 4
 _HEADS = 4
 _HIDDEN = 256
@@ -47,8 +49,8 @@ class Effort:
         width, layers: of the decoder.
     """
 
-    recombined: int = 16
-    steps: int = 400
+    recombined: int = 12
+    steps: int = 300
     batch: int = 64
     every: int = 50
     patience: int = 4
@@ -162,9 +164,6 @@ def word_probe(pairs: Pairs, counts: tuple[int, ...]) -> NDArray[np.float32]:
     spread = np.sqrt(np.einsum("dc,de,ec->c", weights, covariance, weights, optimize=True))
     weights[:, :_UNSAID] = 0.0
     return np.asarray(weights / np.maximum(spread, 1e-3 * spread.max() + 1e-12), dtype=np.float32)
-
-
-_UNSAID = max(OTHER, END) + 1
 
 
 class _Block(nn.Module):

@@ -23,7 +23,7 @@ _FIRST = 2
 MOST_TOKENS, MOST_LENGTH = 8192, 128
 _EXCHANGED = 0.5
 """Share of places that take what another text, worded alike, has there."""
-_REPLACED = 0.15
+_REPLACED = 0.1
 _REPLACED_ALONE = 0.25
 """Share of places that take any public token: where there are texts worded alike, and where there are none."""
 _HELD_OUT, _FEWEST_HELD, _MOST_HELD = 0.1, 4, 100
