@@ -130,7 +130,8 @@ class Pairs:
     def columns_of(self, tokens: Sequence[int]) -> list[int]:
         """The other way round, without an `END`."""
         order = np.argsort(self.vocabulary, kind="stable")
-        return _to_columns(np.asarray(tokens, dtype=np.int64), self.vocabulary[order], order).tolist()
+        found = _to_columns(np.asarray(tokens, dtype=np.int64), self.vocabulary[order], order)
+        return [int(column) for column in found]
 
 
 def _shown(knowledge: Knowledge, wording: Wording, rng: np.random.Generator) -> list[Text]:
