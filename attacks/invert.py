@@ -16,29 +16,34 @@ from attacks._texts.few import PartsError, TooManyError
 from attacks._texts.layer0 import NotLinearError
 from attacks._texts.search import search
 from attacks._texts.soft import soft
+from attacks._texts.trained import trained
 from attacks._texts.unmix import words
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
 NAME = "invert"
 DEFAULT = ("unmix", "probe", "corpus")
-"""Methods of seconds; those that look for whole texts take seconds for every vector, and are asked for."""
-METHODS = (*DEFAULT, "search", "soft")
-_Method = Callable[[Backbone, Knowledge, Sequence[Target]], dict[str, tuple[Answer, ...]]]
+"""Methods of seconds; those that look for whole texts take longer, for every vector or to train, and are asked for."""
+METHODS = (*DEFAULT, "search", "soft", "trained")
+_Made = tuple[dict[str, tuple[Answer, ...]], tuple[tuple[str, float], ...]]
+"""Answers by method, and what the methods say of themselves."""
+_Method = Callable[[Backbone, Knowledge, Sequence[Target]], _Made]
 
 
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
     """Words, members and texts behind every upload and behind the aggregate.
 
     Reads: context vectors. Knows: the public task, public texts, and for ``corpus`` a pool of candidates.
-    Methods, each of a file in `attacks._texts`: ``unmix`` and ``probe`` (`unmix`), ``corpus``, ``search``, ``soft``.
+    Methods, each of a file in `attacks._texts`: ``unmix`` and ``probe`` (`unmix`), ``corpus``, ``search``, ``soft``,
+    ``trained``.
     """
     texts = [Capability.PUBLIC_TEXTS]
     plans: list[tuple[tuple[str, ...], list[Capability], _Method]] = [
-        (("unmix", "probe"), texts, words),
+        (("unmix", "probe"), texts, _words),
         (("corpus",), [*texts, Capability.POOL], _corpus),
         (("search",), texts, _search),
         (("soft",), texts, _soft),
+        (("trained",), texts, _trained),
     ]
     asked = knowledge.methods or DEFAULT
     found: list[Guess] = []
@@ -50,22 +55,25 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     return tuple(found)
 
 
-def _corpus(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
-) -> dict[str, tuple[Answer, ...]]:
-    return {"corpus": identify(backbone, knowledge, targets)}
+def _words(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    return words(backbone, knowledge, targets), ()
 
 
-def _search(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
-) -> dict[str, tuple[Answer, ...]]:
-    return {"search": search(backbone, knowledge, targets)}
+def _corpus(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    return {"corpus": identify(backbone, knowledge, targets)}, ()
 
 
-def _soft(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
-) -> dict[str, tuple[Answer, ...]]:
-    return {"soft": soft(backbone, knowledge, targets)}
+def _search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    return {"search": search(backbone, knowledge, targets)}, ()
+
+
+def _soft(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    return {"soft": soft(backbone, knowledge, targets)}, ()
+
+
+def _trained(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    answers, facts = trained(backbone, knowledge, targets)
+    return {"trained": answers}, facts
 
 
 def _run(
@@ -79,9 +87,10 @@ def _run(
     refused = targets.refused or knowledge.lacks(needs) or ""
     started = time.perf_counter()
     answers: dict[str, tuple[Answer, ...]] = {}
+    facts: tuple[tuple[str, float], ...] = ()
     if not refused:
         try:
-            answers = run(backbone, knowledge, targets.targets)
+            answers, facts = run(backbone, knowledge, targets.targets)
         except (NotLinearError, PartsError, TooManyError) as reason:
             refused = str(reason)
     seconds = (time.perf_counter() - started) / len(methods)
@@ -94,6 +103,7 @@ def _run(
             answers.get(name, ()),
             refused or ("" if name in answers else unread),
             seconds,
+            facts if name in answers else (),
         )
         for name in methods
     ]

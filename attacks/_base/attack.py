@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from attacks._base.defaults import SHADOWS
+from attacks._base.shelf import Shelf
 from attacks._base.sites import Sites
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -119,6 +120,7 @@ class Knowledge:
         batch_size: demonstrations per forward pass.
         seed: of every random choice an attack makes.
         methods: names of those to run; empty for an attack's default.
+        shelf: where what is trained may be kept; None for the length of the process alone.
         progress: told of progress.
     """
 
@@ -137,6 +139,7 @@ class Knowledge:
     batch_size: int = 64
     seed: int = 0
     methods: tuple[str, ...] = ()
+    shelf: Shelf | None = None
     progress: Progress = silent
 
     def __repr__(self) -> str:
@@ -326,6 +329,7 @@ class Guess:
         answers: one for each vector; empty if it could not be run.
         refused: why it could not be run; empty if it was.
         seconds: wall time.
+        facts: what the method says of itself beside its answers, such as how its training ended.
     """
 
     attack: str
@@ -334,6 +338,7 @@ class Guess:
     answers: tuple[Answer, ...]
     refused: str = ""
     seconds: float = 0.0
+    facts: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.answers) == bool(self.refused):

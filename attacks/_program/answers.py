@@ -75,6 +75,7 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
         "scope": str(guess.scope),
         "refused": guess.refused,
         "seconds": round(guess.seconds, 3),
+        **({"facts": dict(guess.facts)} if guess.facts else {}),
         "forwards": sum(answer.forwards for answer in guess.answers),
         "answers": [
             {"who": str(answer.who), **_forwards(answer), **content(answer.content)}

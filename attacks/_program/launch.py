@@ -29,6 +29,7 @@ from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
     from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
+    from attacks._base.shelf import Shelf
     from attacks._judging.score import Subject, Wishes
 
 SCHEMA = 1
@@ -124,7 +125,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods",
         metavar="NAMES",
-        help="invert: which methods, with commas: unmix, probe, corpus, search, soft (default: the first three)",
+        help="invert: which methods, with commas: unmix, probe, corpus, search, soft, trained"
+        " (default: the first three)",
+    )
+    parser.add_argument(
+        "--inverters",
+        type=Path,
+        metavar="FOLDER",
+        help="invert: keep trained inverters there, and take them from there (default: train anew)",
     )
     parser.add_argument(
         "--strong",
@@ -246,8 +254,15 @@ def attack(
     )
     subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
-    subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen))
+    subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen, shelf=shelf_of(options)))
     return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
+
+
+def shelf_of(options: argparse.Namespace) -> Shelf | None:
+    """The folder that ``--inverters`` names."""
+    from attacks._program.shelf import FolderShelf
+
+    return FolderShelf(options.inverters) if options.inverters is not None else None
 
 
 def wishes_of(options: argparse.Namespace) -> Wishes:

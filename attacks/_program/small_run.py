@@ -52,7 +52,7 @@ def small_run(
         progress: told of progress.
         rounds: of coefficients.
     """
-    examples = 1 if {"search", "soft"} & set(methods) else 8
+    examples = 1 if {"search", "soft", "trained"} & set(methods) else 8
     config = parse_config(
         {
             "name": "attacked",
@@ -85,7 +85,7 @@ def both_ways(
     Of the second, the attacker reads each noised upload as the server can, and is told the noise.
     """
     from attacks._base.sites import sites
-    from attacks._program.launch import attack, guess_and_judge, methods_of, to_json
+    from attacks._program.launch import attack, guess_and_judge, methods_of, shelf_of, to_json
 
     module: Attack = import_module(ATTACKS[name])
     methods = methods_of(module, options.methods)
@@ -114,6 +114,7 @@ def both_ways(
             methods=methods,
             shadows=options.shadows,
             sites=sites(options.layers, options.branch, reading.subject.backbone.n_layers),
+            shelf=shelf_of(options),
         )
         one = replace(reading.subject, knowledge=knowledge)
         made, judged = guess_and_judge(module, one, reading.scopes, folder / f"random{number}")

@@ -22,6 +22,7 @@ def render(result: Mapping[str, Any]) -> str:
         "",
     ]
     lines += rows_of(result["findings"], result["curves"])
+    lines += [_of_itself(guess) for guess in result["guesses"] if guess.get("facts")]
     if result["scored"]:
         lines.append(
             "Intervals of means are bootstraps over vectors, never over tokens. Verdicts: docs/attacks.md."
@@ -88,6 +89,11 @@ def _together(curve: Mapping[str, Any]) -> list[str]:
     return textwrap.wrap(
         f"all scores together: {said}", _WIDTH, initial_indent="  ", subsequent_indent="    "
     )
+
+
+def _of_itself(guess: Mapping[str, Any]) -> str:
+    facts = ", ".join(f"{name} {value:.4g}" for name, value in guess["facts"].items())
+    return f"{guess['method']}, {guess['scope']}: {facts}."
 
 
 def _grouped(findings: list[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:

@@ -41,15 +41,29 @@ class Told:
 
 
 def few_examples(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
+    backbone: Backbone,
+    knowledge: Knowledge,
+    targets: Sequence[Target],
+    classes: int,
+    *,
+    most: int = MOST,
+    parts: bool = False,
 ) -> list[Told]:
-    """The vectors that stand for at most `MOST` examples, with their labels.
+    """The vectors that stand for at most so many examples, with their labels.
+
+    Args:
+        backbone: the public model.
+        knowledge: the attacker's.
+        targets: all vectors.
+        classes: how many there are.
+        most: examples behind a vector beyond which it is left out.
+        parts: whether the attack can do with parts of the vectors.
 
     Raises:
         TooManyError: there is none.
-        PartsError: the auditor leaves parts of the vectors out.
+        PartsError: the auditor leaves parts of the vectors out, and the attack cannot do with the rest.
     """
-    if not knowledge.sites.all:
+    if not knowledge.sites.all and not parts:
         raise PartsError("texts are looked for behind whole vectors, and parts of these are left out")
     mixes = label_mixes(backbone, knowledge, targets) if classes > 1 else ()
     found: list[Told] = []
@@ -61,11 +75,11 @@ def few_examples(
             assert isinstance(mix, Histogram)
             examples, shares = target.examples or mix.examples, np.array(mix.shares)
         least = min(least or examples, examples)
-        if examples <= MOST:
+        if examples <= most:
             counts = np.rint(whole(shares, examples) * examples).astype(int)
             found.append(Told(target, tuple(np.repeat(np.arange(len(counts)), counts).tolist())))
     if not found:
         raise TooManyError(
-            f"every vector is the mean of {least} examples or more, and texts are looked for behind {MOST} at most"
+            f"every vector is the mean of {least} examples or more, and texts are looked for behind {most} at most"
         )
     return found

@@ -13,6 +13,8 @@ from tiny import save_checkpoint, write_config
 import attacks
 from attacks import ATTACKS
 from attacks._program.launch import LEAKS, check_home
+from attacks._texts import trained
+from attacks._texts.decoder import Effort
 from ifedpriv.errors import UserError
 
 POOL = ("--pool", "150")
@@ -199,6 +201,41 @@ def test_whole_texts_are_looked_for_behind_few_examples_only(run):
     assert {f["verdict"] for f in single} == {"not evaluable"}
     assert all("texts are looked for behind 4 at most" in f["why"] for f in single)
     assert {guess["forwards"] for guess in result["guesses"]} == {0}
+
+
+def test_an_inverter_is_trained_once_where_a_folder_is_given(tmp_path, monkeypatch):
+    effort = Effort(recombined=1, steps=4, batch=8, every=2, width=16, layers=1)
+    for name, value in {
+        "EFFORT": effort,
+        "_INVERTERS": {},
+        "_PAIRS": {},
+        "_SAMPLES": 4,
+        "_SWEEPS": 1,
+    }.items():
+        monkeypatch.setattr(trained, name, value)
+    few = attacked_run(tmp_path / "few", partition={"kind": "iid", "clients": 6, "examples_per_client": 2})
+    command = ("attack", "invert", few, *POOL, "--methods", "trained", "--inverters", tmp_path / "kept")
+    first = json.loads(called(*command, "--json").out)
+    f1 = next(f for f in first["findings"] if (f["metric"], f["scope"]) == ("token F1", "single uploads"))
+    controls = {"prior only", "random vector", "another client's vector", "nearest public texts"}
+    assert controls <= set(f1["controls"])
+    assert f1["verdict"] is not None
+    assert {"exact match", "BLEU-4", "ROUGE-L", "edit similarity", "cosine, re-encoded"} <= {
+        f["metric"] for f in first["findings"]
+    }
+    singles = first["guesses"][0]
+    assert singles["facts"]["held-out loss"] > 0
+    assert singles["forwards"] > 6
+    assert len(list((tmp_path / "kept").iterdir())) >= 1
+    monkeypatch.setattr(trained, "_INVERTERS", {})
+    monkeypatch.setattr(trained, "train", None)
+    said = called(*command)
+    assert said.code == 0, said
+    assert "trained, single uploads: held-out loss" in said.out
+    spoilt = next((tmp_path / "kept").iterdir())
+    spoilt.write_bytes(b"no tensors")
+    monkeypatch.setattr(trained, "_INVERTERS", {})
+    assert "the inverter" in called(*command).refusal()
 
 
 @pytest.mark.slow
