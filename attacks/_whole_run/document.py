@@ -42,7 +42,7 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
-    "whole texts behind vectors of more than 4 examples, and what `ifedpriv attack invert --methods soft,trained` finds",
+    "whole texts behind vectors of more than 4 examples, and what `ifedpriv attack invert` finds by soft or trained",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
     "differences between recordings: `ifedpriv attack diff` takes several",
     "fleets of invented clients, and a server that chooses the template: `ifedpriv attack template` plays one",

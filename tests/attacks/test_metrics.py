@@ -105,6 +105,9 @@ HIGH, LOW = [0.95, 0.99, 0.97, 0.96, 0.98, 1.0], [0.1, 0.12, 0.1, 0.08, 0.1, 0.1
         ("source accuracy", [0.5] * 6, {"prior only": LOW}, {}, Verdict.WORKS),
         ("source accuracy", HIGH, {"random vector": LOW}, {}, Verdict.INCONCLUSIVE),
         ("token F1", HIGH, {"prior only": HIGH}, {}, Verdict.INCONCLUSIVE),
+        ("token F1", HIGH, {"prior only": [0.79] * 6}, {}, Verdict.SEVERE),
+        # What is known without the vector is past the bar already, and the vector adds a little to it.
+        ("token F1", HIGH, {"prior only": [0.85] * 6}, {}, Verdict.WORKS),
         ("token F1", HIGH, {}, {}, Verdict.NOT_EVALUABLE),
         ("token F1", HIGH[:4], {"prior only": LOW[:4]}, {}, Verdict.NOT_EVALUABLE),
         ("token F1", LOW * 20, {"prior only": LOW * 20}, {}, Verdict.RESISTED),
