@@ -6,6 +6,7 @@ package loads no model library.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from ifedpriv.data.task import Example, Task
     from ifedpriv.icl.injection import Injection
     from ifedpriv.icl.vectors import Coefficients, ContextVector
+
+# Threads of a model wait for each other by spinning, unless this is said before torch is loaded: on a busy machine two
+# threads then took fifty times as long as one. Whoever has said otherwise is left alone.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "Backbone": "ifedpriv.backbone.backbone",
