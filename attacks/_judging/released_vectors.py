@@ -99,8 +99,9 @@ def noise(
         draws: how many sums.
         entropy: of all noise.
     """
-    total = np.zeros((draws, release.lattice(roster).width))
-    for client in range(clients if release.lattice(roster).share else 1):
+    terms = release.lattice(roster)
+    total = np.zeros((draws, terms.width))
+    for client in range(clients if terms.share else 1):
         # What is offered is read once.
         nothing = offered(None, release, layout)
         total += release.several(nothing, None, roster, entropy.branch(f"client {client}"), draws)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ifedpriv.report import attack_points, wording
+from ifedpriv.report.attack_points import Mean
 from ifedpriv.report.curve import Curve, Level, caption, line_name
 from ifedpriv.report.parts import PUBLIC_MEAN
 from ifedpriv.report.plots import own_settings
@@ -190,9 +191,8 @@ def _attacks(axes: Any, curve: Curve) -> None:
             style = {"color": colour, "marker": marker, "linestyle": dash, "linewidth": width}
             label = f"{_BELOW[name]}{which}"
             hollow = {} if name == "found" else {"markerfacecolor": "white"}
-            axes.plot(at, [mean.value for mean in means], markersize=size, label=label, **style, **hollow)
-            low = [mean.value if mean.low is None else mean.low for mean in means]
-            high = [mean.value if mean.high is None else mean.high for mean in means]
+            values, low, high = _spans(means)
+            axes.plot(at, values, markersize=size, label=label, **style, **hollow)
             axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
         allowed |= {level.epsilon: level.attack.allowed for level in levels if level.attack and level.epsilon}
     ends = sorted(allowed.items())
@@ -227,8 +227,12 @@ def _levels(axes: Any, curve: Curve) -> None:
 
 
 def _ends(curve: Curve, levels: Sequence[Level]) -> tuple[list[float], list[float], list[float]]:
+    """`_spans` of the metric that is drawn."""
+    return _spans([level.means[curve.primary_metric] for level in levels])
+
+
+def _spans(means: Sequence[Mean]) -> tuple[list[float], list[float], list[float]]:
     """Means, and both ends of their intervals; a mean without one is its own."""
-    means = [level.means[curve.primary_metric] for level in levels]
     values = [mean.value for mean in means]
     low = [mean.value if mean.low is None else mean.low for mean in means]
     high = [mean.value if mean.high is None else mean.high for mean in means]
