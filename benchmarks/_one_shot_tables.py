@@ -55,22 +55,17 @@ def recovered() -> str:
     return markdown(["", "share of the gain of 8-shot prompts"], rows)
 
 
-def curve(*names: str) -> Callable[[], str]:
-    """One row a mode and number of examples, one column a budget."""
-
-    def table() -> str:
-        found: dict[str, Mapping[str, Mapping[str, float]]] = {}
-        for name in names:
-            found.update(cells(name))
-        budgets = sorted({key for by in found.values() for key in next(iter(by.values()))}, key=float)
-        rows = []
-        for cell, by_seed in sorted(found.items(), key=lambda item: _place(item[0])):
-            has = next(iter(by_seed.values()))
-            means = [_short(values(by_seed, key)) if key in has else "" for key in budgets]
-            rows.append([cell.partition(", ")[2], str(len(by_seed)), *means])
-        return markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
-
-    return table
+def curve() -> str:
+    """One row a mode and number of examples, one column a budget; where seeds differ in number, both ends."""
+    found: Found = cells("one_shot_curve")
+    budgets = sorted({key for by in found.values() for figures in by.values() for key in figures}, key=float)
+    rows = []
+    for cell, by_seed in sorted(found.items(), key=lambda item: _place(item[0])):
+        each = {key: [f[key] for f in by_seed.values() if key in f] for key in budgets}
+        counts = sorted({len(measured) for measured in each.values() if measured})
+        seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        rows.append([cell, seeds, *(_short(each[key]) if each[key] else "" for key in budgets)])
+    return markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
 
 
 def _place(cell: str) -> tuple[str, int, str]:
@@ -109,7 +104,7 @@ def cost() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "one_shot_gain": gain,
     "one_shot_recovered": recovered,
-    "one_shot_curve": curve("one_shot_curve_public", "one_shot_curve_rounds"),
+    "one_shot_curve": curve,
     "one_shot_clients": clients,
     "one_shot_cost": cost,
 }

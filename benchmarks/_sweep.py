@@ -17,6 +17,35 @@ RESULTS = Path(__file__).parent / "results"
 Cell = Callable[[Backbone, int], dict[str, float]]
 
 
+class Kept:
+    """The figures of a result so far; every new one is on the disk before the next is measured.
+
+    Args:
+        name: of the result, ``results/<name>.json``.
+        backbone: the model; a result measured on other weights is refused.
+    """
+
+    def __init__(self, name: str, backbone: Backbone) -> None:
+        self._path = RESULTS / f"{name}.json"
+        found: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        if found.get("backbone", backbone.fingerprint) != backbone.fingerprint:
+            raise SystemExit(f"{self._path} was measured on another model; delete it first")
+        self.results: dict[str, Any] = {"backbone": backbone.fingerprint, **found}
+
+    def has(self, cell: str, seed: int, key: str | None = None) -> bool:
+        """Whether a cell's seed, or one figure of it, is there."""
+        figures = self.results.get(cell, {}).get(str(seed))
+        return figures is not None and (key is None or key in figures)
+
+    def put(self, cell: str, seed: int, figures: Mapping[str, float], seconds: float) -> None:
+        """Add figures to those of a cell's seed, and say so."""
+        self.results.setdefault(cell, {}).setdefault(str(seed), {}).update(figures)
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.results, indent=1) + "\n")
+        partial.replace(self._path)
+        print(f"{cell} seed {seed}: {dict(figures)} ({seconds:.0f} s)", flush=True)
+
+
 def sweep(name: str, backbone: Backbone, cells: Mapping[str, Cell], seeds: int) -> dict[str, Any]:
     """Measure what is missing in ``results/<name>.json`` and return all of it.
 
@@ -26,23 +55,14 @@ def sweep(name: str, backbone: Backbone, cells: Mapping[str, Cell], seeds: int) 
         cells: cell name to what is measured for one seed.
         seeds: seeds 0 to ``seeds - 1`` are measured.
     """
-    path = RESULTS / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if found.get("backbone", backbone.fingerprint) != backbone.fingerprint:
-        raise SystemExit(f"{path} was measured on another model; delete it first")
-    results: dict[str, Any] = {"backbone": backbone.fingerprint, **found}
+    kept = Kept(name, backbone)
     for cell_name, cell in cells.items():
-        by_seed = results.setdefault(cell_name, {})
         for seed in range(seeds):
-            if str(seed) not in by_seed:
+            if not kept.has(cell_name, seed):
                 started = time.perf_counter()
-                by_seed[str(seed)] = cell(backbone, seed)
-                partial = path.with_suffix(".partial")
-                partial.write_text(json.dumps(results, indent=1) + "\n")
-                partial.replace(path)
-                took = time.perf_counter() - started
-                print(f"{cell_name} seed {seed}: {by_seed[str(seed)]} ({took:.0f} s)", flush=True)
-    return results
+                figures = cell(backbone, seed)
+                kept.put(cell_name, seed, figures, time.perf_counter() - started)
+    return kept.results
 
 
 def table(results: Mapping[str, Any]) -> str:

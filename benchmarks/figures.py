@@ -29,7 +29,7 @@ def _load(name: str) -> Found:
 
 def budgets() -> None:
     """Accuracy against epsilon, one panel for each number of examples."""
-    cells = {**_load("one_shot_curve_public"), **_load("one_shot_curve_rounds")}
+    cells = {name: by for name, by in _load("one_shot_curve").items() if name.startswith("mood")}
     sizes = sorted({int(name.split(", ")[2].split()[0]) for name in cells})
     figure, panels = plt.subplots(1, len(sizes), figsize=(3.1 * len(sizes), 3.0), sharey=True, squeeze=False)
     for axes, size in zip(panels[0], sizes, strict=True):
@@ -37,8 +37,9 @@ def budgets() -> None:
             by_seed = cells.get(f"mood, {mode}, {size} examples")
             if by_seed is None:
                 continue
-            keys = sorted((k for k in next(iter(by_seed.values())) if math.isfinite(float(k))), key=float)
-            values = [[by_seed[seed][key] for seed in by_seed] for key in keys]
+            measured = {key for figures in by_seed.values() for key in figures if math.isfinite(float(key))}
+            keys = sorted(measured, key=float)
+            values = [[figures[key] for figures in by_seed.values() if key in figures] for key in keys]
             line(axes, place, mode, [float(key) for key in keys], values)
         axes.set_xscale("log")
         axes.set_title(f"{size} examples", fontsize=9)

@@ -7,19 +7,21 @@ fitting on public texts. ``curve``: accuracy against epsilon
 and the number of examples, for public, federated and public+rounds coefficients under one budget. ``clients``: the
 same for clients as units. ``options``: what each way of spending less on noise is worth. Every number is the last
 round's, on 500 test queries that no choice was made on. Results are added to
-``benchmarks/results/one_shot_<part>.json`` cell by cell.
+``benchmarks/results/one_shot_<part>.json`` as they come.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from _sweep import Cell, sweep, table
+from _sweep import Cell, Kept, sweep, table
 from numpy.typing import NDArray
 
 from defenses.privacy_specs import PublicSpec
@@ -169,13 +171,12 @@ def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
     return found
 
 
-def method_of(mode: str, examples: int, rounds: int | None = None) -> dict[str, Any]:
+def method_of(mode: str) -> dict[str, Any]:
     """A mode's method section."""
     if mode == "public":
         return {"coefficients": "public"}
     rate, count = (0.1, 60) if mode == "federated" else (0.05, 20)
-    calibration = {"rounds": count if rounds is None else rounds, "steps": 1, "rate": rate}
-    return {"coefficients": mode, "calibration": calibration}
+    return {"coefficients": mode, "calibration": {"rounds": count, "steps": 1, "rate": rate}}
 
 
 def privacy_of(epsilon: float, examples: int, **more: Any) -> dict[str, Any]:
@@ -194,20 +195,22 @@ def privacy_of(epsilon: float, examples: int, **more: Any) -> dict[str, Any]:
     return {"kind": "none", "privacy": privacy}
 
 
-def curve_cell(task: str, mode: str, examples: int, epsilons: Sequence[float]) -> Cell:
-    """Accuracy at every budget."""
-
-    def cell(backbone: Backbone, seed: int) -> dict[str, float]:
-        bench = Bench(backbone)
-        found = {}
-        for epsilon in epsilons:
-            config = configuration(
-                task, seed, examples, method_of(mode, examples), defense=privacy_of(epsilon, examples)
-            )
-            found[f"{epsilon:g}"], *_ = bench.accuracy(task, config)
-        return found
-
-    return cell
+def curve(name: str, backbone: Backbone, options: argparse.Namespace) -> dict[str, Any]:
+    """Accuracy at every budget; what costs most, the activations of many examples, serves all modes and budgets."""
+    kept, bench = Kept(name, backbone), Bench(backbone)
+    for task, examples, seed, mode, epsilon in product(
+        options.tasks or ("mood",), options.examples, range(options.seeds), options.modes, options.epsilons
+    ):
+        cell, key = f"{task}, {mode}, {examples} examples", f"{epsilon:g}"
+        if kept.has(cell, seed, key):
+            continue
+        started = time.perf_counter()
+        defense = privacy_of(epsilon, examples)
+        found, *_ = bench.accuracy(
+            task, configuration(task, seed, examples, method_of(mode), defense=defense)
+        )
+        kept.put(cell, seed, {key: found}, time.perf_counter() - started)
+    return kept.results
 
 
 def clients_cell(task: str, count: int, epsilons: Sequence[float]) -> Cell:
@@ -257,19 +260,12 @@ def option_cell(task: str, vector: dict[str, Any]) -> Cell:
 
 
 def cells_of(options: argparse.Namespace) -> dict[str, Cell]:
-    """The cells of a part."""
+    """The cells of a part that has some."""
     tasks: Sequence[str] = options.tasks
     if options.part == "gain":
         return {task: gain_cell(task) for task in tasks or (*AGREEING, *KEPT_APART)}
     if options.part == "unfitted":
         return {task: unfitted_cell(task) for task in tasks or (*AGREEING, *KEPT_APART)}
-    if options.part == "curve":
-        return {
-            f"{task}, {mode}, {examples} examples": curve_cell(task, mode, examples, options.epsilons)
-            for task in tasks or ("mood",)
-            for mode in options.modes
-            for examples in options.examples
-        }
     if options.part == "clients":
         return {
             f"{task}, {count} clients": clients_cell(task, count, (1.0, 2.0, 4.0, 8.0, math.inf))
@@ -298,7 +294,10 @@ def main() -> None:
     torch.set_num_threads(1)
     backbone = Backbone.load(str(MODEL_PATH))
     name = options.name or f"one_shot_{options.part}"
-    print(table(sweep(name, backbone, cells_of(options), options.seeds)))
+    if options.part == "curve":
+        print(table(curve(name, backbone, options)))
+    else:
+        print(table(sweep(name, backbone, cells_of(options), options.seeds)))
 
 
 if __name__ == "__main__":
