@@ -65,7 +65,7 @@ def _facts(made: PublicCoefficients, out: Path) -> dict[str, Json]:
         "digest": made.digest,
         "backbone": made.backbone,
         "position": str(made.position),
-        "templates": list(made.templates),
+        "wordings": list(made.wordings),
         "seed": made.seed,
         "tasks": list(made.tasks),
         "members": members,

@@ -118,6 +118,11 @@ class Task:
         """Number of classes; 0 for a generation task."""
         return len(self.label_words)
 
+    @property
+    def wording(self) -> str:
+        """A demonstration with its text and its answer left open; all that a model sees of one but these two."""
+        return f"{self.template}{self.gap}{{answer}}{self.separator}"
+
     def prompt(self, text: str) -> str:
         """The text inside the template, up to where the answer begins."""
         before, after = self.template.split("{text}")

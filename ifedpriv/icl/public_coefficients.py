@@ -2,7 +2,7 @@
 
 A file holds several sets: one for each kind of task, and for each level of noise in the vector. Which of them serves a
 private task is decided by `ifedpriv.icl.choice`. The invariant: whatever a file was not made for (another model,
-position or template) is refused in one sentence before anything private is read.
+position or wording) is refused in one sentence before anything private is read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.tensor_file import reading, write_tensors
 from ifedpriv.icl.vectors import Coefficients
 
-FORMAT = "ifedpriv-coefficients-1"
+FORMAT = "ifedpriv-coefficients-2"
 _WHAT = "coefficients"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
@@ -93,7 +93,7 @@ class PublicCoefficients:
         centre: what all public tasks' vectors have in common, ``[layers, 2, width]``; it is taken off every vector.
         backbone: fingerprint of the model.
         position: the token that stood for a demonstration.
-        templates: the wordings that the public tasks had.
+        wordings: of the public tasks' demonstrations, as `Task.wording` has them.
         tasks: the public tasks, each as ``kind: name (label words)``.
         seed: everything was drawn from.
         trials: what was measured on public tasks that were kept apart.
@@ -104,7 +104,7 @@ class PublicCoefficients:
     centre: NDArray[np.float32]
     backbone: str
     position: Position
-    templates: tuple[str, ...]
+    wordings: tuple[str, ...]
     tasks: tuple[str, ...]
     seed: int
     trials: tuple[Trial, ...] = ()
@@ -121,8 +121,8 @@ class PublicCoefficients:
             raise ValueError("members and centre are not of one model")
         if len({(m.kind, m.task_kind, m.noise) for m in self.members}) < len(self.members):
             raise ValueError("two sets for one kind and one level of noise")
-        if not all(isinstance(word, str) for word in (*self.templates, *self.tasks)):
-            raise ValueError("a template or a task that is not text")
+        if not all(isinstance(word, str) for word in (*self.wordings, *self.tasks)):
+            raise ValueError("a wording or a task that is not text")
 
     def __repr__(self) -> str:
         return f"PublicCoefficients({len(self.members)} members, {len(self.tasks)} tasks)"
@@ -131,7 +131,7 @@ class PublicCoefficients:
         """Refuse a run that these coefficients were not made for.
 
         Raises:
-            InputError: another model, position or template, or a kind of task that was not calibrated on.
+            InputError: another model, position or wording, or a kind of task that was not calibrated on.
         """
         again = "make others with `ifedpriv coefficients`"
         if self.backbone != backbone.fingerprint:
@@ -152,16 +152,16 @@ class PublicCoefficients:
                 f"{str(position)!r}",
                 f"set it to {self.position}, or {again}",
             )
-        if task.template not in self.templates:
-            known = ", ".join(repr(template) for template in self.templates[:3])
-            raise InputError(
-                f"the template is {task.template!r}, and the public coefficients were made with {known}",
-                f"use that wording, or {again}",
-            )
         if not any(member.task_kind is task.kind for member in self.members):
             raise InputError(
                 f"task {task.name} is a {task.kind} task, and the public coefficients were made on none",
                 again,
+            )
+        if task.wording not in self.wordings:
+            known = ", ".join(repr(wording) for wording in self.wordings[:3])
+            raise InputError(
+                f"a demonstration reads {task.wording!r}, and the public coefficients were made with {known}",
+                f"make template, gap and separator agree, or {again}",
             )
 
     def fitting(self, task_kind: TaskKind, noise: float) -> tuple[Member, ...]:
@@ -206,7 +206,7 @@ class PublicCoefficients:
             "format": FORMAT,
             "backbone": self.backbone,
             "position": str(self.position),
-            "templates": json.dumps(self.templates),
+            "wordings": json.dumps(self.wordings),
             "tasks": json.dumps(self.tasks),
             "seed": str(self.seed),
             "members": json.dumps(members),
@@ -237,7 +237,7 @@ class PublicCoefficients:
                 tensors["centre"],
                 metadata["backbone"],
                 Position(metadata["position"]),
-                _words(metadata["templates"]),
+                _words(metadata["wordings"]),
                 _words(metadata["tasks"]),
                 int(metadata["seed"]),
                 tuple(

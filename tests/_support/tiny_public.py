@@ -30,6 +30,7 @@ from ifedpriv.icl.vectors import Coefficients
 from ifedpriv.report.schema import Report
 
 LEVELS = (0.0, 0.05)
+WORDING = f"{TEMPLATE}{{answer}}\n"
 KINDS = ("first", "second")
 
 
@@ -65,7 +66,7 @@ def public(**changes: Any) -> PublicCoefficients:
         "centre": np.random.default_rng(5).normal(size=(LAYERS, 2, WIDTH)) * 0.1,
         "backbone": tiny_backbone().fingerprint,
         "position": Position.LABEL,
-        "templates": (TEMPLATE,),
+        "wordings": (WORDING,),
         "tasks": ("first: one (A, B)", "second: two (A, B)"),
         "seed": 4,
         "trials": (trial(0.0), trial(0.05, 0.7)),

@@ -119,7 +119,7 @@ def test_what_public_coefficients_ask():
         IFedICL("embedded", **given, public_texts=["a text"])
     with pytest.raises(InputError, match="were made for the model with fingerprint"):
         IFedICL(tiny_backbone(), **given, coefficients="shipped")
-    with pytest.raises(InputError, match="the template is"):
+    with pytest.raises(InputError, match="a demonstration reads"):
         IFedICL("embedded", template="{text}: ", labels=("red", "blue"), coefficients="shipped")
     texts = [e.text for e in shipped.load("tone", train=40, validation=1, test=1).train]
     model = IFedICL("embedded", **given, coefficients=COEFFICIENTS_PATH, public_texts=texts)

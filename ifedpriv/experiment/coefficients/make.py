@@ -92,7 +92,7 @@ def make_coefficients(
         centre,
         backbone.fingerprint,
         Position(config.position),
-        tuple(dict.fromkeys(each.data.task.template for each in ready)),
+        tuple(dict.fromkeys(each.data.task.wording for each in ready)),
         tuple(_said(each.public) for each in ready if not each.apart),
         config.seed,
         facts={

@@ -200,7 +200,7 @@ REFUSED = {
     "no such file": ({"method.coefficients_file": "nothing.safetensors"}, "does not exist"),
     "misspelt": ({"method.coefficients": "publik"}, "method.coefficients is 'publik'"),
     "position": ({"method.position": "last"}, "made with position 'label', and method.position is 'last'"),
-    "template": ({"data.template": "Say {text}:"}, "the template is 'Say {text}:'"),
+    "template": ({"data.template": "Say {text}:"}, "a demonstration reads 'Say {text}:"),
     "several kinds, no texts": (
         {"method.coefficients_file": "two"},
         "controls.public.path is not set, and only the shipped tasks come with public texts",

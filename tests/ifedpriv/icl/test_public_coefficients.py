@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from tiny import LAYERS, TEMPLATE, WIDTH, generation_task, task, tiny_backbone
-from tiny_public import all_members, member, public, trial
+from tiny import LAYERS, WIDTH, generation_task, task, tiny_backbone
+from tiny_public import WORDING, all_members, member, public, trial
 
 from ifedpriv.data.task import TaskKind
 from ifedpriv.errors import InputError, UserError
@@ -55,7 +55,7 @@ def test_round_trip_to_the_bit(tmp_path):
         assert (one.kind, one.task_kind, one.noise) == (other.kind, other.task_kind, other.noise)
         assert np.array_equal(one.coefficients.values, other.coefficients.values)
     assert np.array_equal(again.centre, original.centre)
-    for name in ("backbone", "position", "templates", "tasks", "seed", "trials"):
+    for name in ("backbone", "position", "wordings", "tasks", "seed", "trials"):
         assert getattr(again, name) == getattr(original, name)
     assert dict(again.facts) == {"ünïcode": "naïve “quotes”\n"}
     assert again.digest == public(facts=again.facts).digest
@@ -95,7 +95,7 @@ def test_a_file_of_something_else(tmp_path):
     said = refused(rewritten(saved(tmp_path), format="ifedpriv-injection-1"))
     assert "'ifedpriv-injection-1'" in said
     with pytest.raises(InputError) as caught:
-        PublicCoefficients.load(rewritten(saved(tmp_path), format="ifedpriv-coefficients-2"))
+        PublicCoefficients.load(rewritten(saved(tmp_path), format="ifedpriv-coefficients-1"))
     assert FORMAT in caught.value.hint
 
 
@@ -103,7 +103,7 @@ ONE = ["first", "classification", 0.0]
 BAD_METADATA = [
     *(
         {name: None}
-        for name in ("backbone", "position", "templates", "tasks", "seed", "members", "trials", "facts")
+        for name in ("backbone", "position", "wordings", "tasks", "seed", "members", "trials", "facts")
     ),
     {"position": "first"},
     {"seed": "many"},
@@ -120,8 +120,8 @@ BAD_METADATA = [
     {"members": json.dumps([[k, "classification", -0.1] for k in "abcd"])},
     {"members": json.dumps([[[k], "classification", 0.0] for k in "abcd"])},
     {"members": json.dumps([[k, "classification", 10**400] for k in "abcd"])},
-    {"templates": '"text"'},
-    {"templates": "[1]"},
+    {"wordings": '"text"'},
+    {"wordings": "[1]"},
     {"tasks": '"text"'},
     {"tasks": "{}"},
     {"tasks": "[null]"},
@@ -197,7 +197,7 @@ trial_like = st.lists(st.tuples(st.just("classification"), *[st.integers() | st.
 
 @settings(max_examples=100)
 @given(
-    st.sampled_from(["members", "trials", "templates", "tasks", "seed", "position", "facts"]),
+    st.sampled_from(["members", "trials", "wordings", "tasks", "seed", "position", "facts"]),
     json_values | member_like | trial_like,
 )
 def test_hostile_metadata_gets_no_other_answer_than_a_sentence(tmp_path_factory, name, value):
@@ -219,7 +219,7 @@ def well_formed(path):
     for each in loaded.trials:
         assert 0 <= each.injected <= 1
         assert 0 <= each.plain <= 1
-    assert all(isinstance(word, str) for word in (*loaded.tasks, *loaded.templates))
+    assert all(isinstance(word, str) for word in (*loaded.tasks, *loaded.wordings))
     assert len(loaded.digest) == 64
 
 
@@ -237,7 +237,9 @@ def test_what_fits_passes():
     [
         ({"backbone": "f" * 64}, task(), Position.LABEL, "with fingerprint ffffffffffff, and this one has"),
         ({}, task(), Position.LAST, "made with position 'label', and method.position is 'last'"),
-        ({}, task(template="Say {text}:"), Position.LABEL, "the template is 'Say {text}:'"),
+        ({}, task(template="Say {text}:"), Position.LABEL, "a demonstration reads 'Say {text}:{answer}"),
+        ({}, task(gap=" "), Position.LABEL, "a demonstration reads"),
+        ({}, task(separator="###"), Position.LABEL, "{answer}###'"),
         (
             {},
             generation_task(),
@@ -321,7 +323,7 @@ def test_the_digest_changes_with_any_number_or_word():
         "centre": {"centre": centre},
         "backbone": {"backbone": "f" * 64},
         "position": {"position": Position.LAST},
-        "templates": {"templates": (TEMPLATE, "{text}:")},
+        "wordings": {"wordings": (WORDING, "{text}:{answer}")},
         "tasks": {"tasks": ("first: one (A, B)",)},
         "seed": {"seed": 5},
         "trials": {"trials": (trial(0.0),)},

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from program import called, started
 from safetensors.numpy import load_file
-from tiny import TEMPLATE, task, tiny_backbone
-from tiny_public import finished, public_world, ready, save_tasks
+from tiny import task, tiny_backbone
+from tiny_public import WORDING, finished, public_world, ready, save_tasks
 
 from ifedpriv.data.task import TaskKind
 from ifedpriv.errors import UserError
@@ -43,7 +43,7 @@ def test_what_is_made_is_what_is_written(whole, tasks):
     values = load_file(out)["coefficients"]
     assert len(np.unique(values.reshape(4, -1), axis=0)) == 4
     assert again.backbone == tiny_backbone().fingerprint
-    assert (str(again.position), again.templates, again.seed) == ("label", (TEMPLATE,), 2)
+    assert (str(again.position), again.wordings, again.seed) == ("label", (WORDING,), 2)
     assert json.loads(again.facts["settings"])["steps"] == 3
     assert "version of torch" in again.facts
     again.check(tiny_backbone(), task(), again.position)
