@@ -6,8 +6,8 @@
 All clients' examples are pooled, which no federation may do and which is at least as good as any federated form of it:
 one noise for all, and no drift between clients. Everything else is that of ``one_shot.py curve``: data, seeds, queries.
 Examples are Poisson-sampled, clipped one by one and noised by Opacus; the noise is found by our own accounting, and a
-test holds it against Opacus's. Recipes are chosen for each number of examples and two budgets on other seeds than the
-results', on as many queries; what that choice would cost is charged to nobody's budget, nor is it for IFed-ICL.
+test holds it against Opacus's. Recipes are chosen for two numbers of examples and three budgets on other seeds than
+the results', on as many queries; what that choice would cost is charged to nobody's budget, nor is it for IFed-ICL.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.methods.lora_adapter import Adapters, LoraAdapter
 
 DELTA = 1e-5
-EPSILONS = (0.25, 1.0, 4.0, 8.0, math.inf)
-EXAMPLES = (500, 5000)
-TUNED = (1.0, 8.0)
-"""Budgets at which recipes are chosen."""
+EPSILONS = (0.1, 0.25, 0.5, 1.0, 4.0, 8.0, math.inf)
+EXAMPLES = (100, 500, 2000, 5000, 20000)
+TUNED, TUNED_ON = (0.25, 1.0, 8.0), (500, 5000)
+"""Budgets and numbers of examples at which recipes are chosen."""
 TUNING_SEED = 100
 _TARGETS = ("q_proj", "v_proj")
 _MICRO = 32
@@ -65,7 +65,7 @@ class Recipe:
     """
 
     rate: float
-    clip: float = 1.0
+    clip: float = 0.03
     batch: int = 64
     steps: int = 30
     rank: int = 8
@@ -79,14 +79,18 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "rate 0.001": Recipe(1e-3),
-    "rate 0.003": Recipe(3e-3),
-    "rate 0.003, rank 2": Recipe(3e-3, rank=2),
-    "rate 0.003, A frozen": Recipe(3e-3, frozen=True),
-    "rate 0.003, loss among labels": Recipe(3e-3, loss=Loss.LABELS),
-    "rate 0.003, clip 0.1": Recipe(3e-3, clip=0.1),
-    "rate 0.003, batch 128": Recipe(3e-3, batch=128),
-    "rate 0.01": Recipe(1e-2),
+    "rate 0.01": Recipe(0.01),
+    "rate 0.03": Recipe(0.03),
+    "rate 0.03, clip 0.3": Recipe(0.03, clip=0.3),
+    "rate 0.03, clip 0.003": Recipe(0.03, clip=0.003),
+    "rate 0.03, rank 2": Recipe(0.03, rank=2),
+    "rate 0.03, 60 steps": Recipe(0.03, steps=60),
+    "rate 0.03, batch 256": Recipe(0.03, batch=256),
+    "rate 0.03, loss among labels": Recipe(0.03, loss=Loss.LABELS),
+    "rate 0.02, A frozen": Recipe(0.02, frozen=True),
+    "rate 0.05, A frozen": Recipe(0.05, frozen=True),
+    "rate 0.1, A frozen": Recipe(0.1, frozen=True),
+    "rate 0.05, A frozen, batch 256": Recipe(0.05, frozen=True, batch=256),
 }
 
 
@@ -232,11 +236,13 @@ def situation(examples: int, epsilon: float) -> str:
 
 
 def best(grid: Mapping[str, Any], examples: int, epsilon: float) -> str:
-    """The recipe for a number of examples and a budget: the best mean at the tuned budget next to it.
+    """The recipe for a number of examples and a budget: the best mean where the grid comes nearest to them.
 
+    The nearest number of examples by ratio, and the smallest tuned budget that is not below this one, or the largest.
     Among the recipes that were tried there on the most seeds.
     """
-    key = situation(examples, TUNED[0] if epsilon <= TUNED[0] else TUNED[-1])
+    budget = min((tuned for tuned in TUNED if epsilon <= tuned), default=TUNED[-1])
+    key = situation(min(TUNED_ON, key=lambda n: abs(math.log(n / examples))), budget)
     tried = {
         name: values
         for name in RECIPES
@@ -263,20 +269,20 @@ def main() -> None:
     parser.add_argument("part", choices=("tune", "curve"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--recipes", nargs="*", default=())
-    parser.add_argument("--examples", nargs="*", type=int, default=EXAMPLES)
+    parser.add_argument("--examples", nargs="*", type=int)
     parser.add_argument("--epsilons", nargs="*", type=float)
     options = parser.parse_args()
     torch.set_num_threads(1)
     backbone = Backbone.load(str(MODEL_PATH))
     if options.part == "tune":
-        situations = [(n, e) for n in options.examples for e in options.epsilons or TUNED]
+        situations = [(n, e) for n in options.examples or TUNED_ON for e in options.epsilons or TUNED]
         cells = {name: trial(RECIPES[name], situations) for name in options.recipes or RECIPES}
         print(table(sweep("private_lora_grid", backbone, cells, options.seeds)))
         return
     grid = sweep("private_lora_grid", backbone, {}, 0)
     cells = {
         f"{n} examples, epsilon {e:g}, {best(grid, n, e)}": curve_cell(grid, n, e)
-        for n in options.examples
+        for n in options.examples or EXAMPLES
         for e in options.epsilons or EPSILONS
     }
     print(table(sweep("private_lora", backbone, cells, options.seeds)))

@@ -89,3 +89,17 @@ def test_opacuss_accountants_agree_on_what_the_noise_costs(examples, epsilon):
     # Ours spends the budget up to a thousandth less; theirs is an upper estimate by up to 0.01.
     assert costs[0] == pytest.approx(epsilon, abs=0.015, rel=0.005)
     assert costs[1] >= epsilon * 0.995
+
+
+def test_a_recipe_comes_from_the_nearest_place_of_the_grid():
+    """Fewer recipes than all have been tried on the second seed, and those alone count."""
+    grid = {
+        "rate 0.01": {"0": {"500 examples, epsilon 1": 0.5, "5000 examples, epsilon 8": 0.9}},
+        "rate 0.03": {"0": {"500 examples, epsilon 1": 0.7, "5000 examples, epsilon 8": 0.8}},
+        "rate 0.1, A frozen": {
+            "0": {"5000 examples, epsilon 8": 0.2},
+            "1": {"5000 examples, epsilon 8": 0.3},
+        },
+    }
+    assert lora.best(grid, 100, 0.5) == lora.best(grid, 1500, 1.0) == "rate 0.03"
+    assert lora.best(grid, 20000, 4.0) == lora.best(grid, 2000, math.inf) == "rate 0.1, A frozen"
