@@ -51,20 +51,26 @@ def budgets() -> None:
 
 
 def shares() -> None:
-    """The run, the public mean and no vector, by examples and by rounds."""
+    """The run, the public mean and no vector, by examples, rounds, skew and number of conventions."""
     found = _load("vector_share")
-    figure, panels = plt.subplots(1, 2, figsize=(6.6, 3.0), sharey=True)
-    for axes, what in zip(panels, ("examples a client", "rounds"), strict=True):
-        cells = {float(name.split()[0]): by for name, by in found.items() if name.endswith(what)}
+    skews = [name for name in found if name == "IID" or name.startswith("Dirichlet")]
+    panels: dict[str, dict[str, str]] = {
+        what: {name.split()[0]: name for name in found if name.endswith(what)}
+        for what in ("examples a client", "rounds", "conventions")
+    }
+    # Clients who all agree have one convention: the same run as the one without skew.
+    panels["conventions"] = {"1": "IID", **panels["conventions"]}
+    panels["skew"] = {name: name for name in skews}
+    figure, drawn = plt.subplots(1, len(panels), figsize=(12.4, 3.0), sharey=True)
+    for axes, (what, chosen) in zip(drawn, panels.items(), strict=True):
+        known = [(label, found[name]) for label, name in chosen.items() if name in found]
         for place, key in enumerate(("IFed-ICL", "public mean", "no vector", "zero-shot")):
-            xs = sorted(cells)
-            line(axes, place, key, xs, [[by[key] for by in cells[x].values()] for x in xs])
-        if what != "rounds":
-            axes.set_xscale("log")
+            line(axes, place, key, range(len(known)), [[f[key] for f in by.values()] for _, by in known])
+        axes.set_xticks(range(len(known)), [label for label, _ in known])
         axes.set_xlabel(what)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("accuracy, task mood")
-    panels[1].legend(fontsize=7, loc="lower right")
+    drawn[0].set_ylabel("accuracy, task mood")
+    drawn[-1].legend(fontsize=7, loc="lower right")
     save(figure, "vector_share")
 
 

@@ -19,6 +19,7 @@ import _one_shot_tables
 import _privacy_tables
 import _prototype_tables
 import _secagg_tables
+import _share_tables
 from _sweep import mean_text
 from _tables import cells, load, markdown, values
 
@@ -27,6 +28,7 @@ PAGES = tuple(
     DOCS / f"{name}.md"
     for name in (
         "findings",
+        "controls",
         "costs",
         "one_shot",
         "secure_aggregation",
@@ -175,6 +177,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **_prototype_tables.TABLES,
     **_one_shot_tables.TABLES,
     **_privacy_tables.TABLES,
+    "vector_share": _share_tables.vector_share,
 }
 
 

@@ -1,10 +1,11 @@
-"""When does the vector carry the knowledge? Accuracy and the vector's share by examples, rounds and skew.
+"""When does the vector carry the knowledge? Accuracy and the vector's share by examples, rounds, skew and conventions.
 
-    python benchmarks/vector_share.py [--seeds 2] [--only examples|rounds|skew]
+    python benchmarks/vector_share.py [--seeds 2] [--only examples|rounds|skew|conventions]
 
 Task mood, 8 clients, calibration as by default; each cell changes one thing: examples of a client (4 to 1,000, IID),
-rounds of calibration (0 to 30, 32 examples a client, IID), skew of 32 examples a client. Beside the run: the same
-calibration with the public mean in the vector's place, and with none. Accuracy on 500 test queries, last round.
+rounds of calibration (0 to 30, 32 examples a client, IID), skew of 32 examples a client, or how many groups of clients
+there are that name the classes in ways of their own. Beside the run: the same calibration with the public mean in the
+vector's place, and with none. Accuracy on 500 test queries (of all groups together), last round.
 Results: ``benchmarks/results/vector_share.json``, cell by cell.
 """
 
@@ -38,10 +39,14 @@ SKEWS: dict[str, dict[str, Any]] = {
 }
 
 
+CONVENTIONS = (2, 4)
+
+
 def cell(examples: int, rounds: int = 20, partition: dict[str, Any] | None = None) -> Cell:
     """The run, and what is left of it with another vector."""
 
     def measure(backbone: Backbone, seed: int) -> dict[str, float]:
+        groups = (partition or {}).get("groups", 1)
         held = {"clients": CLIENTS, "examples_per_client": examples, **(partition or {"kind": "iid"})}
         config = {
             "name": "share",
@@ -51,7 +56,7 @@ def cell(examples: int, rounds: int = 20, partition: dict[str, Any] | None = Non
                 "source": "embedded",
                 "name": "mood",
                 "train": max(600, CLIENTS * examples + 60),
-                "test": 500,
+                "test": 500 // groups,
                 "seed": seed,
             },
             "partition": held,
@@ -82,7 +87,7 @@ def main() -> None:
     """Measure what is missing and print all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--only", choices=("examples", "rounds", "skew"))
+    parser.add_argument("--only", choices=("examples", "rounds", "skew", "conventions"))
     options = parser.parse_args()
     cells: dict[str, Cell] = {}
     if options.only in (None, "examples"):
@@ -90,7 +95,12 @@ def main() -> None:
     if options.only in (None, "rounds"):
         cells |= {f"{n} rounds": cell(32, n) for n in ROUNDS}
     if options.only in (None, "skew"):
-        cells |= {f"{name}": cell(32, partition=partition) for name, partition in SKEWS.items()}
+        cells |= {name: cell(32, partition=partition) for name, partition in SKEWS.items()}
+    if options.only in (None, "conventions"):
+        cells |= {
+            f"{n} conventions": cell(32, partition={"kind": "contradictory", "groups": n, "mode": "permute"})
+            for n in CONVENTIONS
+        }
     torch.set_num_threads(1)
     print(table(sweep("vector_share", Backbone.load(str(MODEL_PATH)), cells, options.seeds)))
 
