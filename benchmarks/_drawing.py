@@ -37,10 +37,12 @@ def line(axes: Any, place: int, name: str, xs: Sequence[float], values: Sequence
     )
 
 
-def save(figure: Any, name: str, folder: Path = DOCS) -> Path:
-    """Write ``<name>.svg``, the same bytes for the same figure."""
+def save(
+    figure: Any, name: str, folder: Path = DOCS, margin: tuple[float, float, float, float] = (0, 0, 1, 1)
+) -> Path:
+    """Write ``<name>.svg``, the same bytes for the same figure; panels fill the margin, in shares of the whole."""
     folder.mkdir(exist_ok=True)
-    figure.tight_layout()
+    figure.tight_layout(rect=margin)
     path = folder / f"{name}.svg"
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(path, metadata={"Date": None})

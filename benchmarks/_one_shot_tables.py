@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from _tables import cells, load, markdown, values
+from _sweep import mean_text
+from _tables import cells, load, markdown, plain, values
 
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -27,11 +28,11 @@ def gain() -> str:
 
 def _gained() -> Found:
     """Both results as one: figures that every cell has, for the seeds that both have."""
-    fitted, plain = cells("one_shot_gain"), cells("one_shot_unfitted")
+    fitted, unfitted = cells("one_shot_gain"), cells("one_shot_unfitted")
     joined: dict[str, dict[str, dict[str, float]]] = {}
     for task, by_seed in fitted.items():
-        seeds = [seed for seed in by_seed if seed in plain[task]]
-        joined[task] = {seed: {**by_seed[seed], **plain[task][seed]} for seed in seeds}
+        seeds = [seed for seed in by_seed if seed in unfitted[task]]
+        joined[task] = {seed: {**by_seed[seed], **unfitted[task][seed]} for seed in seeds}
     shared = min(len(by_seed) for by_seed in joined.values())
     return {task: dict(sorted(by.items(), key=lambda kv: int(kv[0]))[:shared]) for task, by in joined.items()}
 
@@ -45,19 +46,35 @@ def _over_tasks(found: Found, key: str) -> list[float]:
 def recovered() -> str:
     """Shares of the gain of 8-shot prompts over zero-shot; ratios of means over tasks, seed by seed."""
     found = _gained()
-    plain, shots = (np.asarray(_over_tasks(found, key)) for key in (PLAIN, SHOTS))
+    bare, shots = (np.asarray(_over_tasks(found, key)) for key in (PLAIN, SHOTS))
     rows = []
     for key in next(iter(next(iter(found.values())).values())):
         if key in (PLAIN, SHOTS):
             continue
-        share = (np.asarray(_over_tasks(found, key)) - plain) / (shots - plain)
+        share = (np.asarray(_over_tasks(found, key)) - bare) / (shots - bare)
         rows.append([key, _short([float(x) for x in share])])
     return markdown(["", "share of the gain of 8-shot prompts"], rows)
 
 
+def adapters() -> dict[str, dict[str, dict[str, float]]]:
+    """Private adapters in the form of the curve's cells: one for each number of examples, whatever the recipe was."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, by_seed in cells("private_lora").items():
+        examples, budget, _ = name.split(", ", 2)
+        cell = found.setdefault(f"mood, DP-SGD LoRA, {examples}", {})
+        for seed, figures in by_seed.items():
+            cell.setdefault(seed, {})[budget.split()[1]] = figures["accuracy"]
+    return found
+
+
+def recipes() -> str:
+    """One row a recipe of private adapters, one column a number of examples and a budget."""
+    return plain("private_lora_grid", "recipe")
+
+
 def curve() -> str:
     """One row a mode and number of examples, one column a budget; where seeds differ in number, both ends."""
-    found: Found = cells("one_shot_curve")
+    found: Found = {**cells("one_shot_curve"), **adapters()}
     budgets = sorted({key for by in found.values() for figures in by.values() for key in figures}, key=float)
     rows = []
     for cell, by_seed in sorted(found.items(), key=lambda item: _place(item[0])):
@@ -74,10 +91,12 @@ def _place(cell: str) -> tuple[str, int, str]:
 
 
 def _short(values: Sequence[float]) -> str:
-    """Mean and, where there is more than one seed, half the range: intervals of two seeds would say nothing."""
+    """Mean with Student's interval; half the range where two seeds leave no interval worth the name."""
     if len(values) == 1:
         return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
+    if len(values) == 2:
+        return f"{np.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
+    return mean_text(values)
 
 
 def clients() -> str:
@@ -105,6 +124,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "one_shot_gain": gain,
     "one_shot_recovered": recovered,
     "one_shot_curve": curve,
+    "one_shot_options": lambda: plain("one_shot_options", "500 examples", "ε = {}".format),
+    "private_lora_grid": recipes,
     "one_shot_clients": clients,
     "one_shot_cost": cost,
 }

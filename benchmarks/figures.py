@@ -13,10 +13,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import _ficpd_figures
+import _one_shot_tables
 import matplotlib.pyplot as plt
-from _drawing import line, save
+import numpy as np
+from _drawing import STYLES, line, save
 from _sweep import RESULTS
 
+CONTROLS = (
+    "8-shot prompt",
+    "public texts, random labels",
+    "random vector",
+    "another task's vector",
+    "zero-shot",
+)
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
@@ -28,12 +37,14 @@ def _load(name: str) -> Found:
 
 
 def budgets() -> None:
-    """Accuracy against epsilon, one panel for each number of examples."""
+    """Accuracy against epsilon, one panel for each number of examples; controls, which no budget moves, as lines."""
     cells = {name: by for name, by in _load("one_shot_curve").items() if name.startswith("mood")}
+    cells |= _one_shot_tables.adapters()
+    still = _load("one_shot_gain")["mood"].values()
     sizes = sorted({int(name.split(", ")[2].split()[0]) for name in cells})
-    figure, panels = plt.subplots(1, len(sizes), figsize=(3.1 * len(sizes), 3.0), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(sizes), figsize=(2.6 * len(sizes), 3.4), sharey=True, squeeze=False)
     for axes, size in zip(panels[0], sizes, strict=True):
-        for place, mode in enumerate(("public", "public+rounds", "federated")):
+        for place, mode in enumerate(("public", "public+rounds", "federated", "DP-SGD LoRA")):
             by_seed = cells.get(f"mood, {mode}, {size} examples")
             if by_seed is None:
                 continue
@@ -41,13 +52,21 @@ def budgets() -> None:
             keys = sorted(measured, key=float)
             values = [[figures[key] for figures in by_seed.values() if key in figures] for key in keys]
             line(axes, place, mode, [float(key) for key in keys], values)
+        for place, control in enumerate(CONTROLS):
+            height = float(np.mean([figures[control] for figures in still]))
+            axes.axhline(height, color="#888888", linewidth=0.9, linestyle=STYLES[place][1], label=control)
         axes.set_xscale("log")
         axes.set_title(f"{size} examples", fontsize=9)
         axes.set_xlabel("ε of the whole run")
         axes.grid(alpha=0.3)
     panels[0][0].set_ylabel("accuracy, task mood")
-    panels[0][-1].legend(fontsize=7, loc="lower right")
-    save(figure, "one_shot_budgets")
+    handles = {
+        name: handle
+        for axes in panels[0]
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), fontsize=7, loc="lower center", ncol=5)
+    save(figure, "one_shot_budgets", margin=(0, 0.12, 1, 1))
 
 
 def shares() -> None:

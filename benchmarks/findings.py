@@ -21,7 +21,7 @@ import _prototype_tables
 import _secagg_tables
 import _share_tables
 from _sweep import mean_text
-from _tables import cells, load, markdown, values
+from _tables import cells, load, markdown, plain, values
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = tuple(
@@ -39,17 +39,6 @@ PAGES = tuple(
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
-
-
-def plain(name: str) -> str:
-    """A sweep as it is: one row a cell, one column a figure."""
-    found = cells(name)
-    keys = list(dict.fromkeys(key for by_seed in found.values() for key in next(iter(by_seed.values()))))
-    rows = []
-    for cell, by_seed in found.items():
-        has = next(iter(by_seed.values()))
-        rows.append([cell, *(mean_text(values(by_seed, key)) if key in has else "" for key in keys)])
-    return markdown(["", *keys], rows)
 
 
 def turned(name: str) -> str:

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +34,7 @@ from ifedpriv.data import shipped
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.public_conventions import KEPT_APART, kept_apart
 from ifedpriv.data.task import TaskData
-from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.embedded import COEFFICIENTS_PATH, MODEL_PATH
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.figures import score
 from ifedpriv.experiment.prepare import Material, Setup, gather, ground, protect
@@ -39,6 +42,7 @@ from ifedpriv.experiment.run import play
 from ifedpriv.icl.evaluate import Answers, answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.injection import Injection
+from ifedpriv.icl.public_coefficients import PublicCoefficients
 from ifedpriv.icl.vectors import ContextVector
 
 AGREEING = ("tone", "urgency", "mood", "channel", "topic", "intake")
@@ -244,19 +248,34 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def option_cell(task: str, vector: dict[str, Any]) -> Cell:
+UNAWARE = "coefficients calibrated without noise"
+
+
+def option_cell(task: str, vector: dict[str, Any], method: Mapping[str, Any] | None = None) -> Cell:
     """One way of spending less on noise, at 500 examples and two budgets."""
 
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         bench, found = Bench(backbone), {}
         for epsilon in (0.25, 1.0):
             config = configuration(
-                task, seed, 500, {"coefficients": "public"}, defense=privacy_of(epsilon, 500, vector=vector)
+                task,
+                seed,
+                500,
+                {"coefficients": "public", **(method or {})},
+                defense=privacy_of(epsilon, 500, vector=vector),
             )
             found[f"{epsilon:g}"], *_ = bench.accuracy(task, config)
         return found
 
     return cell
+
+
+def unaware(folder: Path) -> dict[str, Any]:
+    """The shipped coefficients without the sets that have seen noise, in a file of their own."""
+    whole = PublicCoefficients.load(COEFFICIENTS_PATH)
+    path = folder / "unaware.safetensors"
+    replace(whole, members=tuple(member for member in whole.members if member.noise == 0)).save(path)
+    return {"coefficients_file": str(path)}
 
 
 def cells_of(options: argparse.Namespace) -> dict[str, Cell]:
@@ -272,11 +291,13 @@ def cells_of(options: argparse.Namespace) -> dict[str, Cell]:
             for task in tasks or ("mood",)
             for count in options.clients
         }
-    return {
-        f"{task}, {name}": option_cell(task, vector)
-        for task in tasks or ("mood", "topic")
-        for name, vector in OPTIONS.items()
+    tasks = tasks or ("mood", "topic")
+    cells = {
+        f"{task}, {name}": option_cell(task, vector) for task in tasks for name, vector in OPTIONS.items()
     }
+    # The file has to be there until the last cell is measured.
+    method = unaware(Path(tempfile.mkdtemp()))
+    return cells | {f"{task}, {UNAWARE}": option_cell(task, {}, method) for task in tasks}
 
 
 def main() -> None:
