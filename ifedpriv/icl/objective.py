@@ -19,6 +19,7 @@ from ifedpriv.backbone.batches import Batch
 from ifedpriv.data.task import Example, Task, TaskKind
 from ifedpriv.icl.labels import LabelTokens, label_tokens
 from ifedpriv.icl.prompts import Demonstration, tokenize_all
+from ifedpriv.icl.queries import losses_of, open_query
 
 
 class Loss(StrEnum):
@@ -75,26 +76,18 @@ class Objective:
 
         The sites see whole sequences, as `backbone.each` asks for.
         """
-        batch, rows, columns, targets = self._wanted([self._demonstrations[i] for i in chosen])
-        hidden = self._backbone.hidden(batch)
-        where = torch.tensor(rows, device=hidden.device)
-        logits = self._backbone.logits(hidden[where, torch.tensor(columns, device=hidden.device)]).float()
-        each = functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
-        total = torch.zeros(len(chosen), device=each.device).index_add(0, where, each)
-        return total / torch.bincount(where, minlength=len(chosen))
+        demonstrations = [self._demonstrations[i] for i in chosen]
+        return losses_of(self._backbone, [open_query(self._task, d) for d in demonstrations])
 
     def _wanted(
         self, demonstrations: Sequence[Demonstration]
     ) -> tuple[Batch, list[int], list[int], list[int]]:
         """The batch up to the last token that counts; where an answer token is predicted, and which it is."""
-        rows, columns, targets = [], [], []
-        for row, d in enumerate(demonstrations):
-            for index in range(d.prompt_length, self._end(d)):
-                rows.append(row)
-                columns.append(index - 1)
-                targets.append(d.ids[index])
-        batch = self._backbone.make_batch([d.ids[: self._end(d) - 1] for d in demonstrations])
-        return batch, rows, columns, targets
+        queries = [open_query(self._task, d) for d in demonstrations]
+        rows = [row for row, query in enumerate(queries) for _ in query.columns]
+        columns = [column for query in queries for column in query.columns]
+        targets = [target for query in queries for target in query.targets]
+        return self._backbone.make_batch([query.ids for query in queries]), rows, columns, targets
 
     def batches(self, steps: int, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
         """Batches without replacement while examples last; then a fresh shuffle.
@@ -125,10 +118,6 @@ class Objective:
     def _by_length(self, drawn: list[int], size: int) -> list[list[int]]:
         drawn.sort(key=lambda i: (len(self._demonstrations[i].ids), i))
         return [drawn[start : start + size] for start in range(0, len(drawn), size)]
-
-    def _end(self, d: Demonstration) -> int:
-        """Where what must be predicted ends; a generated answer must get its separator right: it stops there."""
-        return len(d.ids) if self._task.kind is TaskKind.GENERATION else d.prompt_length + d.answer_length
 
     def _among_labels(
         self, demonstrations: Sequence[Demonstration], classes: Sequence[int], labels: LabelTokens

@@ -20,7 +20,7 @@ from defenses.dp.shrink import shrunk
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.each import inject_each
 from ifedpriv.data.task import Task
-from ifedpriv.icl.mixed_loss import Query, mixed_losses
+from ifedpriv.icl.queries import Query, losses_of
 from ifedpriv.icl.vectors import Coefficients
 
 
@@ -145,7 +145,7 @@ def calibrate_publicly(
         queries = [task.queries[int(rng.integers(len(task.queries)))] for task in drawn]
         own = scalars.expand(len(drawn), *scalars.shape)
         with inject_each(backbone, torch.from_numpy(vectors).to(backbone.device), own):
-            loss = mixed_losses(backbone, queries).mean()
+            loss = losses_of(backbone, queries).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

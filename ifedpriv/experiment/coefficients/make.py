@@ -30,7 +30,6 @@ from ifedpriv.icl.choice import choose
 from ifedpriv.icl.evaluate import answer
 from ifedpriv.icl.extract import activation_rows
 from ifedpriv.icl.injection import Injection
-from ifedpriv.icl.mixed_loss import Query, queries_of
 from ifedpriv.icl.prompts import Position, tokenize_all
 from ifedpriv.icl.public_calibrate import (
     PublicPlan,
@@ -41,6 +40,7 @@ from ifedpriv.icl.public_calibrate import (
     vector_of,
 )
 from ifedpriv.icl.public_coefficients import Member, PublicCoefficients, Trial
+from ifedpriv.icl.queries import Query, queries_of
 from ifedpriv.icl.vectors import ContextVector
 
 Report = Callable[[str, int, int], None]

@@ -21,6 +21,7 @@ from ifedpriv.data.task import Example, Task
 from ifedpriv.errors import InputError
 from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.icl.prompts import bucketed
+from ifedpriv.icl.queries import answer_end
 
 
 class Terms(Protocol):
@@ -200,7 +201,7 @@ class _AnswerTokens(Objective):
     def length(self, example: int) -> int:
         """Tokens of what is fed to the model."""
         d = self._demonstrations[example]
-        return d.prompt_length if self._words is not None else self._end(d) - 1
+        return d.prompt_length if self._words is not None else answer_end(self._task, d) - 1
 
     @property
     def backbone(self) -> Backbone:
@@ -223,7 +224,7 @@ class _AnswerTokens(Objective):
     def count(self, example: int) -> int:
         """How many tokens of an example have a loss."""
         d = self._demonstrations[example]
-        return 1 if self._words is not None else self._end(d) - d.prompt_length
+        return 1 if self._words is not None else answer_end(self._task, d) - d.prompt_length
 
     def each(self, chosen: Sequence[int]) -> tuple[Tensor, list[int]]:
         """The cross-entropy of each answer token, ``[N]``, and which of the chosen examples it belongs to."""

@@ -16,7 +16,6 @@ from defenses.units import Trust, Unit
 from defenses.upload import Layout, UploadKind
 from ifedpriv.backbone.each import inject_each
 from ifedpriv.icl.extract import activations
-from ifedpriv.icl.mixed_loss import mixed_losses, queries_of
 from ifedpriv.icl.prompts import Position
 from ifedpriv.icl.public_calibrate import (
     PublicPlan,
@@ -26,6 +25,7 @@ from ifedpriv.icl.public_calibrate import (
     public_sizes,
     vector_of,
 )
+from ifedpriv.icl.queries import losses_of, queries_of
 from ifedpriv.icl.vectors import Coefficients
 
 SHAPE = (LAYERS, 2, WIDTH)
@@ -167,7 +167,7 @@ def loss(coefficients):
     vectors = np.stack([each.rows.mean(axis=0) - centre for each in TASKS for _ in each.queries])
     own = torch.from_numpy(coefficients.values.copy()).expand(len(queries), LAYERS, 2, 2)
     with torch.no_grad(), inject_each(tiny_backbone(), torch.from_numpy(vectors), own):
-        return float(mixed_losses(tiny_backbone(), queries).mean())
+        return float(losses_of(tiny_backbone(), queries).mean())
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])

@@ -9,8 +9,8 @@ from ifedpriv.backbone.each import inject_each
 from ifedpriv.backbone.hooks import inject
 from ifedpriv.data.task import Example
 from ifedpriv.icl.labels import label_tokens
-from ifedpriv.icl.mixed_loss import mixed_losses, queries_of
 from ifedpriv.icl.objective import Loss, Objective
+from ifedpriv.icl.queries import losses_of, queries_of
 
 SINGLE, SEVERAL = task(), task(("quite good", "bad", "so-so"))
 ANSWERED = [Example(e.text, answer=e.text[:7]) for e in examples(3, 5)]
@@ -53,7 +53,7 @@ def test_each_query_of_a_mixed_batch_has_its_own_tasks_loss():
     vectors, coefficients = drawn(len(mixed))
     with torch.no_grad():
         with inject_each(backbone, vectors, coefficients.expand(len(mixed), *coefficients.shape)):
-            found = mixed_losses(backbone, [query for _, query in mixed])
+            found = losses_of(backbone, [query for _, query in mixed])
         assert found.shape == (len(mixed),)
         for index, ((wording, example), _) in enumerate(mixed):
             objective = Objective(backbone, wording, [example])
@@ -73,7 +73,7 @@ def test_a_tasks_own_batch_has_the_objectives_mean_and_gradient():
     vectors, coefficients = drawn(1)
     gradients = []
     for loss in (
-        lambda: mixed_losses(backbone, queries_of(backbone, SINGLE, some)).mean(),
+        lambda: losses_of(backbone, queries_of(backbone, SINGLE, some)).mean(),
         lambda: Objective(backbone, SINGLE, some).loss_of(range(6), Loss.LABELS),
     ):
         scalars = coefficients.clone().requires_grad_()

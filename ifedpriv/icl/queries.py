@@ -1,4 +1,4 @@
-"""Losses of queries that belong to different tasks, in one batch, each query with a vector of its own.
+"""Questions with their answers as tokens, and the loss of each: of one task, or of several in one batch.
 
 The invariant: a query's loss is what its own task would give it alone: an answer of one token competes with its task's
 label words, and a longer one with the whole vocabulary.
@@ -16,7 +16,7 @@ from torch.nn import functional
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task, TaskKind
 from ifedpriv.icl.labels import label_tokens
-from ifedpriv.icl.prompts import tokenize_all
+from ifedpriv.icl.prompts import Demonstration, tokenize_all
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,14 +52,25 @@ def queries_of(backbone: Backbone, task: Task, examples: Sequence[Example]) -> l
         if choices:
             found.append(Query(d.ids[: d.prompt_length], (d.prompt_length - 1,), (example.label,), choices))
             continue
-        # A generated answer must get its separator right: it stops there.
-        end = len(d.ids) if task.kind is TaskKind.GENERATION else d.prompt_length + d.answer_length
-        columns = tuple(range(d.prompt_length - 1, end - 1))
-        found.append(Query(d.ids[: end - 1], columns, d.ids[d.prompt_length : end], ()))
+        found.append(open_query(task, d))
     return found
 
 
-def mixed_losses(backbone: Backbone, queries: Sequence[Query]) -> Tensor:
+def open_query(task: Task, demonstration: Demonstration) -> Query:
+    """A demonstration as a query whose answer tokens compete with the whole vocabulary."""
+    d, end = demonstration, answer_end(task, demonstration)
+    columns = tuple(range(d.prompt_length - 1, end - 1))
+    return Query(d.ids[: end - 1], columns, d.ids[d.prompt_length : end], ())
+
+
+def answer_end(task: Task, demonstration: Demonstration) -> int:
+    """Where what must be predicted ends; a generated answer must get its separator right: it stops there."""
+    if task.kind is TaskKind.GENERATION:
+        return len(demonstration.ids)
+    return demonstration.prompt_length + demonstration.answer_length
+
+
+def losses_of(backbone: Backbone, queries: Sequence[Query]) -> Tensor:
     """Each query's mean cross-entropy over its answer tokens, with whatever is injected; ``[queries]``.
 
     The sites see whole sequences, as `backbone.each` asks for.
@@ -71,16 +82,21 @@ def mixed_losses(backbone: Backbone, queries: Sequence[Query]) -> Tensor:
     where = torch.tensor(rows, device=hidden.device)
     logits = backbone.logits(hidden[where, torch.tensor(columns, device=hidden.device)]).float()
     targets = [target for query in queries for target in query.targets]
-    masked = torch.full_like(logits, -torch.inf)
-    for index, (row, target) in enumerate(zip(rows, targets, strict=True)):
-        choices = queries[row].choices
-        if choices:
-            targets[index] = choices[target]
-            masked[index, list(choices)] = 0.0
-        else:
-            masked[index] = 0.0
-    each = functional.cross_entropy(
-        logits + masked, torch.tensor(targets, device=logits.device), reduction="none"
-    )
+    if any(query.choices for query in queries):
+        logits, targets = _among_choices(logits, targets, [queries[row].choices for row in rows])
+    each = functional.cross_entropy(logits, torch.tensor(targets, device=logits.device), reduction="none")
     total = torch.zeros(len(queries), device=each.device).index_add(0, where, each)
     return total / torch.bincount(where, minlength=len(queries))
+
+
+def _among_choices(
+    logits: Tensor, targets: list[int], choices: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, list[int]]:
+    """Logits of other tokens than a row's choices at minus infinity, and targets as tokens."""
+    masked = torch.full_like(logits, -torch.inf)
+    for index, allowed in enumerate(choices):
+        masked[index, list(allowed) if allowed else slice(None)] = 0.0
+    tokens = [
+        allowed[target] if allowed else target for allowed, target in zip(choices, targets, strict=True)
+    ]
+    return logits + masked, tokens
