@@ -71,8 +71,8 @@ def table(results: Mapping[str, Any]) -> str:
     for name, by_seed in results.items():
         if name == "backbone":
             continue
-        for key in next(iter(by_seed.values())):
-            values = [cell[key] for cell in by_seed.values()]
+        for key in dict.fromkeys(key for figures in by_seed.values() for key in figures):
+            values = [figures[key] for figures in by_seed.values() if key in figures]
             lines.append(f"{name:45} {key:28} {mean_text(values)}  ({len(values)} seeds)")
     return "\n".join(lines)
 
