@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from _sweep import RESULTS, mean_text
@@ -31,13 +31,12 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def plain(name: str, corner: str = "", told: Callable[[str], str] = str) -> str:
+def plain(name: str, corner: str = "") -> str:
     """A sweep as it is: one row a cell, one column a figure.
 
     Args:
         name: of the result.
         corner: what the rows are.
-        told: a column's head from a figure's name.
     """
     found = cells(name)
     keys = list(dict.fromkeys(key for by_seed in found.values() for key in next(iter(by_seed.values()))))
@@ -45,4 +44,4 @@ def plain(name: str, corner: str = "", told: Callable[[str], str] = str) -> str:
     for cell, by_seed in found.items():
         has = next(iter(by_seed.values()))
         rows.append([cell, *(mean_text(values(by_seed, key)) if key in has else "" for key in keys)])
-    return markdown([corner, *map(told, keys)], rows)
+    return markdown([corner, *keys], rows)

@@ -31,6 +31,7 @@ PAGES = tuple(
         "controls",
         "costs",
         "one_shot",
+        "one_shot_measured",
         "secure_aggregation",
         "sums_measured",
         "ficpd_measured",

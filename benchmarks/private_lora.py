@@ -230,26 +230,32 @@ def trial(recipe: Recipe, situations: Sequence[tuple[int, float]]) -> Cell:
     return cell
 
 
-def situation(examples: int, epsilon: float) -> str:
+def situation(examples: float, epsilon: float) -> str:
     """What a recipe is chosen for."""
     return f"{examples} examples, epsilon {epsilon:g}"
 
 
 def best(grid: Mapping[str, Any], examples: int, epsilon: float) -> str:
-    """The recipe for a number of examples and a budget: the best mean where the grid comes nearest to them.
+    """The recipe for a number of examples and a budget: the best mean over the places of the grid next to them.
 
-    The nearest number of examples by ratio, and the smallest tuned budget that is not below this one, or the largest.
+    That is the place itself where the grid has it; else the ones on either side, of which there is one at the ends.
     Among the recipes that were tried there on the most seeds.
     """
-    budget = min((tuned for tuned in TUNED if epsilon <= tuned), default=TUNED[-1])
-    key = situation(min(TUNED_ON, key=lambda n: abs(math.log(n / examples))), budget)
-    tried = {
-        name: values
-        for name in RECIPES
-        if (values := [figures[key] for figures in grid.get(name, {}).values() if key in figures])
-    }
+    keys = [situation(n, e) for n in _beside(examples, TUNED_ON) for e in _beside(epsilon, TUNED)]
+    tried: dict[str, list[float]] = {}
+    for name in RECIPES:
+        seeds = [figures for figures in grid.get(name, {}).values() if all(key in figures for key in keys)]
+        if seeds:
+            tried[name] = [float(np.mean([figures[key] for key in keys])) for figures in seeds]
     most = max(len(values) for values in tried.values())
     return max((name for name in tried if len(tried[name]) == most), key=lambda n: float(np.mean(tried[n])))
+
+
+def _beside(value: float, places: Sequence[float]) -> list[float]:
+    """The place that a value is at, or the nearest below and above it."""
+    below = [place for place in places if place <= value]
+    above = [place for place in places if place >= value]
+    return sorted({*below[-1:], *above[:1]})
 
 
 def curve_cell(grid: Mapping[str, Any], examples: int, epsilon: float) -> Cell:

@@ -91,15 +91,25 @@ def test_opacuss_accountants_agree_on_what_the_noise_costs(examples, epsilon):
     assert costs[1] >= epsilon * 0.995
 
 
-def test_a_recipe_comes_from_the_nearest_place_of_the_grid():
-    """Fewer recipes than all have been tried on the second seed, and those alone count."""
+def test_a_recipe_is_the_best_next_to_where_it_is_used():
+    """On the grid that place alone counts, between places the mean of both sides, beyond them the last one."""
+
+    def tried(*figures):
+        keys = [lora.situation(n, e) for n in (500, 5000) for e in (0.25, 1.0, 8.0)]
+        return dict(zip(keys, figures, strict=True))
+
     grid = {
-        "rate 0.01": {"0": {"500 examples, epsilon 1": 0.5, "5000 examples, epsilon 8": 0.9}},
-        "rate 0.03": {"0": {"500 examples, epsilon 1": 0.7, "5000 examples, epsilon 8": 0.8}},
-        "rate 0.1, A frozen": {
-            "0": {"5000 examples, epsilon 8": 0.2},
-            "1": {"5000 examples, epsilon 8": 0.3},
-        },
+        "rate 0.01": {"0": tried(0.9, 0.1, 0.6, 0.2, 0.2, 0.2)},
+        "rate 0.03": {"0": tried(0.3, 0.5, 0.5, 0.3, 0.3, 0.9)},
     }
-    assert lora.best(grid, 100, 0.5) == lora.best(grid, 1500, 1.0) == "rate 0.03"
-    assert lora.best(grid, 20000, 4.0) == lora.best(grid, 2000, math.inf) == "rate 0.1, A frozen"
+    assert lora.best(grid, 500, 0.25) == lora.best(grid, 100, 0.1) == "rate 0.01"
+    assert lora.best(grid, 500, 8.0) == lora.best(grid, 200, math.inf) == "rate 0.01"
+    assert lora.best(grid, 500, 4.0) == "rate 0.03"
+    assert lora.best(grid, 2000, 0.25) == "rate 0.01"
+    assert lora.best(grid, 20000, math.inf) == lora.best(grid, 2000, 8.0) == "rate 0.03"
+
+
+def test_only_recipes_that_were_tried_on_the_most_seeds_count():
+    key = lora.situation(500, 1.0)
+    grid = {"rate 0.01": {"0": {key: 0.9}}, "rate 0.03": {"0": {key: 0.4}, "1": {key: 0.5}}}
+    assert lora.best(grid, 500, 1.0) == "rate 0.03"
