@@ -43,7 +43,7 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
         trust=trust,
         releases=len(ledger.events),
         summary=" ".join(
-            [_SUMMARY[trust], *([] if protection is None else [protection.summary])],
+            [_SUMMARY[trust], *_made(spec), *([] if protection is None else [protection.summary])],
         ),
         epsilon=found.epsilon,
         delta=found.delta,
@@ -54,6 +54,12 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
         public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
         simulation=ledger.simulation,
     )
+
+
+def _made(spec: PrivacySpec) -> list[str]:
+    """What is not done by default to rows and with noise, as sentences."""
+    rows = [f"What is summed: {spec.grid.rows_are}, to a length that is enforced."] * bool(spec.grid.rows_are)
+    return [*(["The noise is Skellam noise."] * (spec.grid.noise == "skellam")), *rows]
 
 
 def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) -> tuple[str, ...]:
