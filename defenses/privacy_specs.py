@@ -128,7 +128,7 @@ class GridPrivacy(_Spec):
     pays when. Local steps (``coefficients.steps: local``) are noised elsewhere and take no part in it.
 
     Attributes:
-        noise: ``gaussian``, the discrete one; or ``skellam``, whose shares add up to a larger share exactly. Sampled
+        noise: ``gaussian``, the discrete one; or ``skellam``, shares of which add up to such noise exactly. Sampled
             rows (``coefficients.rate`` below 1) have a theorem for ``gaussian`` alone.
         rotate: turn every row by a public random rotation after the clip, so that no number of a sum stands out and
             the same bits have room for finer steps. Numbers are padded to a power of two.

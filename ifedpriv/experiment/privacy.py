@@ -123,7 +123,7 @@ def plan_privacy(
         steps = config.method.calibration.steps
         return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
 
-    multipliers, bound = _calibrated(spec, kinds, mechanism, _units(spec, clients))
+    multipliers, bound = calibrated(spec, kinds, mechanism, _units(spec, clients))
     found_for: dict[UploadKind, dict[Layout, Release]] = {}
     c = spec.coefficients
     steps = PrivateSteps(c.rate) if spec.unit == "example" else None
@@ -149,7 +149,7 @@ def plan_privacy(
     return Privacy(releases, steps, bound.epsilon, declarations)
 
 
-def _calibrated(
+def calibrated(
     spec: PrivacySpec, kinds: Counter[Asked], mechanism: Callable[[Asked, float], Mechanism], units: int
 ) -> tuple[dict[Asked, float], Bound]:
     """Each release's noise over what one unit moves it by, and what all of them come to.
