@@ -1,5 +1,7 @@
 """Audits of releases under choices of rounding, rotation and noise: consistent, and a violation once one is broken."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,14 @@ def test_a_rounding_bound_that_is_not_enforced_is_found(monkeypatch):
     found = audited(release(WHOLE.model_copy(update={"noise": "gaussian"})))
     assert found.conclusion is Conclusion.VIOLATION
     assert "sensitivity" in found.why
+
+
+def test_skellam_noise_of_few_steps_is_not_taken_for_normal():
+    few, many = (dataclasses.replace(release(WHOLE), multiplier=multiplier) for multiplier in (0.25, 1.2))
+    assert claim_of(few, CLIENTS + 1, 1e-5).noise is None
+    assert claim_of(many, CLIENTS + 1, 1e-5).noise == many.lattice(CLIENTS + 1).noise
+    normal = dataclasses.replace(few, grid=GridPrivacy(rotate=True))
+    assert claim_of(normal, CLIENTS + 1, 1e-5).noise is not None
 
 
 def test_rounding_that_hangs_on_other_rows_would_be_noticed(monkeypatch):
