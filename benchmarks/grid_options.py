@@ -140,7 +140,9 @@ def error(release: Bounded, held: list[Floats], truth: Floats, draws: int) -> fl
 def main() -> None:
     """Measure every cell, print a line each, store them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--draws", type=int, default=100, help="draws of noise a cell; more narrow the errors")
+    parser.add_argument(
+        "--draws", type=int, default=100, help="draws of noise a cell; more narrow the errors"
+    )
     options = parser.parse_args()
     facts = machine(1)
     print_machine(facts)
