@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import _ficpd_tables
+import _grid_tables
 import _one_shot_tables
 import _privacy_tables
 import _prototype_tables
@@ -36,6 +37,7 @@ PAGES = tuple(
         "sums_measured",
         "ficpd_measured",
         "prototypes_measured",
+        "grid",
     )
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -168,6 +170,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **_one_shot_tables.TABLES,
     **_privacy_tables.TABLES,
     "vector_share": _share_tables.vector_share,
+    **_grid_tables.TABLES,
 }
 
 

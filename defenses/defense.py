@@ -12,9 +12,10 @@ from functools import partial
 from defenses.clear import ClearClient, ClearServer
 from defenses.codec import Precision
 from defenses.compression import compresses
+from defenses.dp.by_layout import ByLayout
 from defenses.dp.compressed import Compressed
 from defenses.dp.promise import bounded
-from defenses.dp.release import ByLayout, Plain, Release
+from defenses.dp.release import Plain, Release
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek

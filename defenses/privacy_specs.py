@@ -123,6 +123,32 @@ class ScorePrivacy(_Spec):
     share: float = Field(0.1, gt=0, le=1)
 
 
+class GridPrivacy(_Spec):
+    """How bounded rows become whole numbers, and which noise on whole numbers hides them; ``docs/grid.md`` says what
+    pays when. Local steps (``coefficients.steps: local``) are noised elsewhere and take no part in it.
+
+    Attributes:
+        noise: ``gaussian``, the discrete one; or ``skellam``, shares of which add up to such noise exactly. Sampled
+            rows (``coefficients.rate`` below 1) have a theorem for ``gaussian`` alone.
+        rotate: turn every row by a public random rotation after the clip, so that no number of a sum stands out and
+            the same bits have room for finer steps. Numbers are padded to a power of two.
+        rounding: ``nearest``, or ``conditional``: at random with the right mean, anew until a row is no longer than a
+            bound that lies below that of ``nearest`` where steps are few.
+        seed: of the rotations; public, and each kind of upload and each round has one of its own.
+    """
+
+    noise: Literal["gaussian", "skellam"] = "gaussian"
+    rotate: bool = False
+    rounding: Literal["nearest", "conditional"] = "nearest"
+    seed: int = Field(0, ge=0)
+
+    @property
+    def rows_are(self) -> str:
+        """What is done to rows that is not done by default, in words; empty for nothing."""
+        said = ["rotated"] * self.rotate + ["rounded at random"] * (self.rounding == "conditional")
+        return f"rows {' and '.join(said)}" if said else ""
+
+
 class PrivacySpec(_Spec):
     """Differential privacy for the whole run.
 
@@ -136,6 +162,7 @@ class PrivacySpec(_Spec):
         bits: a number that travels has 2^(bits-1) - 1 steps on either side of 0.
         max_examples: examples of one client for which there is room; what more would add is cut, which costs accuracy
             and never privacy.
+        grid: rounding, rotation and the law of the noise.
         dropout: share of a round's clients that may be missing without the guarantee suffering; distributed noise is
             larger for it.
         colluders: share of a round's clients that may tell what noise they added; likewise.
@@ -154,6 +181,7 @@ class PrivacySpec(_Spec):
     delta: float = Field(1e-5, gt=0, lt=1)
     bits: int = Field(24, ge=8, le=24)
     max_examples: int = Field(1024, ge=1, le=2**16)
+    grid: GridPrivacy = GridPrivacy()
     dropout: float = Field(0.0, ge=0, lt=1)
     colluders: float = Field(0.0, ge=0, lt=1)
     vector: VectorPrivacy = VectorPrivacy()

@@ -117,9 +117,14 @@ def _members(setup: Setup, release: Bounded, number: int, roster: int) -> Steps:
     moves: list[Steps] = []
     for client in numbers[:MEMBERS].tolist():
         offered = setup.method.client_step(state, setup.clients[client], rng).upload
-        own = release.alone(offered, roster)
+        own = release.alone(offered, roster, _rounding(setup, f"members of {client}"))
         moves.append(own[rng.permutation(len(own))[:each]])
     return np.concatenate(moves)[:MEMBERS]
+
+
+def _rounding(setup: Setup, label: str) -> Entropy:
+    """Where rows are rounded at random, the draws."""
+    return InsecureSeeded(setup.config.seed, f"attacked vectors, {label}")
 
 
 def _loudest(setup: Setup, release: Bounded, layout: Layout, roster: int) -> Steps:
@@ -131,5 +136,7 @@ def _loudest(setup: Setup, release: Bounded, layout: Layout, roster: int) -> Ste
     rows = np.stack([transform.back(row) for row in drawn])
     if release.unit is Unit.CLIENT:
         uploads = [Upload(layout.unflatten(row), 1, 0, release.kind) for row in rows]
-        return np.concatenate([release.alone(upload, roster) for upload in uploads])
-    return release.alone(Records(layout, iter([rows]), 0, release.kind), roster)
+        moves = [release.alone(each, roster, _rounding(setup, f"loud {n}")) for n, each in enumerate(uploads)]
+        return np.concatenate(moves)
+    offered = Records(layout, iter([rows]), 0, release.kind)
+    return release.alone(offered, roster, _rounding(setup, "loud"))

@@ -57,8 +57,10 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
     def reader(frame: DecodedFrame, clients: int) -> Any:
         if ARRAY not in frame.upload.arrays:
             return None
-        roster = rosters[frame.upload.round]
-        vector, units = vector_of(frame.upload.arrays[ARRAY].astype("float64") * clients, release, roster)
+        number = frame.upload.round
+        roster = rosters[number]
+        total = frame.upload.arrays[ARRAY].astype("float64") * clients
+        vector, units = vector_of(total, release, roster, number)
         steps = release.deviation(release.lattice(roster), clients)
         return vector, units, in_numbers(steps, units, release, roster)
 

@@ -119,12 +119,14 @@ def _told(subject: Subject, declared: Declared, request: Request) -> Subject:
 
 
 def vector_of(
-    steps: NDArray[np.floating], release: Bounded, roster: int
+    steps: NDArray[np.floating], release: Bounded, roster: int, number: int = 0
 ) -> tuple[NDArray[np.float32], float]:
-    """What one client's whole numbers say: the mean of its units, flat, and how many they are."""
+    """What one client's whole numbers of a round say: the mean of its units, flat, and how many they are."""
     terms, total = release.lattice(roster), steps.astype(np.float64)
     units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
-    return release.transform.back(total[: terms.rank] * terms.clip / terms.steps / units), units
+    return release.transform.back(
+        release.turned_back(total, number) * terms.clip / terms.steps / units
+    ), units
 
 
 def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
@@ -174,7 +176,7 @@ def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) 
                 continue
             entry = _round(view, frame.upload.round)
             roster = len(entry.roster)
-            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster)
+            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster, frame.upload.round)
             upload = Upload({"vector": vector.reshape(shape)}, units, frame.upload.round, UploadKind.VECTOR)
             if frame.upload.round not in begun:
                 begun.add(frame.upload.round)

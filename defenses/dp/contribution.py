@@ -6,8 +6,9 @@ sensitivity, exactly, because lengths are checked in whole numbers after roundin
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,13 @@ import numpy.typing as npt
 
 from defenses.dp.lattice import Lattice
 from defenses.dp.transform import Transform
+from defenses.entropy import Entropy, SecureEntropy
+from defenses.noise.rotation import Rotation
+from defenses.noise.rounding import How, round_to_bound
 
 Int64Array = npt.NDArray[np.int64]
+
+_SECURE = SecureEntropy()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -45,6 +51,8 @@ def contribution(
     lattice: Lattice,
     *,
     by_block: bool = False,
+    rotation: Rotation | None = None,
+    entropy: Entropy = _SECURE,
 ) -> Contribution:
     """Clip and add up rows.
 
@@ -53,14 +61,18 @@ def contribution(
         transform: public coordinates of the clip.
         lattice: the whole numbers of the release.
         by_block: no block of a row takes more than its even share of the clip.
+        rotation: turns what the clip left of a row; None where the lattice is for rows as they are.
+        entropy: of rounding at random. Each row has a branch of its own, so that one row more leaves the others' as
+            they were, which a replay of neighbours depends on.
     """
+    sources = (entropy.branch(f"row {number}") for number in itertools.count())
     total = np.zeros(lattice.width, dtype=np.int64)
     units = broken = clipped = 0
     for batch in batches:
         rows = transform.forward(np.atleast_2d(batch))
         if by_block:
             rows = clip_blocks(rows, transform.coordinate_blocks, lattice.clip)
-        whole, bad, long = clip_rows(rows, lattice)
+        whole, bad, long = clip_rows(rows, lattice, rotation, sources)
         total[: lattice.rank] += whole.sum(axis=0)
         units, broken, clipped = units + len(rows), broken + bad, clipped + long
     if lattice.counted:
@@ -89,11 +101,22 @@ def clip_blocks(
     return clipped
 
 
-def clip_rows(rows: npt.NDArray[np.float64], lattice: Lattice) -> tuple[Int64Array, int, int]:
+def clip_rows(
+    rows: npt.NDArray[np.float64],
+    lattice: Lattice,
+    rotation: Rotation | None = None,
+    sources: Iterator[Entropy] | None = None,
+) -> tuple[Int64Array, int, int]:
     """Rows in whole steps, none longer than the lattice allows.
 
+    Args:
+        rows: ``[n, rank]`` in the transform's units.
+        lattice: says how long a row may be and how it is rounded.
+        rotation: see `contribution`.
+        sources: one for each row; needed only for rounding at random.
+
     Returns:
-        Whole numbers ``[n, rank]``; how many rows were not finite and became zero; how many were clipped.
+        Whole numbers ``[n, lattice.rank]``; how many rows were not finite and became zero; how many were clipped.
     """
     finite = np.asarray(np.isfinite(rows).all(axis=1))
     rows = np.where(finite[:, None], rows, 0.0)
@@ -101,8 +124,23 @@ def clip_rows(rows: npt.NDArray[np.float64], lattice: Lattice) -> tuple[Int64Arr
     largest = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float64).tiny)
     lengths = largest * np.sqrt(np.square(rows / largest[:, None]).sum(axis=1))
     factors = lattice.clip / np.maximum(lengths, lattice.clip)
-    whole = np.rint(rows * (factors * (lattice.steps / lattice.clip))[:, None]).astype(np.int64)
+    scaled = rows * (factors * (lattice.steps / lattice.clip))[:, None]
+    if rotation is not None:
+        scaled = rotation.apply(scaled)
+    whole = _rounded(scaled, lattice, sources)
     # A float's last digit may leave a row a hair too long: such a row gives way, the bound does not.
-    allowed = int(lattice.sensitivity**2) - lattice.unit**2
-    whole[np.square(whole).sum(axis=1) > allowed] = 0
+    whole[np.square(whole).sum(axis=1) > lattice.longest] = 0
     return whole, int((~finite).sum()), int((lengths > lattice.clip).sum())
+
+
+def _rounded(
+    scaled: npt.NDArray[np.float64], lattice: Lattice, sources: Iterator[Entropy] | None
+) -> Int64Array:
+    """Rows in steps, made whole in the lattice's way."""
+    if lattice.how is How.NEAREST:
+        return np.rint(scaled).astype(np.int64)
+    whole = np.zeros(scaled.shape, dtype=np.int64)
+    for number, row in enumerate(scaled):
+        source = _SECURE if sources is None else next(sources)
+        whole[number] = round_to_bound(row[None], 1.0, float(lattice.steps), source, lattice.how).numbers[0]
+    return whole

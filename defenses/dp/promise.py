@@ -43,7 +43,7 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
         trust=trust,
         releases=len(ledger.events),
         summary=" ".join(
-            [_SUMMARY[trust], *([] if protection is None else [protection.summary])],
+            [_SUMMARY[trust], *_made(spec, ledger), *([] if protection is None else [protection.summary])],
         ),
         epsilon=found.epsilon,
         delta=found.delta,
@@ -54,6 +54,20 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
         public=tuple(f"{entry.what} ({entry.why})" for entry in ledger.declarations),
         simulation=ledger.simulation,
     )
+
+
+def _made(spec: PrivacySpec, ledger: Ledger) -> list[str]:
+    """What is not done by default to rows and with noise, as sentences."""
+    from defenses.accounting.discrete import Skellam
+
+    found = []
+    if spec.grid.rows_are:
+        found.append(f"What is summed: {spec.grid.rows_are}, to a length that is enforced.")
+    # Steps that clients take by themselves have noise of another law.
+    named = [event.mechanism == Skellam.name for event in ledger.events]
+    if any(named):
+        found.append("The noise is Skellam noise." if all(named) else "Some of the noise is Skellam noise.")
+    return found
 
 
 def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ is in the events that a release writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,17 +18,21 @@ import numpy.typing as npt
 
 from defenses.compression import projection
 from defenses.compression_specs import CompressionSpec
+from defenses.dp.charge import charge, theorem
 from defenses.dp.contribution import contribution
 from defenses.dp.lattice import Lattice, lattice
 from defenses.dp.shrink import shrunk
 from defenses.dp.transform import Transform
-from defenses.entropy import Entropy
+from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.ledger import Event
-from defenses.noise.discrete_gaussian import discrete_gaussian
+from defenses.noise.distributed import NoiseKind, drawn
+from defenses.noise.rotation import Rotation
+from defenses.noise.rounding import How
+from defenses.privacy_specs import GridPrivacy
 from defenses.records import Records
 from defenses.session import Aggregate
-from defenses.units import Neighbouring, Trust, Unit
+from defenses.units import Trust, Unit
 from defenses.upload import Float32Array, Layout, Upload, UploadKind
 
 if TYPE_CHECKING:
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
 
 ARRAY = "release"
 """The name under which whole numbers travel."""
+
+_SECURE = SecureEntropy()
+_PLAIN = GridPrivacy()
+_ROTATION = "ifedpriv grid rotation 1"
 
 Contributed = Upload | Records
 
@@ -134,6 +142,7 @@ class Bounded:
         by_block: no block of a row takes more than its even share of the clip.
         compression: rows are projected in the transform's coordinates, and the clip is of what is left of them.
         layout: of the method's arrays; only where there is compression.
+        grid: how rows become whole numbers, and the law of the noise.
     """
 
     kind: UploadKind
@@ -152,6 +161,7 @@ class Bounded:
     by_block: bool = False
     compression: CompressionSpec | None = None
     layout: Layout | None = None
+    grid: GridPrivacy = _PLAIN
 
     def __post_init__(self) -> None:
         if (self.compression is None) != (self.layout is None):
@@ -162,10 +172,16 @@ class Bounded:
             raise UserError(
                 f"the noise of {self.kind} uploads is {self.multiplier}", "no budget is that large"
             )
+        if self.rate != 1 and self.grid.noise != "gaussian":
+            raise UserError(
+                f"privacy.grid.noise is {self.grid.noise!r}, and for rows of kind {self.kind} that are sampled at rate "
+                f"{self.rate:g} there is a theorem for 'gaussian' alone",
+                "use that, or privacy.coefficients.rate 1, or a method without rounds of coefficients",
+            )
 
     @property
     def rank(self) -> int:
-        """Numbers of a row, without the count; the same in every round."""
+        """Numbers of a row before a rotation, without the count; the same in every round."""
         return self.coordinates(None, 0).rank
 
     def lattice(self, roster: int) -> Lattice:
@@ -185,12 +201,30 @@ class Bounded:
             multiplier=self.multiplier,
             shares=shares,
             bits=self.bits,
+            kind=NoiseKind.SKELLAM if self.grid.noise == "skellam" else NoiseKind.DISCRETE_GAUSSIAN,
+            how=How(self.grid.rounding),
+            rotated=self.grid.rotate,
         )
+
+    def rotation(self, round_number: int) -> Rotation | None:
+        """What turns a round's rows; of public facts, so that all ends have the same."""
+        if not self.grid.rotate:
+            return None
+        return Rotation(self.rank, f"{_ROTATION}|{self.grid.seed}|{self.kind}|{round_number}".encode())
+
+    def turned_back(self, total: npt.NDArray[np.floating], round_number: int) -> npt.NDArray[np.float64]:
+        """The coordinates of the clip ``[rank]`` of a sum that travelled ``[width]``, its count left out."""
+        rotation = self.rotation(round_number)
+        if rotation is None:
+            return np.asarray(total[: self.rank], dtype=np.float64)
+        return rotation.undo(total[: rotation.padded])
 
     def travels(self, layout: Layout) -> Layout:
         """One row of whole numbers."""
         self._check(layout)
-        return Layout.of({ARRAY: (self.rank + (self.unit is Unit.EXAMPLE),)})
+        rotation = self.rotation(0)
+        numbers = self.rank if rotation is None else rotation.padded
+        return Layout.of({ARRAY: (numbers + (self.unit is Unit.EXAMPLE),)})
 
     def give(
         self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
@@ -218,11 +252,19 @@ class Bounded:
         A client calls it for once; an audit plays many rounds on the same data, and bounds them once.
         """
         terms = self.lattice(roster)
-        rows, transform = self._rows(contributed), self.coordinates(centre, contributed.round)
-        found = contribution(rows, transform, terms, by_block=self.by_block)
+        transform = self.coordinates(centre, contributed.round)
+        found = contribution(
+            self._rows(contributed),
+            transform,
+            terms,
+            by_block=self.by_block,
+            rotation=self.rotation(contributed.round),
+            # A branch, so that how much rounding draws does not move the noise.
+            entropy=entropy.branch("rounding"),
+        )
         total = np.repeat(found.total[None], times, axis=0)
         if terms.share:
-            total += discrete_gaussian(terms.share, total.size, entropy).reshape(total.shape)
+            total += drawn(terms.kind, terms.share, total.size, entropy).reshape(total.shape)
         # Beyond the levels lies what `Lattice.beyond` bounds; a number there could not be carried.
         return np.clip(total, -terms.levels, terms.levels)
 
@@ -236,7 +278,7 @@ class Bounded:
         total = self.noised(total, roster, entropy)
         units = float(max(total[-1] / terms.unit, 1.0)) if terms.counted else float(clients)
         step = terms.clip / terms.steps / units
-        values = total[: terms.rank] * step
+        values = self.turned_back(total, aggregate.round) * step
         noise = self.deviation(terms, clients) * step
         transform = self.coordinates(centre, aggregate.round)
         if self.shrink:
@@ -244,34 +286,21 @@ class Bounded:
         means = layout.unflatten(transform.back(values))
         noise *= transform.noise_unit
         # Turned back, a projection's noise is spread over all the numbers that it was made from.
-        noise *= math.sqrt(terms.rank / layout.size) if self.compression is not None else 1.0
+        noise *= math.sqrt(self.rank / layout.size) if self.compression is not None else 1.0
         return Aggregate(means, units, aggregate.contributors, aggregate.kind, aggregate.round, noise=noise)
 
     def mechanism(self, roster: int) -> Mechanism:
         """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""
-        # Here and below: the accounting loads scipy, which a program that only prints its help can do without.
-        from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
-        from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
-
         terms = self.lattice(roster)
-        all_rows: DiscreteGaussian | DistributedDiscreteGaussian
-        if self.trust is Trust.DISTRIBUTED:
-            missing = terms.beyond * roster
-            all_rows = DistributedDiscreteGaussian(
-                terms.sensitivity, None, terms.share, self.honest(roster), terms.width, delta=missing
-            )
-        else:
-            all_rows = DiscreteGaussian(terms.sensitivity, terms.noise, terms.width, delta=terms.beyond)
-        if self.rate == 1:
-            return all_rows
-        # What a sample needs of the noise is its divergence at every order, which `rho` bounds for both.
-        return SampledDiscreteGaussian(1 / math.sqrt(2 * all_rows.rho), self.rate, 1, delta=all_rows.delta)
+        return theorem(terms, self.trust, roster=roster, honest=self.honest(roster), rate=self.rate)
 
     def events(
         self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
     ) -> list[Event]:
         """One release by all who sent something; where each adds noise for itself, one by each."""
         mechanism = self.mechanism(roster)
+        if self.grid.rows_are:
+            released = f"{released}, {self.grid.rows_are}"
         groups = [(client,) for client in sent] if self.trust is Trust.LOCAL else [sent]
         return [charge(released, number, group, self.kind, self.unit, mechanism) for group in groups if group]
 
@@ -281,14 +310,28 @@ class Bounded:
         """Sums ``[..., width]`` as others than the server may see them, in whole steps."""
         if self.trust is not Trust.CENTRAL:
             return total
-        drawn = discrete_gaussian(self.lattice(roster).noise, total.size, entropy)
-        return np.asarray(total + drawn.reshape(total.shape), dtype=np.float64)
+        terms = self.lattice(roster)
+        noise = drawn(terms.kind, terms.noise, total.size, entropy)
+        return np.asarray(total + noise.reshape(total.shape), dtype=np.float64)
 
-    def alone(self, contributed: Contributed, roster: int) -> npt.NDArray[np.int64]:
+    def alone(
+        self, contributed: Contributed, roster: int, entropy: Entropy = _SECURE
+    ) -> npt.NDArray[np.int64]:
         """What each unit of a contribution moves the sum by, ``[units, width]`` whole steps; for whoever tests it."""
         terms, transform = self.lattice(roster), self.coordinates(None, contributed.round)
         rows = (row[None] for batch in self._rows(contributed) for row in np.atleast_2d(batch))
-        return np.stack([contribution([row], transform, terms, by_block=self.by_block).total for row in rows])
+        found = [
+            contribution(
+                [row],
+                transform,
+                terms,
+                by_block=self.by_block,
+                rotation=self.rotation(contributed.round),
+                entropy=entropy.branch(f"unit {number}"),
+            ).total
+            for number, row in enumerate(rows)
+        ]
+        return np.stack(found)
 
     def deviation(self, terms: Lattice, clients: int) -> float:
         """Standard deviation of the noise in a sum over this many clients, in steps."""
@@ -320,81 +363,3 @@ class Bounded:
                 f"has {layout.size}",
                 "make them for the same model and method",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Beforehand:
-    """Private already when it is offered, since the client's own computation noised it; sent as it is.
-
-    Attributes:
-        kind: what the numbers are.
-        unit: whose presence that computation hides.
-        mechanism: of one round.
-    """
-
-    kind: UploadKind
-    unit: Unit
-    mechanism: Mechanism
-
-    def travels(self, layout: Layout) -> Layout:
-        """The same."""
-        return layout
-
-    def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
-    ) -> Upload:
-        """The upload."""
-        if isinstance(contributed, Records):
-            raise UserError(
-                f"uploads of kind {self.kind} come row by row, so nothing hides a row", "bound them"
-            )
-        return contributed
-
-    def take(
-        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
-    ) -> Aggregate:
-        """The same."""
-        return aggregate
-
-    def events(
-        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
-    ) -> list[Event]:
-        """One release by each client that sent something."""
-        return [charge(released, number, (client,), self.kind, self.unit, self.mechanism) for client in sent]
-
-
-def charge(
-    released: str, number: int, by: tuple[int, ...], kind: UploadKind, unit: Unit, mechanism: Mechanism
-) -> Event:
-    """The ledger's entry of one release, under *add or remove*."""
-    from defenses.accounting.spent import event_of
-
-    return event_of(
-        mechanism,
-        released=released,
-        round_number=number,
-        by=by,
-        unit=unit,
-        neighbouring=Neighbouring.ADD_OR_REMOVE,
-        kind=kind,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ByLayout:
-    """One kind of upload that comes in several layouts, each with its own clip and noise.
-
-    Attributes:
-        releases: the way of each layout.
-    """
-
-    releases: Mapping[Layout, Release]
-
-    def only(self, layout: Layout) -> Release:
-        """The way of one layout."""
-        if layout not in self.releases:
-            raise UserError(
-                f"nothing says how an upload of the arrays {layout.to_dict()} is bounded",
-                "give a `Bounded` release for each layout",
-            )
-        return self.releases[layout]

@@ -46,6 +46,37 @@ class NoiseKind(StrEnum):
     SKELLAM = "skellam"
 
 
+def drawn(kind: NoiseKind, deviation: float, size: int, entropy: Entropy) -> npt.NDArray[np.int64]:
+    """Noise of one kind: [size] whole numbers.
+
+    Args:
+        kind: the law.
+        deviation: the discrete Gaussian's parameter, or the root of the Skellam noise's variance, in steps.
+        size: how many.
+        entropy: of the draws.
+    """
+    if kind is NoiseKind.SKELLAM:
+        return skellam(deviation**2, size, entropy)
+    return discrete_gaussian(deviation, size, entropy)
+
+
+def tail_exponent(kind: NoiseKind, variance: float, distance: float) -> float:
+    """x in 2 exp(-x), which bounds the chance that a noise is at least so far from 0; see `NoiseShare.tail`.
+
+    Args:
+        kind: the law.
+        variance: of the noise, or of all of it where it is a sum of shares.
+        distance: in steps.
+    """
+    if kind is NoiseKind.DISCRETE_GAUSSIAN:
+        exponent = distance**2 / (2 * variance)
+    else:
+        ratio = distance / variance
+        # sqrt(1 + r^2) - 1 without cancellation.
+        exponent = distance * (math.asinh(ratio) - ratio / (1 + math.sqrt(1 + ratio**2)))
+    return exponent / _CAUTION
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseShare:
     """The plan of noise that no single party adds, and what one client's share of it is.
@@ -147,14 +178,7 @@ class NoiseShare:
         """
         if distance < 1:
             return 1.0
-        total = self.clients * self.variance
-        if self.kind is NoiseKind.DISCRETE_GAUSSIAN:
-            exponent = distance**2 / (2 * total)
-        else:
-            ratio = distance / total
-            # sqrt(1 + r^2) - 1 without cancellation.
-            exponent = distance * (math.asinh(ratio) - ratio / (1 + math.sqrt(1 + ratio**2)))
-        return min(1.0, 2 * math.exp(-exponent / _CAUTION))
+        return min(1.0, 2 * math.exp(-tail_exponent(self.kind, self.clients * self.variance, distance)))
 
 
 def wrap_bound(share: NoiseShare, bound: int, size: int, bits: int) -> float:

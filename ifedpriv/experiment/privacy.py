@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from defenses.accounting.composition import Bound
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.compression import compresses, projection
+from defenses.dp.beforehand import Beforehand
+from defenses.dp.by_layout import ByLayout
 from defenses.dp.compressed import Compressed
-from defenses.dp.release import Beforehand, Bounded, ByLayout, Release
+from defenses.dp.release import Bounded, Release
 from defenses.dp.transform import Transform
+from defenses.errors import UserError
 from defenses.ledger import PublicDeclaration
 from defenses.privacy_specs import PrivacySpec, PublicSpec, VectorPrivacy
 from defenses.prototypes.slots import MEMBERS
@@ -37,6 +41,9 @@ from ifedpriv.methods.specs import IclSpec, IfedIclSpec, PrototypeIclSpec
 
 Asked = tuple[UploadKind, Layout]
 """What a round asks for; rounds that ask for the same share a clip and a noise."""
+
+_ATTEMPTS = 12
+"""How often the noise is chosen anew for the lattice that it leads to; once is enough but for Skellam noise."""
 
 _CLUSTERED = math.sqrt(3)
 """The most that a client's moments or its part of a sum of sketches come to: parts of length at most 1 each."""
@@ -116,29 +123,7 @@ def plan_privacy(
         steps = config.method.calibration.steps
         return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
 
-    # Shares are of what is released: without a guard, say, the others have its part.
-    together = Counter(kind for kind, _ in kinds.elements())
-    whole = math.fsum(_share(spec, kind) for kind in together)
-    wanted = tuple(
-        # What several layouts of one kind get goes by how often each is asked for.
-        Planned(
-            mechanism(kind, 1.0),
-            times,
-            _share(spec, kind[0]) * times / together[kind[0]] / whole,
-            fixed=False,
-        )
-        for kind, times in kinds.items()
-    )
-    plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, _units(spec, clients))
-    found, _ = plan.calibrated(spec.epsilon)
-    multipliers = {
-        kind: entry.mechanism.spread / entry.mechanism.moved
-        for kind, entry in zip(kinds, found.releases, strict=True)
-    }
-    # The lattice is finer where the noise is smaller, so the bound is taken anew from what will run.
-    used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
-    bound = replace(plan, releases=used).bound()
-    assert bound.epsilon <= spec.epsilon * (1 + 1e-6), "the noise does not keep the budget"
+    multipliers, bound = calibrated(spec, kinds, mechanism, _units(spec, clients))
     found_for: dict[UploadKind, dict[Layout, Release]] = {}
     c = spec.coefficients
     steps = PrivateSteps(c.rate) if spec.unit == "example" else None
@@ -162,6 +147,51 @@ def plan_privacy(
     }
     declarations = _declarations(spec, held_out=method.guard_round is not None)
     return Privacy(releases, steps, bound.epsilon, declarations)
+
+
+def calibrated(
+    spec: PrivacySpec, kinds: Counter[Asked], mechanism: Callable[[Asked, float], Mechanism], units: int
+) -> tuple[dict[Asked, float], Bound]:
+    """Each release's noise over what one unit moves it by, and what all of them come to.
+
+    Args:
+        spec: the privacy section.
+        kinds: what is asked for, and how often.
+        mechanism: of one release at such a ratio.
+        units: how many there are.
+    """
+    # Shares are of what is released: without a guard, say, the others have its part.
+    together = Counter(kind for kind, _ in kinds.elements())
+    whole = math.fsum(_share(spec, kind) for kind in together)
+    multipliers = dict.fromkeys(kinds, 1.0)
+    for attempt in range(_ATTEMPTS):
+        wanted = tuple(
+            # What several layouts of one kind get goes by how often each is asked for.
+            Planned(
+                mechanism(kind, multipliers[kind]),
+                times,
+                _share(spec, kind[0]) * times / together[kind[0]] / whole,
+                fixed=False,
+            )
+            for kind, times in kinds.items()
+        )
+        plan = Plan(wanted, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE, units)
+        found, _ = plan.calibrated(spec.epsilon)
+        # What is proved of Skellam noise depends on how fine the lattice is, and the lattice on the noise.
+        slack = 1 + 1e-6 * 4.0**attempt if attempt else 1.0
+        multipliers = {
+            kind: slack * entry.mechanism.spread / entry.mechanism.moved
+            for kind, entry in zip(kinds, found.releases, strict=True)
+        }
+        # The lattice is finer where the noise is smaller, so the bound is taken anew from what will run.
+        used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
+        bound = replace(plan, releases=used).bound()
+        if bound.epsilon <= spec.epsilon * (1 + 1e-6):
+            return multipliers, bound
+    raise UserError(
+        f"privacy.bits is {spec.bits}, too coarse for {spec.grid.noise} noise at epsilon {spec.epsilon:g}",
+        "raise privacy.bits",
+    )
 
 
 def _units(spec: PrivacySpec, clients: Sequence[Client]) -> int:
@@ -239,6 +269,7 @@ def _bounded(
         or (kind is UploadKind.VECTOR and spec.vector.by_block),
         compression=compression if compressed else None,
         layout=layout if compressed else None,
+        grid=spec.grid,
     )
 
 
@@ -280,6 +311,10 @@ def _declarations(spec: PrivacySpec, *, held_out: bool) -> tuple[PublicDeclarati
         ),
         PublicDeclaration("which clients take part, and which fail", "seen by everybody, whatever they hold"),
     ]
+    if spec.grid.rotate:
+        found.append(
+            PublicDeclaration("the rotation of rows in each round", "made from a seed in the configuration")
+        )
     if spec.unit == "example":
         found.append(
             PublicDeclaration(

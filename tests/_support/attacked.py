@@ -91,7 +91,7 @@ def attacked_run(folder: Path, **changes: Any) -> Path:
     return folder / "run"
 
 
-def private_run(folder: Path, **privacy: Any) -> Path:
+def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
     """Such a run with noise that each client adds for itself, or as ``privacy`` has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
@@ -105,4 +105,4 @@ def private_run(folder: Path, **privacy: Any) -> Path:
         **privacy,
     }
     method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
-    return attacked_run(folder, defense={"kind": "none", "privacy": section}, method=method)
+    return attacked_run(folder, defense={"kind": kind, "privacy": section}, method=method)

@@ -138,6 +138,7 @@ SECTIONS = (
         (
             ("", privacy.PrivacySpec),
             ("vector.", privacy.VectorPrivacy),
+            ("grid.", privacy.GridPrivacy),
             ("coefficients.", privacy.CoefficientPrivacy),
             ("scores.", privacy.ScorePrivacy),
             ("prompts.", privacy.PromptPrivacy),

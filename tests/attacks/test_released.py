@@ -64,13 +64,13 @@ def violated(found, claim=None):
 
 
 def test_half_the_noise_is_found(monkeypatch):
-    real = releasing.discrete_gaussian
-    monkeypatch.setattr(releasing, "discrete_gaussian", lambda sigma, *rest: real(sigma / 2, *rest))
+    real = releasing.drawn
+    monkeypatch.setattr(releasing, "drawn", lambda kind, sigma, *rest: real(kind, sigma / 2, *rest))
     assert "noise" in violated(release())
 
 
 def test_a_missing_clip_is_found(monkeypatch):
-    def long(rows, lattice):
+    def long(rows, lattice, *_):
         whole = np.rint(rows * lattice.steps / lattice.clip).clip(-(2**40), 2**40).astype(np.int64)
         return whole, 0, 0
 

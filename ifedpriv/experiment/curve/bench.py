@@ -15,8 +15,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from defenses.dp.beforehand import Beforehand
 from defenses.dp.compressed import Compressed
-from defenses.dp.release import Beforehand, Bounded
+from defenses.dp.release import Bounded
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig
 from ifedpriv.data.task import Example, TaskKind

@@ -13,7 +13,8 @@ from scipy import stats
 from defenses.accounting.mechanisms import MECHANISMS
 from defenses.accounting.spent import mechanism_of
 from defenses.defense import Defense
-from defenses.dp.release import ARRAY, Beforehand, Bounded, Plain
+from defenses.dp.beforehand import Beforehand
+from defenses.dp.release import ARRAY, Bounded, Plain
 from defenses.dp.transform import Transform
 from defenses.entropy import InsecureSeeded
 from defenses.errors import UserError

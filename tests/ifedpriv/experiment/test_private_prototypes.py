@@ -7,7 +7,8 @@ import pytest
 from tiny import tiny_config
 
 from defenses.defense import Defense
-from defenses.dp.release import Bounded, ByLayout
+from defenses.dp.by_layout import ByLayout
+from defenses.dp.release import Bounded
 from defenses.entropy import InsecureSeeded
 from defenses.errors import UserError
 from defenses.upload import Layout, Upload, UploadKind

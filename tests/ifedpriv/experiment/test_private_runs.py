@@ -34,6 +34,15 @@ WAYS = {
     "encrypted": {"kind": "bfv", "privacy": {"trust": "distributed", "bits": 22}},
     "clients": {"kind": "none", "privacy": {"trust": "central", "unit": "client"}},
     "clients, distributed": {"kind": "masked", "privacy": {"trust": "distributed", "unit": "client"}},
+    "clients, distributed, on another grid": {
+        "kind": "masked",
+        "privacy": {
+            "trust": "distributed",
+            "unit": "client",
+            "bits": 14,
+            "grid": {"noise": "skellam", "rotate": True, "rounding": "conditional"},
+        },
+    },
     "adapters of clients": {
         "kind": "none",
         "privacy": {"trust": "local", "unit": "client", "coefficients": {"clip": 0.5}},
