@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Knowledge, Members, Progress, silent
-from attacks._base.space import Space, read
+from attacks._base.space import Space, clipped, read
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import CERTAIN, Mixture, unmix, whole_counts
 from ifedpriv.backbone.backbone import Backbone
@@ -39,8 +39,8 @@ def identify(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
     A vector is a mean of its members' activations. It is unmixed over all candidates, first in a metric that expects
     members outside the pool; where rounding alone is left, in whole counts, the attack says that it is certain.
     """
-    public = read(backbone, knowledge, knowledge.public, "reading public texts")
-    pool = read(backbone, knowledge, knowledge.pool, "reading candidates")
+    public = clipped(read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared)
+    pool = clipped(read(backbone, knowledge, knowledge.pool, "reading candidates"), knowledge.declared)
     return among(public, pool, targets, knowledge.progress)
 
 

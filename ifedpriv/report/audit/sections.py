@@ -104,8 +104,8 @@ def sections(document: Document) -> list[Section]:
 def _knowledge(document: Document) -> Section:
     rows = tuple((row["what"], "yes" if row["has"] else "no", row["detail"]) for row in document["knowledge"])
     lines = (
-        f"Attacked is what the server has seen of the run {document['run']} (defense: "
-        f"{defense_in_words(document['defense'])}), by a server that follows the protocol and computes what it likes.",
+        f"Attacked is what the server has seen of the run {document['run']} under "
+        f"{defense_in_words(document['defense'])}, by a server that follows the protocol and computes what it likes.",
     )
     return Section(
         "knowledge",
