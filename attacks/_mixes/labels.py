@@ -114,10 +114,8 @@ def behind(
     """
     texts, labels = _shown(knowledge, classes)
     values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
-    first = _alternate(labels)
-    sides = (
-        [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST else [(first | True, first | True)]
-    )
+    first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
+    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST else [(every, every)]
     halves = [_Half.of(values[a], values[b], labels[b], classes, targets) for a, b in sides]
     return tuple(_likeliest(halves, target, classes) for target in targets)
 
