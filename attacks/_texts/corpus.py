@@ -27,8 +27,10 @@ _ASSUMED = 16
 
 SHORT = 8192
 """Pools up to this size are unmixed over all candidates; larger ones over a short list."""
-_FIRST, _MORE, _TIMES = 2048, 1024, 4
+_FIRST, _MORE, _TIMES = 1024, 256, 4
 """Candidates that enter the short list of a larger pool at first, and each time that the rest is looked through."""
+_ROUGH = 4
+"""In between, so much fewer candidates may have a weight: the heaviest are enough to see what they leave."""
 _ROWS = 4096
 """Candidates that are put into coordinates at once: the whole of a large pool in float64 would not fit."""
 
@@ -138,15 +140,13 @@ def _short_list(
         every = np.arange(len(candidates))
         return every, unmix(candidates.weighed(every, weights), aim, at_most=at_most, floor=1e-6)
     short = np.sort(_largest(candidates.gains(aim, weights), _FIRST))
-    for again in range(_TIMES + 1):
+    for _ in range(_TIMES):
         table = candidates.weighed(short, weights)
-        mixture = unmix(table, aim, at_most=at_most, floor=1e-6)
-        if again == _TIMES:
-            break
+        mixture = unmix(table, aim, at_most=max(1, at_most // _ROUGH), floor=1e-6)
         gains = candidates.gains(aim - mixture.weights @ table[mixture.columns], weights)
         gains[short] = -np.inf
         short = np.union1d(short, _largest(gains, _MORE))
-    return short, mixture
+    return short, unmix(candidates.weighed(short, weights), aim, at_most=at_most, floor=1e-6)
 
 
 def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
