@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Histogram, Knowledge
-from attacks._base.space import Space, clipped, read
+from attacks._base.space import Space, clipped, read, relabelled
 from attacks._base.targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
@@ -24,6 +24,8 @@ _SIZES = np.unique([*range(1, 65), *np.geomspace(64, 1 << 14, 60).round()]).asty
 """Numbers of examples that are tried."""
 _FEWEST = 4
 """Texts of each class from which its mean and spread are taken as they are labelled."""
+_EVERY = 600
+"""Rows up to which each text is read under every label: of few texts, the same ones tell classes apart best."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,24 +66,32 @@ class _Half:
         own: NDArray[np.float32],
         labels: NDArray[np.int64],
         classes: int,
+        repeated: int,
         targets: Sequence[Target],
     ) -> _Half:
         space = Space.of(others, targets)
         held = np.bincount(labels, minlength=classes)
-        freedom = max(1, len(own) - int(np.count_nonzero(held)))
-        kept = max(1, min(freedom // 2, space.axes.shape[1]))
+        # A text that is read under several labels varies but once.
+        freedom = max(1, len(own) // repeated - (1 if repeated > 1 else int(np.count_nonzero(held))))
+        kept = space.axes.shape[1] if repeated > 1 else max(1, min(freedom // 2, space.axes.shape[1]))
         points = space.enter(own)[:, :kept]
         means = np.stack(
             [points[labels == c].mean(axis=0) if held[c] else points.mean(axis=0) for c in range(classes)]
         )
         rest = points - means[labels]
-        # A sample's inverse covariance is too large by a factor that is known (the mean of the inverse Wishart law).
-        factor = 1 / max(1, freedom - kept - 1)
+        covariance = rest.T @ rest / repeated
+        # Few texts say little of how directions vary together. Of many, a sample's inverse covariance is too large by a
+        # factor that is known (the inverse Wishart law's mean).
+        covariance = (
+            np.diag(np.diag(covariance)) / freedom
+            if repeated > 1
+            else covariance / max(1, freedom - kept - 1)
+        )
         rounding = np.mean([target.variance for target in targets], axis=0).reshape(-1) / space.spread**2
         axes = space.axes[:, :kept]
         lower = np.linalg.cholesky((axes.T * rounding) @ axes + 1e-12 * float(rounding.mean()) * np.eye(kept))
         white = np.linalg.inv(lower)
-        values, turned = np.linalg.eigh(white @ (factor * rest.T @ rest) @ white.T)
+        values, turned = np.linalg.eigh(white @ covariance @ white.T)
         turn = white.T @ turned
         return cls(space, turn, means @ turn, np.maximum(values, 0.0), held)
 
@@ -112,12 +122,14 @@ def behind(
         targets: the vectors.
         classes: how many are told apart; 1 for the number of examples alone.
     """
-    texts, labels = _shown(knowledge, classes)
+    texts, labels, repeated = _shown(knowledge, classes)
     values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
     first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
-    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST else [(every, every)]
-    halves = [_Half.of(values[a], values[b], labels[b], classes, targets) for a, b in sides]
-    return tuple(_likeliest(halves, target, classes) for target in targets)
+    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST * repeated else [(every, every)]
+    halves = [_Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides]
+    # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
+    telling = [_Half.of(values, values, labels, classes, repeated, targets)] if repeated > 1 else halves
+    return tuple(_likeliest(telling, halves, target, classes) for target in targets)
 
 
 def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
@@ -129,25 +141,29 @@ def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Targ
     )
 
 
-def _shown(knowledge: Knowledge, classes: int) -> tuple[tuple[Example, ...], NDArray[np.int64]]:
-    """Public texts and the class that each stands for.
+def _shown(knowledge: Knowledge, classes: int) -> tuple[tuple[Example, ...], NDArray[np.int64], int]:
+    """Public texts, the class that each stands for, and under how many labels each text stands there.
 
-    Under their own labels, where they have any. Else, or where a class has next to none, each label word in turn is
-    written behind a text, if it stands before what is read; the text behind it is then of another class, as often.
+    Many texts under their own labels, where they have any. Where not, or where a class has next to none, each label
+    word in turn is written behind a text, if it stands before what is read; the text behind it is then of another
+    class, as often. Few texts take every label word in turn.
     """
     texts = knowledge.public
     if classes == 1:
-        return texts, np.zeros(len(texts), dtype=np.int64)
+        return texts, np.zeros(len(texts), dtype=np.int64), 1
     own = np.array([max(example.label, 0) for example in texts])
     writes = knowledge.task.kind is not TaskKind.GENERATION and knowledge.position is not Position.PROMPT_END
+    if writes and len(texts) * classes <= _EVERY:
+        shown = tuple(relabelled(knowledge, len(texts)))
+        return shown, np.tile(np.arange(classes), len(texts)), classes
     if knowledge.labelled and (np.bincount(own, minlength=classes).min() >= _FEWEST or not writes):
-        return texts, own
+        return texts, own, 1
     turns = np.arange(len(texts)) % classes
     shown = tuple(
         Example(example.text, label=int(label), attributes=example.attributes)
         for example, label in zip(texts, turns, strict=True)
     )
-    return shown, turns
+    return shown, turns, 1
 
 
 def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -158,10 +174,12 @@ def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _likeliest(halves: Sequence[_Half], target: Target, classes: int) -> Behind:
+def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, classes: int) -> Behind:
+    """The likeliest number under the halves, each with the shares that others tell best."""
     points = [half.enter(target.vector) for half in halves]
-    aim, table = np.concatenate(points), np.concatenate([half.means for half in halves], axis=1)
-    spread = np.concatenate([half.spread for half in halves])
+    aim = np.concatenate([each.enter(target.vector) for each in telling])
+    table = np.concatenate([each.means for each in telling], axis=1)
+    spread = np.concatenate([each.spread for each in telling])
     if not len(aim):
         # One text, or texts that are all alike, have no directions in which anything could show.
         return Behind(target.examples or 1, np.full(classes, 1 / classes))
