@@ -34,7 +34,7 @@ class Behind:
 
     Attributes:
         examples: how many, told or the likeliest number.
-        shares: of each class, whole counts over that number, ``[classes]``.
+        shares: of each class, ``[classes]``; whole counts over that number, but where few public texts tell it.
     """
 
     examples: int
@@ -192,6 +192,9 @@ def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target
         if best is None or score < least:
             best, least = Behind(examples, shares), score
     assert best is not None
+    if telling is not halves and not target.examples and classes > 1:
+        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are.
+        return Behind(best.examples, mix(aim, table, spread / best.examples + 1))
     return best
 
 

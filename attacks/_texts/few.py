@@ -12,7 +12,7 @@ import numpy as np
 
 from attacks._base.attack import Knowledge
 from attacks._base.targets import Target
-from attacks._mixes.labels import behind
+from attacks._mixes.labels import behind, whole
 from ifedpriv.backbone.backbone import Backbone
 
 MOST = 4
@@ -70,7 +70,7 @@ def few_examples(
     for target, each in zip(targets, behind(backbone, knowledge, targets, classes), strict=True):
         least = min(least or each.examples, each.examples)
         if each.examples <= most:
-            counts = np.rint(each.shares * each.examples).astype(int)
+            counts = np.rint(whole(each.shares, each.examples) * each.examples).astype(int)
             found.append(Told(target, tuple(np.repeat(np.arange(len(counts)), counts).tolist())))
     if not found:
         raise TooManyError(
