@@ -1,10 +1,11 @@
 """What the attacks get from undefended uploads of the shipped model, by number of examples behind a vector.
 
-    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000]
+    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000] [--only NAME]
 
 Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number
-of examples is not told to the attacker. Results go to ``results/attacks.json`` cell by cell. The file is not called
-attacks.py: a script's folder comes first on the path, and it would hide the package.
+of examples is not told to the attacker. With ``--only`` one attack is measured anew and the others' numbers stay.
+Results go to ``results/attacks.json`` cell by cell. The file is not called attacks.py: a script's folder comes first on
+the path, and it would hide the package.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +60,14 @@ def record(folder: Path, examples: int, vectors: int) -> Path:
     return folder
 
 
-def cell(examples: int, vectors: int, pool: int) -> dict[str, Any]:
-    """All findings of both attacks at one number of examples."""
+def cell(examples: int, vectors: int, pool: int, names: Sequence[str]) -> dict[str, Any]:
+    """All findings of some attacks at one number of examples."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     found: dict[str, Any] = {"examples": examples, "vectors": vectors}
     with tempfile.TemporaryDirectory() as folder:
         run = record(Path(folder) / "run", examples, vectors)
-        for name in SHOWN:
+        for name in names:
             options = parser.parse_args(["--pool", str(max(pool, 2 * vectors * examples))])
             started = time.process_time()
             place = Path(folder) / name
@@ -81,7 +83,7 @@ def cell(examples: int, vectors: int, pool: int) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """A line a metric."""
     for name, metrics in SHOWN.items():
-        for finding in found[name]:
+        for finding in found.get(name, ()):
             if finding["metric"] in metrics:
                 controls = [item for item in finding["controls"].items() if item[0] != NEAREST]
                 lower = finding["metric"] == "total variation"
@@ -100,13 +102,18 @@ def main() -> None:
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--vectors", type=int, default=20)
     parser.add_argument("--pool", type=int, default=1000)
+    parser.add_argument("--only", choices=tuple(SHOWN), help="measure this attack alone")
     options = parser.parse_args()
     facts = machine(1)
     print_machine(facts)
     path = RESULTS / "attacks.json"
     cells = json.loads(path.read_text())["cells"] if path.exists() else []
     for examples in options.examples:
-        found = cell(examples, options.vectors, options.pool)
+        found = cell(examples, options.vectors, options.pool, [options.only] if options.only else list(SHOWN))
+        kept = next((c for c in cells if c["examples"] == examples and options.only), {})
+        if kept and (kept["vectors"], kept["pool"]) != (found["vectors"], found["pool"]):
+            raise SystemExit(f"the numbers kept for {examples} examples are of other sizes; leave --only out")
+        found = {**kept, **found}
         cells = sorted([c for c in cells if c["examples"] != examples] + [found], key=lambda c: c["examples"])
         store("attacks", {"machine": facts, "task": TASK, "cells": cells})
         show(found)

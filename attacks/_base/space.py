@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Knowledge
+from attacks._base.attack import Declared, Knowledge
 from attacks._base.targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
@@ -66,6 +66,15 @@ def key_of_texts(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Ex
     for example in examples:
         digest.update(f"\0{example.label}\0{example.answer}\0{example.text}".encode())
     return digest.hexdigest()
+
+
+def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float32]:
+    """Activations ``[n, layers, 2, width]``, each scaled down to the declared norm where it is longer."""
+    if declared.clip is None:
+        return values
+    norms = np.sqrt(np.einsum("nlbd,nlbd->n", values, values, dtype=np.float64))
+    factors = np.minimum(1.0, declared.clip / np.maximum(norms, 1e-30)).astype(np.float32)
+    return np.asarray(values * factors[:, None, None, None], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

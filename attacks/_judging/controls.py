@@ -30,9 +30,9 @@ from attacks._base.attack import (
 from attacks._base.space import Space, read
 from attacks._base.targets import Target, read_targets
 from attacks._base.tokens import inner_tokens
-from defenses.frame import SERVER, decode, encode, peek
+from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view import Direction, FrameRecord, ServerView
 from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.icl.vectors import ContextVector
@@ -65,33 +65,41 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
         mix = rng.standard_normal(len(public)) / np.sqrt(len(public) * examples)
         return np.asarray(centre + np.tensordot(mix, public - centre, axes=1), dtype=np.float32)
 
-    facts = view.facts
-    with ServerViewWriter.create(
-        folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
-    ) as writer:
-        for entry in facts.rounds:
-            if entry.kind is UploadKind.VECTOR:
-                writer.begin_round(entry)
-        for layout in facts.layouts:
-            writer.add_layout(layout)
-        readable = Computes.INDIVIDUAL_UPLOADS in facts.server_computes
-        for frame in view.uploads(UploadKind.VECTOR) if readable else ():
-            arrays, weight = dict(frame.upload.arrays), frame.upload.weight
-            if not any(
-                array.shape in (centre.shape, (len(array), *centre.shape)) for array in arrays.values()
-            ):
-                # What privacy makes of a vector travels as whole numbers, and is no vector.
-                continue
-            for name, array in arrays.items():
-                if array.shape == centre.shape:
-                    arrays[name] = draw(array, weight)
-                elif array.shape[1:] == centre.shape:
-                    arrays[name] = np.stack([draw(each, weight) for each in array])
-            _copy(writer, Upload(arrays, weight, frame.upload.round, UploadKind.VECTOR), frame.sender, view)
-        for record in view.frames():
-            if record.direction is Direction.COMPUTED:
-                _redraw_sum(writer, view, record, draw)
-    return ServerView.open(folder)
+    readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
+
+    def change(record: FrameRecord) -> bytes | None:
+        old = read_frame(view, record)
+        if old is None or old.upload.kind is not UploadKind.VECTOR:
+            return None
+        if record.direction is Direction.UP and readable:
+            arrays = _redrawn(old.upload, centre.shape, draw)
+        elif record.direction is Direction.COMPUTED and "vector" in old.upload.arrays:
+            arrays = {"vector": draw(old.upload.arrays["vector"], 1.0)}
+        else:
+            return None
+        if not arrays:
+            return None
+        return written_anew(old, Upload(arrays, old.upload.weight, old.upload.round, UploadKind.VECTOR))
+
+    rounds = [entry for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR]
+    return changed_copy(view, folder, change, rounds)
+
+
+_Draw = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
+
+
+def _redrawn(upload: Upload, shape: tuple[int, ...], draw: _Draw) -> dict[str, NDArray[np.float32]]:
+    """The upload's arrays with every vector drawn anew; nothing, where it holds no vector.
+
+    What privacy makes of a vector travels as whole numbers, and is no vector.
+    """
+    arrays = dict(upload.arrays)
+    for name, array in upload.arrays.items():
+        if array.shape == shape:
+            arrays[name] = draw(array, upload.weight)
+        elif array.shape[1:] == shape:
+            arrays[name] = np.stack([draw(each, upload.weight) for each in array])
+    return arrays if any(arrays[name] is not upload.arrays[name] for name in arrays) else {}
 
 
 def random_knowledge(
@@ -107,36 +115,6 @@ def random_knowledge(
     values = knowledge.artifact.vector.values + (drawn[0].vector - real[0].vector)
     vector = ContextVector(values.astype(np.float32), 0)
     return replace(knowledge, artifact=replace(knowledge.artifact, vector=vector))
-
-
-def _copy(writer: ServerViewWriter, upload: Upload, sender: int, view: ServerView) -> None:
-    frame = encode(upload, sender, view.facts.defense.wire.for_kind(upload.kind))
-    writer.append(Direction.UP, sender=sender, recipient=SERVER, round_number=upload.round, frame=frame)
-
-
-def _redraw_sum(
-    writer: ServerViewWriter,
-    view: ServerView,
-    record: FrameRecord,
-    draw: Callable[[NDArray[np.float32], float], NDArray[np.float32]],
-) -> None:
-    header = peek(record.frame)
-    layout = view.facts.layout(header.layout_digest)
-    if header.kind is not UploadKind.VECTOR or layout is None:
-        return
-    old = decode(record.frame, layout).upload
-    if "vector" in old.arrays:
-        upload = Upload(
-            {"vector": draw(old.arrays["vector"], 1.0)}, old.weight, header.round, UploadKind.VECTOR
-        )
-        sent = encode(upload, SERVER, header.precision)
-        writer.append(
-            Direction.COMPUTED,
-            sender=record.sender,
-            recipient=record.recipient,
-            round_number=record.round,
-            frame=sent,
-        )
 
 
 def controls_of(

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge
 from attacks._base.targets import Floats
+from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
 from attacks._members.calibrations import examples_told, read_rounds, shadow_clients
-from defenses.errors import FrameError
-from defenses.frame import decode, encode, peek
+from defenses.frame import peek
 from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view import Direction, FrameRecord, ServerView
 from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
 
@@ -38,25 +38,22 @@ def random_moves_view(view: ServerView, backbone: Backbone, knowledge: Knowledge
         each.number: Draw(each.start, moves, 1 if readable else each.clients, rng)
         for each, moves in zip(recorded.rounds, shadows.moves, strict=True)
     }
-    facts = view.facts
-    with ServerViewWriter.create(
-        folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
-    ) as writer:
-        for entry in facts.rounds:
-            writer.begin_round(entry)
-        for layout in facts.layouts:
-            writer.add_layout(layout)
-        for record in view.frames():
-            frame = _frame(record, view, drawn, readable)
-            if frame is not None:
-                writer.append(
-                    record.direction,
-                    sender=record.sender,
-                    recipient=record.recipient,
-                    round_number=record.round,
-                    frame=frame,
-                )
-    return ServerView.open(folder)
+
+    def change(record: FrameRecord) -> bytes | None:
+        header = peek(record.frame)
+        if view.facts.layout(header.layout_digest) is None or (
+            record.direction is Direction.UP and not readable
+        ):
+            return None
+        if header.kind is UploadKind.VECTOR or record.direction is Direction.DOWN:
+            return record.frame
+        old = read_frame(view, record)
+        if header.kind is not UploadKind.COEFFICIENTS or header.round not in drawn or old is None:
+            return None
+        arrays = {**old.upload.arrays, **drawn[header.round]()}
+        return written_anew(old, Upload(arrays, old.upload.weight, header.round, header.kind))
+
+    return changed_copy(view, folder, change)
 
 
 class Draw:
@@ -82,21 +79,3 @@ class Draw:
         move = (self._centre + mix @ self._spread).reshape(self._start.shape)
         values = (self._start + move).astype(np.float32)
         return {"lambda": values[..., 0], "beta": values[..., 1]}
-
-
-def _frame(record: FrameRecord, view: ServerView, drawn: Mapping[int, Draw], readable: bool) -> bytes | None:
-    """What stands in the control for a recorded frame; None for one that no attack on coefficients reads."""
-    try:
-        header = peek(record.frame)
-        layout = view.facts.layout(header.layout_digest)
-        if layout is None or (record.direction is Direction.UP and not readable):
-            return None
-        if header.kind is UploadKind.VECTOR or record.direction is Direction.DOWN:
-            return record.frame
-        if header.kind is not UploadKind.COEFFICIENTS or header.round not in drawn:
-            return None
-        old = decode(record.frame, layout).upload
-    except FrameError:
-        return None
-    upload = Upload({**old.arrays, **drawn[header.round]()}, old.weight, header.round, old.kind)
-    return encode(upload, record.sender, header.precision)

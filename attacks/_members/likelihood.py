@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Declared, Knowledge, Others, Scores
-from attacks._base.space import DIRECTIONS, Space, read
+from attacks._base.attack import Knowledge, Others, Scores
+from attacks._base.space import DIRECTIONS, Space, clipped, read
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import unmix
 from ifedpriv.backbone.backbone import Backbone
@@ -100,15 +100,6 @@ def _by_noise(known: NDArray[np.float32], targets: Sequence[Target]) -> Space:
     kept = np.flatnonzero(values > 1e-9 * values[-1])[::-1][:DIRECTIONS]
     variance = values[kept] / len(table)
     return Space(centre, noise, np.ascontiguousarray(axes[:, kept]), variance, np.ones(len(kept)))
-
-
-def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float32]:
-    """Activations ``[n, layers, 2, width]``, each scaled down to the declared norm where it is longer."""
-    if declared.clip is None:
-        return values
-    norms = np.sqrt(np.einsum("nlbd,nlbd->n", values, values, dtype=np.float64))
-    factors = np.minimum(1.0, declared.clip / np.maximum(norms, 1e-30)).astype(np.float32)
-    return np.asarray(values * factors[:, None, None, None], dtype=np.float32)
 
 
 def likelihood_ratio(population: Population, target: Target) -> Floats:

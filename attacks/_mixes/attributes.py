@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attacks._base.attack import Answer, Attribute, Knowledge
-from attacks._base.space import Space, read, relabelled
+from attacks._base.space import Space, clipped, read, relabelled
 from attacks._base.targets import Floats, Target
 from attacks._mixes.labels import mix
 from ifedpriv.backbone.backbone import Backbone
@@ -42,7 +42,7 @@ def attribute_mixes(
     not negative and sum to 1, then summed over labels.
     """
     shown = relabelled(knowledge, _TEXTS)
-    vectors = read(backbone, knowledge, shown, "reading labelled public texts")
+    vectors = clipped(read(backbone, knowledge, shown, "reading labelled public texts"), knowledge.declared)
     space = Space.of(vectors, targets)
     points = space.enter(vectors)
     # Of a generation task no example has a label, and all are of one kind.

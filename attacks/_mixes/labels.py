@@ -1,51 +1,201 @@
-"""The label mix behind a vector, by least squares on the classes' mean activations.
+"""How many examples of each class are behind a vector: the one reader of both the number and the mix.
 
-The invariant: class means come from public texts, to which an attacker can add any label word of the public task.
+The invariant: what a vector is compared with comes from public texts, to which an attacker can add any label word of
+the public task; and the axes in which they are compared come from other public texts than the spread along them, since
+along axes that were fitted to some texts, all others are spread wider, and would be taken for fewer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Histogram, Knowledge
-from attacks._base.space import Space, read, relabelled
+from attacks._base.space import Space, clipped, read, relabelled
 from attacks._base.targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example, TaskKind
+from ifedpriv.icl.prompts import Position
 
-_TEXTS = 200
-"""Public texts that are read under every label."""
+_SIZES = np.unique([*range(1, 65), *np.geomspace(64, 1 << 14, 60).round()]).astype(int)
+"""Numbers of examples that are tried."""
+_FEWEST = 4
+"""Texts of each class from which its mean and spread are taken as they are labelled."""
+_EVERY = 600
+"""Rows up to which each text is read under every label: of few texts, the same ones tell classes apart best."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Behind:
+    """What is behind one vector.
+
+    Attributes:
+        examples: how many, told or the likeliest number.
+        shares: of each class, ``[classes]``; whole counts over that number, but where few public texts tell it.
+    """
+
+    examples: int
+    shares: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Half:
+    """Public texts of each class, in coordinates where what a text adds and rounding are both independent.
+
+    Attributes:
+        space: its axes are the other half's.
+        turn: from the space to the coordinates, ``[axes, directions]``; rounding has variance 1 in each of them.
+        means: of each class, ``[classes, directions]``.
+        spread: variance of one text about its class, ``[directions]``.
+        held: texts of each class, ``[classes]``.
+    """
+
+    space: Space
+    turn: Floats
+    means: Floats
+    spread: Floats
+    held: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        others: NDArray[np.float32],
+        own: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        classes: int,
+        repeated: int,
+        targets: Sequence[Target],
+    ) -> _Half:
+        space = Space.of(others, targets)
+        held = np.bincount(labels, minlength=classes)
+        # A text that is read under several labels varies but once.
+        freedom = max(1, len(own) // repeated - (1 if repeated > 1 else int(np.count_nonzero(held))))
+        kept = space.axes.shape[1] if repeated > 1 else max(1, min(freedom // 2, space.axes.shape[1]))
+        points = space.enter(own)[:, :kept]
+        means = np.stack(
+            [points[labels == c].mean(axis=0) if held[c] else points.mean(axis=0) for c in range(classes)]
+        )
+        rest = points - means[labels]
+        covariance = rest.T @ rest / repeated
+        # Few texts say little of how directions vary together. Of many, a sample's inverse covariance is too large by a
+        # factor that is known (the inverse Wishart law's mean).
+        covariance = (
+            np.diag(np.diag(covariance)) / freedom
+            if repeated > 1
+            else covariance / max(1, freedom - kept - 1)
+        )
+        rounding = np.mean([target.variance for target in targets], axis=0).reshape(-1) / space.spread**2
+        axes = space.axes[:, :kept]
+        lower = np.linalg.cholesky((axes.T * rounding) @ axes + 1e-12 * float(rounding.mean()) * np.eye(kept))
+        white = np.linalg.inv(lower)
+        values, turned = np.linalg.eigh(white @ covariance @ white.T)
+        turn = white.T @ turned
+        return cls(space, turn, means @ turn, np.maximum(values, 0.0), held)
+
+    def enter(self, vector: Floats) -> Floats:
+        return self.space.enter(vector)[: len(self.turn)] @ self.turn
+
+    def unlikely(self, point: Floats, shares: Floats, examples: int) -> float:
+        """Twice the negative logarithm of the vector's density, but for a constant."""
+        # Class means are means of so many texts, and off by as much.
+        texts = 1 / examples + float(np.sum(shares**2 / np.maximum(self.held, 1)))
+        variance = self.spread * texts + 1
+        return float(np.sum((point - shares @ self.means) ** 2 / variance + np.log(variance)))
+
+
+def behind(
+    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
+) -> tuple[Behind, ...]:
+    """How many examples each vector is the mean of, and how many of each class: the likeliest whole numbers.
+
+    A vector is the mix of its classes' mean activations; what its texts add has the covariance within a class over
+    their number. For each number that may be, shares by generalised least squares, not negative and in whole counts,
+    and then the number under which the vector is likeliest. The whole covariance is used: along a few combinations of
+    numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8.
+
+    Args:
+        backbone: the public model.
+        knowledge: the attacker's.
+        targets: the vectors.
+        classes: how many are told apart; 1 for the number of examples alone.
+    """
+    texts, labels, repeated = _shown(knowledge, classes)
+    values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
+    first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
+    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST * repeated else [(every, every)]
+    halves = [_Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides]
+    # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
+    telling = [_Half.of(values, values, labels, classes, repeated, targets)] if repeated > 1 else halves
+    return tuple(_likeliest(telling, halves, target, classes) for target in targets)
 
 
 def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
-    """Guess the shares of all classes in each vector.
-
-    In the space of public texts, a vector is near the mix of class means. What the texts add has the covariance within
-    a class over the number of examples; generalised least squares, with shares that are not negative and sum to 1.
-    """
-    shown = relabelled(knowledge, _TEXTS)
-    vectors = read(backbone, knowledge, shown, "reading labelled public texts")
-    labels = np.array([example.label for example in shown])
-    space = Space.of(vectors, targets)
-    points = space.enter(vectors)
-    classes = knowledge.task.n_classes
-    means = np.stack(
-        [
-            points[labels == c].mean(axis=0) if (labels == c).any() else points.mean(axis=0)
-            for c in range(classes)
-        ]
+    """Guess the shares of all classes in each vector, and how many examples it is the mean of."""
+    found = behind(backbone, knowledge, targets, knowledge.task.n_classes)
+    return tuple(
+        Answer(target.who, Histogram(tuple(map(float, each.shares)), each.examples))
+        for target, each in zip(targets, found, strict=True)
     )
-    within = np.var(points - means[labels], axis=0)
-    answers = []
-    for target in targets:
-        point = space.enter(target.vector)
-        examples = target.examples or _count(point, means, within, space.rounding)
-        shares = mix(point, means, within / examples + space.rounding)
-        if target.examples:
-            shares = whole(shares, target.examples)
-        answers.append(Answer(target.who, Histogram(tuple(map(float, shares)), examples)))
-    return tuple(answers)
+
+
+def _shown(knowledge: Knowledge, classes: int) -> tuple[tuple[Example, ...], NDArray[np.int64], int]:
+    """Public texts, the class that each stands for, and under how many labels each text stands there.
+
+    Many texts under their own labels, where they have any. Where not, or where a class has next to none, each label
+    word in turn is written behind a text, if it stands before what is read; the text behind it is then of another
+    class, as often. Few texts take every label word in turn.
+    """
+    texts = knowledge.public
+    if classes == 1:
+        return texts, np.zeros(len(texts), dtype=np.int64), 1
+    own = np.array([max(example.label, 0) for example in texts])
+    writes = knowledge.task.kind is not TaskKind.GENERATION and knowledge.position is not Position.PROMPT_END
+    if writes and len(texts) * classes <= _EVERY:
+        shown = tuple(relabelled(knowledge, len(texts)))
+        return shown, np.tile(np.arange(classes), len(texts)), classes
+    if knowledge.labelled and (np.bincount(own, minlength=classes).min() >= _FEWEST or not writes):
+        return texts, own, 1
+    turns = np.arange(len(texts)) % classes
+    shown = tuple(
+        Example(example.text, label=int(label), attributes=example.attributes)
+        for example, label in zip(texts, turns, strict=True)
+    )
+    return shown, turns, 1
+
+
+def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Every other text of each class."""
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        chosen[np.flatnonzero(labels == label)[::2]] = True
+    return chosen
+
+
+def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, classes: int) -> Behind:
+    """The likeliest number under the halves, each with the shares that others tell best."""
+    points = [half.enter(target.vector) for half in halves]
+    aim = np.concatenate([each.enter(target.vector) for each in telling])
+    table = np.concatenate([each.means for each in telling], axis=1)
+    spread = np.concatenate([each.spread for each in telling])
+    if not len(aim):
+        # One text, or texts that are all alike, have no directions in which anything could show.
+        return Behind(target.examples or 1, np.full(classes, 1 / classes))
+    best, least = None, np.inf
+    for examples in [target.examples] if target.examples else _SIZES.tolist():
+        shares = np.ones(1) if classes == 1 else whole(mix(aim, table, spread / examples + 1), examples)
+        score = sum(
+            half.unlikely(point, shares, examples) for half, point in zip(halves, points, strict=True)
+        )
+        if best is None or score < least:
+            best, least = Behind(examples, shares), score
+    assert best is not None
+    if telling is not halves and not target.examples and classes > 1:
+        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are.
+        return Behind(best.examples, mix(aim, table, spread / best.examples + 1))
+    return best
 
 
 def mix(point: Floats, means: Floats, variance: Floats) -> Floats:
@@ -72,10 +222,3 @@ def whole(shares: Floats, examples: int) -> Floats:
     for index in np.argsort(counts - shares * examples, kind="stable")[: examples - int(counts.sum())]:
         counts[index] += 1
     return np.asarray(counts / counts.sum(), dtype=np.float64)
-
-
-def _count(point: Floats, means: Floats, within: Floats, rounding: Floats) -> int:
-    """How many examples, from how far the point is from the best mix of means."""
-    shares = mix(point, means, within + rounding)
-    squared = float(np.sum((point - shares @ means) ** 2 / (within + rounding)))
-    return max(1, round((len(point) - len(means)) / max(squared, 1e-9)))

@@ -247,6 +247,10 @@ def verdict_of(made: Differences, minimum: int) -> tuple[str, str]:
         return str(
             Verdict.INCONCLUSIVE
         ), f"there are too many sets below {minimum} clients to look at them all"
+    if len(made.sums) == 1:
+        return str(Verdict.NOT_EVALUABLE), (
+            f"there is one sum, over {len(made.sums[0].clients)} clients, and no second one to subtract"
+        )
     smallest = made.isolation.smallest
     assert smallest is not None
     return str(Verdict.RESISTED), (

@@ -96,6 +96,27 @@ def add_known_texts(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shadows(parser: argparse.ArgumentParser) -> None:
+    """How many shadows an attack on members compares with."""
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=SHADOWS,
+        metavar="N",
+        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
+    )
+
+
+def add_inverters(parser: argparse.ArgumentParser, default: str) -> None:
+    """Where trained inverters lie; ``default`` is what happens without."""
+    parser.add_argument(
+        "--inverters",
+        type=Path,
+        metavar="FOLDER",
+        help=f"invert by trained: take inverters from there, and keep those trained there (default: {default})",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that every attack takes."""
     parser.add_argument(
@@ -128,24 +149,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="invert: which methods, with commas: unmix, probe, corpus, search, soft, trained"
         " (default: the first three)",
     )
-    parser.add_argument(
-        "--inverters",
-        type=Path,
-        metavar="FOLDER",
-        help="invert: keep trained inverters there, and take them from there (default: train anew)",
-    )
+    add_inverters(parser, "train anew, and keep none")
     parser.add_argument(
         "--strong",
         action="store_true",
         help="membership: also as an adversary who is told all examples but one",
     )
-    parser.add_argument(
-        "--shadows",
-        type=int,
-        default=SHADOWS,
-        metavar="N",
-        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
-    )
+    add_shadows(parser)
     parser.add_argument(
         "--layers",
         metavar="N,N-N",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attacks._base.attack import Histogram, Knowledge
+from attacks._base.attack import Knowledge
 from attacks._base.targets import Target
-from attacks._mixes.labels import label_mixes, whole
+from attacks._mixes.labels import behind, whole
 from ifedpriv.backbone.backbone import Backbone
 
 MOST = 4
@@ -65,18 +65,12 @@ def few_examples(
     """
     if not knowledge.sites.all and not parts:
         raise PartsError("texts are looked for behind whole vectors, and parts of these are left out")
-    mixes = label_mixes(backbone, knowledge, targets) if classes > 1 else ()
     found: list[Told] = []
     least = 0
-    for index, target in enumerate(targets):
-        examples, shares = target.examples or 1, np.ones(1)
-        if mixes:
-            mix = mixes[index].content
-            assert isinstance(mix, Histogram)
-            examples, shares = target.examples or mix.examples, np.array(mix.shares)
-        least = min(least or examples, examples)
-        if examples <= most:
-            counts = np.rint(whole(shares, examples) * examples).astype(int)
+    for target, each in zip(targets, behind(backbone, knowledge, targets, classes), strict=True):
+        least = min(least or each.examples, each.examples)
+        if each.examples <= most:
+            counts = np.rint(whole(each.shares, each.examples) * each.examples).astype(int)
             found.append(Told(target, tuple(np.repeat(np.arange(len(counts)), counts).tolist())))
     if not found:
         raise TooManyError(

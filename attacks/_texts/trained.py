@@ -71,7 +71,8 @@ class Inverter:
     def facts(self) -> tuple[tuple[str, float], ...]:
         """What an auditor may want to know of it."""
         return (
-            ("held-out loss", self.trained.loss),
+            # As a shelf keeps it, so that an inverter from there says the same of itself.
+            ("held-out loss", float(np.float32(self.trained.loss))),
             ("updates", float(self.trained.steps)),
             ("texts", float(self.pairs.held)),
         )

@@ -52,10 +52,6 @@ def differences(
     verdict, why = found["verdict"], found["why"]
     if recording["refused"]:
         verdict, why = str(Verdict.NOT_EVALUABLE), recording["refused"]
-    elif len(recording["sums"]) == 1 and verdict == Verdict.RESISTED:
-        number = len(recording["sums"][0]["clients"])
-        verdict = str(Verdict.NOT_EVALUABLE)
-        why = f"there is one sum, over {number} clients, and no second one to subtract"
     algebra = {
         "attack": DIFF,
         "method": "rosters",

@@ -30,7 +30,7 @@ from attacks._whole_run.pieces import (
 )
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import Reading, hasher, knowledge_of, open_readings
-from attacks._whole_run.whole_texts import SEARCH, whole_texts
+from attacks._whole_run.whole_texts import SEARCH, TRAINED, by_inverter, whole_texts
 from defenses.view import ServerView
 from ifedpriv.config import load_config
 from ifedpriv.experiment.reporting import versions
@@ -42,7 +42,7 @@ GATES = ("works", "severe")
 
 NOT_COVERED = (
     "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
-    "whole texts behind vectors of more than 4 examples, and what `ifedpriv attack invert` finds by soft or trained",
+    "whole texts behind vectors of more than 16 examples, and what `ifedpriv attack invert` finds by soft",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
     "differences between recordings: `ifedpriv attack diff` takes several",
     "fleets of invented clients, and a server that chooses the template: `ifedpriv attack template` plays one",
@@ -53,7 +53,9 @@ NOT_COVERED = (
 def make(request: Request, folder: Path, progress: Progress) -> dict[str, Any]:
     """The document, from pieces that are kept in a folder and those that are missing there."""
     kept, told = Kept(folder), versions()
-    keys = {name: request.key(told, bound=name == "bound") for name in PIECES}
+    keys = {
+        name: request.key(told, bound=name == "bound", inverted=name == TRAINED.method) for name in PIECES
+    }
     view = ServerView.open(request.view)
     shown = hasher(request)
     found: dict[str, dict[str, Any]] = {}
@@ -93,8 +95,10 @@ def _maker(
         return lambda: cheating(view.facts.defense, say)
     if name in ON_RECORDINGS:
         return lambda: on_recordings(name, readings(), space, shown, say)
-    if name == SEARCH:
-        return lambda: whole_texts(readings(), space / name, shown, say)
+    if name == SEARCH.method:
+        return lambda: whole_texts(SEARCH, readings(), space / name, shown, say)
+    if name == TRAINED.method:
+        return lambda: by_inverter(readings(), request.inverters, space / name, shown, say)
     if name == LAYERS:
         return lambda: by_layer(readings(), space / name, say)
     if name == DIFF:

@@ -23,7 +23,7 @@ from defenses.specs import DefenseSpec
 
 SERVER = "server"
 ON_RECORDINGS = tuple(sorted(ATTACKS))
-OF_PARTS = ("search", "layers", "diff")
+OF_PARTS = ("search", "trained", "layers", "diff")
 """Pieces that look at some of the vectors, at parts of them, and at what sums of them isolate; each a file here."""
 PIECES = ("subject", *ON_RECORDINGS, *OF_PARTS, SERVER, "bound")
 """All pieces, in the order in which they are made; ``bound`` is made by `attacks._whole_run.bound`."""

@@ -35,6 +35,7 @@ class Request:
         one_run: canaries of its single run; 0 for none.
         alpha: its level.
         shadows: vectors or calibrations of its own that an attack on members compares with.
+        inverters: folder for trained inverters; None for no attack by one.
         seed: of every random choice.
         reveal: keep guessed and true texts as they are in place of hashes.
     """
@@ -50,6 +51,7 @@ class Request:
     one_run: int = ONE_RUN_CANARIES
     alpha: float = ALPHA
     shadows: int = SHADOWS
+    inverters: Path | None = None
     seed: int = 0
     reveal: bool = False
 
@@ -86,6 +88,10 @@ class Request:
         ):
             if path is not None and not path.is_file():
                 raise InputError(f"{name} {path} is no file", "give one that you may read")
+        if self.inverters is not None and self.inverters.exists() and not self.inverters.is_dir():
+            raise InputError(
+                f"--inverters {self.inverters} is no folder", "give one, or a name for a new one"
+            )
         if self.is_run and self.config is not None:
             raise InputError(
                 f"--config is given, and {self.target} has a config.yaml of its own", "leave --config out"
@@ -126,19 +132,23 @@ class Request:
             "one_run": self.one_run,
             "alpha": self.alpha,
             "shadows": self.shadows,
+            "inverters": self.inverters is not None,
             "seed": self.seed,
             "public_file": digest_of(self.public),
             "pool_file": digest_of(self.pool_file),
         }
 
-    def key(self, versions: dict[str, str], *, bound: bool) -> str:
+    def key(self, versions: dict[str, str], *, bound: bool, inverted: bool = False) -> str:
         """What a finished piece depends on, as a hash.
 
         Args:
             versions: of everything that may change a number.
             bound: for the audit of the mechanism, which reads what a run declares and no recording.
+            inverted: for what trained inverters find, which nothing else depends on.
         """
         told = self.settings()
+        if not inverted:
+            del told["inverters"]
         mechanism = {name: told.pop(name) for name in ("trials", "one_run", "alpha")}
         files = [self.config_path, self.view / "frames.bin", self.view / "view.json"]
         if bound:

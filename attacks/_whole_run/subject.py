@@ -30,6 +30,7 @@ from defenses.view_facts import Computes
 from ifedpriv.config import load_config
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.prepare import Setup, prepare
+from ifedpriv.report.wording import defense_in_words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,8 +228,9 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
         (
             "the model and the template",
             True,
-            f"public; model {view.facts.backbone[:12]}, {view.facts.defense.kind}",
+            f"public; model {view.facts.backbone[:12]}",
         ),
+        ("how uploads are protected", True, f"public; {defense_in_words(view.facts.defense.model_dump())}"),
         (str(Capability.CLASSES), knowledge.task.n_classes > 0, classes or "the task has no classes"),
         (
             str(Capability.PUBLIC_TEXTS),

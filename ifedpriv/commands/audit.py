@@ -23,8 +23,8 @@ _CODES = """exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv audit`."""
-    from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, SHADOWS, TRIALS
-    from attacks._program.launch import add_known_texts
+    from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
+    from attacks._program.launch import add_inverters, add_known_texts, add_shadows
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _CODES
@@ -66,13 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha", type=float, default=ALPHA, help=f"level of the bound's verdict (default: {ALPHA})"
     )
-    parser.add_argument(
-        "--shadows",
-        type=int,
-        default=SHADOWS,
-        metavar="N",
-        help=f"membership, coefficients: shadows to compare with (default: {SHADOWS})",
-    )
+    add_shadows(parser)
+    add_inverters(parser, "do not try trained")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
 
 
@@ -91,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         "one_run",
         "alpha",
         "shadows",
+        "inverters",
         "seed",
     )
     request = Request(

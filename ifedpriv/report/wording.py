@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from string import ascii_lowercase
+from typing import Any
 
 from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic, VectorShare
 
@@ -349,6 +350,28 @@ def privacy_lines(report: Report) -> tuple[str, ...]:
     # A statement without a bound says so in these very words.
     told = headline in text.lower()
     return labelled(f"Privacy: {text}" if told else f"Privacy: {headline}. {text}")
+
+
+def defense_in_words(defense: Mapping[str, Any]) -> str:
+    """What protects uploads on their way, for a reader: ``no defense``, ``sums under masks, ...``.
+
+    Args:
+        defense: a run's or a recording's, as its specification is written down.
+    """
+    kind, privacy = defense["kind"], defense.get("privacy")
+    if kind == "none" and privacy is None:
+        return "no defense"
+    said = {
+        "none": "uploads as they are",
+        "masked": "sums under masks",
+        "ckks": "sums under homomorphic encryption (CKKS)",
+        "bfv": "sums under homomorphic encryption (BFV)",
+    }.get(kind, kind)
+    if defense.get("ratchet"):
+        said += " with a ratchet"
+    if defense.get("groups", 1) > 1:
+        said += f" in {defense['groups']} groups"
+    return f"{said}, with differential privacy ({privacy['trust']} trust)" if privacy is not None else said
 
 
 def _many(count: int, word: str) -> str:

@@ -142,6 +142,11 @@ def test_nothing_is_claimed_of_one_sum_or_of_equal_rosters():
     resisted = differences(sums_of([set(range(6)), {0, 1, 2}], vectors_of(6)), 3)
     assert verdict_of(resisted, 3)[0] == "resisted"
     assert verdict_of(differences([], 3), 3)[0] == "not evaluable"
+    alone = differences(sums_of([set(range(5))], vectors), 3)
+    assert verdict_of(alone, 3) == (
+        "not evaluable",
+        "there is one sum, over 5 clients, and no second one to subtract",
+    )
 
 
 def test_an_uneven_combination_is_said_and_not_read():
@@ -270,11 +275,15 @@ def test_the_gate_closes_and_the_table_says_why(runs):
     assert said.err == ""
 
 
-def test_one_run_under_masks_isolates_nobody(runs):
+def test_of_one_run_under_masks_there_is_nothing_to_subtract(runs):
     said = called("attack", "diff", runs[0], "--algebra", "--json", "--fail-on-leak")
     assert said.code == 0, said
     result = json.loads(said.out)
-    assert (result["verdict"], result["isolated"], result["smallest"]) == ("resisted", [], [0, 1, 2, 3, 4, 5])
+    assert (result["isolated"], result["smallest"]) == ([], [0, 1, 2, 3, 4, 5])
+    why = "there is one sum, over 6 clients, and no second one to subtract"
+    assert (result["verdict"], result["why"]) == ("not evaluable", why)
+    table = called("attack", "diff", runs[0], "--algebra")
+    assert (table.code, "diff: NOT EVALUABLE" in table.out, why in table.out) == (0, True, True)
     asked = called("attack", "diff", runs[0], "--algebra", "--json", "--min-clients", "7")
     assert json.loads(asked.out)["verdict"] == "works"
 

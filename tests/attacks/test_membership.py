@@ -10,13 +10,12 @@ from scipy.special import ndtr
 from attacks import membership
 from attacks._base.attack import Declared, Knowledge, Others, Scope, Who
 from attacks._base.defaults import SHADOWS
-from attacks._base.space import Space, read
+from attacks._base.space import Space, clipped, read
 from attacks._base.targets import Target, noisy, rounding_variance
 from attacks._judging.words_alone import WordsAlone
 from attacks._members.likelihood import (
     SHRUNK,
     Population,
-    clipped,
     cosine,
     inner_product,
     knowing_all_others,

@@ -9,6 +9,7 @@ from attacks._base.attack import Bag, Histogram, Knowledge, Members, Who
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
 from attacks._mixes.labels import label_mixes, mix, whole
+from attacks._texts import corpus
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import words
 from defenses.codec import Precision
@@ -49,6 +50,23 @@ def test_members_are_found_and_the_attack_knows_it(examples, told):
     assert isinstance(answer, Members)
     assert answer.certain
     assert set(answer.ranked[: answer.chosen]) == set(members)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_short_list_of_a_large_pool_holds_the_members(told, monkeypatch):
+    """A sixth of the pool, chosen by products with the vector; members that it lacks enter from what is left."""
+    for name, value in {"SHORT": 100, "_FIRST": 8, "_MORE": 3, "_TIMES": 4}.items():
+        monkeypatch.setattr(corpus, name, value)
+    backbone, knowledge, _ = scene()
+    members = np.random.default_rng(6).choice(CANDIDATES, 6, replace=False)
+    weighed, sizes = corpus.Candidates.weighed, []
+    monkeypatch.setattr(
+        corpus.Candidates, "weighed", lambda *a: sizes.append(len(a[1])) or weighed(*a), raising=True
+    )
+    answer = identify(backbone, knowledge, [target(members, examples=6 if told else None)])[0].content
+    assert answer.certain
+    assert set(answer.ranked[: answer.chosen]) == set(members)
+    assert max(sizes) == 20
 
 
 def test_members_are_found_through_eight_bits():

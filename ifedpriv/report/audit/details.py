@@ -21,6 +21,7 @@ _COLUMNS = (
     ("invert", "corpus", "corpus recall"),
     ("invert", "corpus", "corpus precision"),
     ("invert", "search", "exact match"),
+    ("invert", "trained", "exact match"),
     ("membership", "likelihood ratio", "AUC"),
     ("membership", "source", "source accuracy"),
     ("membership", "near duplicates", "AUC"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ifedpriv.report.audit import details
 from ifedpriv.report.audit.parts import Section, Table, bracketed, number
+from ifedpriv.report.wording import defense_in_words
 
 Document = Mapping[str, Any]
 
@@ -103,8 +104,8 @@ def sections(document: Document) -> list[Section]:
 def _knowledge(document: Document) -> Section:
     rows = tuple((row["what"], "yes" if row["has"] else "no", row["detail"]) for row in document["knowledge"])
     lines = (
-        f"Attacked is what the server has seen of the run {document['run']} under the defense "
-        f"{document['defense']['kind']!r}, by a server that follows the protocol and computes what it likes.",
+        f"Attacked is what the server has seen of the run {document['run']} under "
+        f"{defense_in_words(document['defense'])}, by a server that follows the protocol and computes what it likes.",
     )
     return Section(
         "knowledge",

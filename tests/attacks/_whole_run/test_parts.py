@@ -5,6 +5,8 @@ from attacked import attacked_run
 
 from attacks._base.attack import Scope
 from attacks._base.targets import read_targets
+from attacks._texts import trained
+from attacks._texts.decoder import Effort
 from attacks._whole_run import whole_texts as texts
 from attacks._whole_run.by_layer import by_layer
 from attacks._whole_run.differences import differences
@@ -80,7 +82,7 @@ def looked_at(monkeypatch):
 def test_so_many_vectors_are_searched_and_no_more(tmp_path, looked_at):
     partition = {"kind": "iid", "clients": 9, "examples_per_client": 1}
     _, readings = opened(tmp_path, partition=partition)
-    found = texts.whole_texts(readings, tmp_path / "a", shown, silent)
+    found = texts.whole_texts(texts.SEARCH, readings, tmp_path / "a", shown, silent)
     assert found["left_out"][0].startswith("whole texts: all but 5 of 9 uploads of 4 examples at most")
     (reading,) = looked_at
     assert (reading.scopes, reading.subject.knowledge.methods) == ((Scope.UPLOADS,), ("search",))
@@ -91,17 +93,72 @@ def test_so_many_vectors_are_searched_and_no_more(tmp_path, looked_at):
     for target in singles:
         assert any(target.who == each.who and (target.vector == each.vector).all() for each in real)
     assert {entry.kind for entry in reading.subject.view.facts.rounds} == {UploadKind.VECTOR}
-    texts.whole_texts(readings, tmp_path / "b", shown, silent)
+    texts.whole_texts(texts.SEARCH, readings, tmp_path / "b", shown, silent)
     again = read_targets(looked_at[1].subject.view, reading.subject.backbone)[0].targets
     assert [target.who for target in again] == whose
 
 
 def test_vectors_of_many_examples_are_left_to_the_search_to_refuse(tmp_path, looked_at):
     _, readings = opened(tmp_path)
-    assert texts.whole_texts(readings, tmp_path / "a", shown, silent)["left_out"] == []
+    assert texts.whole_texts(texts.SEARCH, readings, tmp_path / "a", shown, silent)["left_out"] == []
     (reading,) = looked_at
     assert reading.subject.view is readings[0].subject.view
     assert reading.scopes == readings[0].scopes
+
+
+# ---- by a trained inverter
+
+
+def test_without_a_folder_no_inverter_is_trained_and_it_is_said(tmp_path, looked_at):
+    _, readings = opened(tmp_path)
+    found = texts.by_inverter(readings, None, tmp_path / "a", shown, silent)
+    assert looked_at == []
+    assert [(test["method"], test["scope"]) for test in found["tests"]] == [
+        ("trained", "single uploads"),
+        ("trained", "the aggregate"),
+    ]
+    told = {(test["attack"], test["verdict"], test["why"]) for test in found["tests"]}
+    assert told == {
+        ("invert", "not evaluable", "no folder for trained inverters is given (--inverters FOLDER)")
+    }
+    assert "by a trained inverter" in found["left_out"][0]
+
+
+def test_with_a_folder_so_many_vectors_are_written_as_are_searched(tmp_path, looked_at):
+    partition = {"kind": "iid", "clients": 9, "examples_per_client": 1}
+    _, readings = opened(tmp_path, partition=partition)
+    found = texts.by_inverter(readings, tmp_path / "kept", tmp_path / "a", shown, silent)
+    assert found["left_out"][0].startswith("whole texts by a trained inverter: all but 5 of 9 uploads of 16")
+    (reading,) = looked_at
+    knowledge = reading.subject.knowledge
+    assert (reading.scopes, knowledge.methods) == ((Scope.UPLOADS,), ("trained",))
+    assert knowledge.shelf.folder == tmp_path / "kept"
+    assert not (tmp_path / "kept").exists()
+
+
+def test_an_inverter_is_trained_into_the_folder_and_taken_from_there(tmp_path, monkeypatch):
+    for name, value in {
+        "EFFORT": Effort(recombined=1, steps=4, batch=8, every=2, width=16, layers=1),
+        "_INVERTERS": {},
+        "_PAIRS": {},
+        "_SAMPLES": 4,
+        "_SWEEPS": 1,
+    }.items():
+        monkeypatch.setattr(trained, name, value)
+    partition = {"kind": "iid", "clients": 6, "examples_per_client": 2}
+    _, readings = opened(tmp_path, partition=partition)
+    first = texts.by_inverter(readings, tmp_path / "kept", tmp_path / "a", shown, silent)
+    assert {test["method"] for test in first["tests"]} == {"trained"}
+    singles = next(test for test in first["tests"] if test["scope"] == "single uploads")
+    assert any(finding["metric"] == "exact match" for finding in singles["findings"])
+    assert list((tmp_path / "kept").iterdir())
+    monkeypatch.setattr(trained, "_INVERTERS", {})
+    monkeypatch.setattr(trained, "train", never)
+    assert texts.by_inverter(readings, tmp_path / "kept", tmp_path / "b", shown, silent) == first
+
+
+def never(*_):
+    raise AssertionError("an inverter was trained again")
 
 
 # ---- layer by layer

@@ -56,6 +56,7 @@ def test_everything_is_tried_and_the_verdict_comes_first(run, done):
         "likelihood ratio",
         "all others known",
         "search",
+        "trained",
         "rosters",
     } <= methods
     first, second, *_ = [line for line in done.out.splitlines() if line]
@@ -198,6 +199,7 @@ def test_a_run_without_a_recording(spoilt):
         ("--shadows", "3", "--shadows is 3"),
         ("--seed", "-1", "--seed is -1"),
         ("--public", "nothing.jsonl", "--public nothing.jsonl is no file"),
+        ("--inverters", "pyproject.toml", "--inverters pyproject.toml is no folder"),
         ("--config", "pyproject.toml", "has a config.yaml of its own"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What an end of a masked round refuses, message by message; whole attacks are in tests/attacks/test_server.py."""
+"""What an end of a masked round refuses, message by message; tests/attacks/_server has whole attacks."""
 
 import numpy as np
 import pytest

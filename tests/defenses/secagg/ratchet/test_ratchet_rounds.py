@@ -83,7 +83,7 @@ def test_the_frames_are_small():
     assert np.array_equal(server.sum(), world.exact(world.numbers))
 
 
-# What a client refuses; whole attacks are in tests/attacks/test_server.py
+# What a client refuses; whole attacks are in tests/attacks/_server/test_server.py
 
 
 @pytest.mark.parametrize(

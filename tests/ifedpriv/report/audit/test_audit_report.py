@@ -43,6 +43,30 @@ def test_the_page_is_whole_and_needs_nothing(html):
     assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 3
 
 
+@pytest.mark.parametrize(
+    ("defense", "said"),
+    [
+        ({"kind": "none"}, "no defense"),
+        ({"kind": "masked"}, "sums under masks"),
+        ({"kind": "masked", "ratchet": True, "groups": 3}, "sums under masks with a ratchet in 3 groups"),
+        ({"kind": "bfv"}, "sums under homomorphic encryption (BFV)"),
+        (
+            {"kind": "none", "privacy": {"trust": "local"}},
+            "uploads as they are, with differential privacy (local trust)",
+        ),
+    ],
+)
+def test_a_defense_is_told_in_words(defense, said):
+    assert wording.defense_in_words(defense) == said
+
+
+def test_a_reader_is_told_how_uploads_were_protected(document, html):
+    (row,) = (row for row in document["knowledge"] if row["what"] == "how uploads are protected")
+    assert row["detail"] == "public; no defense"
+    assert "(defense: no defense)" not in Reader(html).text
+    assert "under no defense" in Reader(html).text
+
+
 def test_the_verdict_comes_first(html):
     text = Reader(html).text
     assert text.index("Verdict: attacks:") < text.index("What was attacked") < text.index("Vector by vector")

@@ -1,0 +1,78 @@
+"""A recording once more, with some of its frames made anew: what every control on random uploads is.
+
+The invariant: who sent what to whom, in which round and in which order, stays as it was recorded; a frame is replaced
+or left out, and none is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from defenses.errors import FrameError
+from defenses.frame import DecodedFrame, decode, encode, peek
+from defenses.session import RoundInfo
+from defenses.upload import Upload, UploadKind
+from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+
+Change = Callable[[FrameRecord], bytes | None]
+"""What stands in the copy for a recorded frame; None where it is left out."""
+
+
+def changed_copy(
+    view: ServerView, folder: Path, change: Change, rounds: Sequence[RoundInfo] | None = None
+) -> ServerView:
+    """The recording with every frame as it is changed.
+
+    Args:
+        view: the recording.
+        folder: where the copy goes, an empty one.
+        change: of each frame; one that does not decode may raise FrameError, and is left out.
+        rounds: those that begin in the copy; None for all.
+    """
+    facts = view.facts
+    with ServerViewWriter.create(
+        folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
+    ) as writer:
+        for entry in facts.rounds if rounds is None else rounds:
+            writer.begin_round(entry)
+        for layout in facts.layouts:
+            writer.add_layout(layout)
+        for record in view.frames():
+            try:
+                frame = change(record)
+            except FrameError:
+                continue
+            if frame is not None:
+                writer.append(
+                    record.direction,
+                    sender=record.sender,
+                    recipient=record.recipient,
+                    round_number=record.round,
+                    frame=frame,
+                )
+    return ServerView.open(folder)
+
+
+def read_frame(view: ServerView, record: FrameRecord) -> DecodedFrame | None:
+    """What a frame holds; None where the server has no layout for it.
+
+    Raises:
+        FrameError: it does not decode.
+    """
+    layout = view.facts.layout(peek(record.frame).layout_digest)
+    return decode(record.frame, layout) if layout is not None else None
+
+
+def written_anew(old: DecodedFrame, upload: Upload) -> bytes:
+    """Another upload in place of a frame's, from the same sender and at the same precision."""
+    return encode(upload, old.sender, old.precision)
+
+
+def is_of(record: FrameRecord, direction: Direction, kind: UploadKind) -> bool:
+    """Whether a frame went that way with an upload of that kind.
+
+    Raises:
+        FrameError: it does not decode.
+    """
+    return record.direction is direction and peek(record.frame).kind is kind
