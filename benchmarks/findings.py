@@ -33,6 +33,7 @@ PAGES = tuple(
         "costs",
         "one_shot",
         "one_shot_measured",
+        "one_shot_leak",
         "secure_aggregation",
         "sums_measured",
         "ficpd_measured",
