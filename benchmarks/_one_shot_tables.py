@@ -60,8 +60,8 @@ def adapters() -> dict[str, dict[str, dict[str, float]]]:
     """Private adapters in the form of the curve's cells: one for each number of examples, whatever the recipe was."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, by_seed in cells("private_lora").items():
-        examples, budget, _ = name.split(", ", 2)
-        cell = found.setdefault(f"mood, DP-SGD LoRA, {examples}", {})
+        task, examples, budget, _ = name.split(", ", 3)
+        cell = found.setdefault(f"{task}, DP-SGD LoRA, {examples}", {})
         for seed, figures in by_seed.items():
             cell.setdefault(seed, {})[budget.split()[1]] = figures["accuracy"]
     return found

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import _ficpd_tables
 import _grid_tables
+import _leak_tables
 import _one_shot_tables
-import _privacy_tables
 import _prototype_tables
 import _secagg_tables
 import _share_tables
@@ -169,7 +169,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **_ficpd_tables.TABLES,
     **_prototype_tables.TABLES,
     **_one_shot_tables.TABLES,
-    **_privacy_tables.TABLES,
+    **_leak_tables.TABLES,
     "vector_share": _share_tables.vector_share,
     **_grid_tables.TABLES,
 }

@@ -1,13 +1,14 @@
 """DP-SGD over LoRA adapters: what one would do for privacy if one did not release a vector.
 
     python benchmarks/private_lora.py tune [--seeds 1] [--recipes ...]     the whole grid, on seeds 100, 101, ...
-    python benchmarks/private_lora.py curve [--seeds 2]                    accuracy by examples and epsilon
+    python benchmarks/private_lora.py curve [--seeds 2] [--tasks ...]      accuracy by examples and epsilon
 
 All clients' examples are pooled, which no federation may do and which is at least as good as any federated form of it:
 one noise for all, and no drift between clients. Everything else is that of ``one_shot.py curve``: data, seeds, queries.
 Examples are Poisson-sampled, clipped one by one and noised by Opacus; the noise is found by our own accounting, and a
 test holds it against Opacus's. Recipes are chosen for two numbers of examples and three budgets on other seeds than
-the results', on as many queries; what that choice would cost is charged to nobody's budget, nor is it for IFed-ICL.
+the results', on as many queries, and on one task; what that choice would cost is charged to nobody's budget, nor is it
+for IFed-ICL.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from _sweep import Cell, sweep, table
 from numpy.typing import NDArray
-from one_shot import QUERIES, configuration
+from one_shot import QUERIES, configuration, data_of
 from torch import nn
 
 from defenses.accounting import Plan, Planned, SampledGaussian
@@ -39,11 +40,11 @@ from ifedpriv.icl.objective import Loss, Objective
 from ifedpriv.methods.lora_adapter import Adapters, LoraAdapter
 
 DELTA = 1e-5
-EPSILONS = (0.1, 0.25, 0.5, 1.0, 4.0, 8.0, math.inf)
+EPSILONS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, math.inf)
 EXAMPLES = (100, 500, 2000, 5000, 20000)
 TUNED, TUNED_ON = (0.25, 1.0, 8.0), (500, 5000)
 """Budgets and numbers of examples at which recipes are chosen."""
-TUNING_SEED = 100
+TUNED_TASK, TUNING_SEED = "mood", 100
 _TARGETS = ("q_proj", "v_proj")
 _MICRO = 32
 # Noise, samples and the first A draw from streams of their own.
@@ -202,17 +203,22 @@ def _backward(
             weight.grad_sample = torch.zeros(0, *weight.shape)  # type: ignore[attr-defined]
 
 
-def measured(backbone: Backbone, examples: int, recipe: Recipe, epsilon: float, seed: int) -> float:
-    """Accuracy after the last step on the queries of ``one_shot.py curve``."""
-    task, held, queries = pooled(backbone, examples, seed)
+def measured(
+    backbone: Backbone, name: str, examples: int, recipe: Recipe, epsilon: float, seed: int
+) -> float:
+    """Accuracy on a task after the last step, on the queries of ``one_shot.py curve``."""
+    task, held, queries = pooled(backbone, name, examples, seed)
     adapter = train(backbone, task, held, recipe, epsilon, seed)
     return answer(backbone, task, queries, injection=adapter).share_correct
 
 
 @lru_cache(maxsize=1)
-def pooled(backbone: Backbone, examples: int, seed: int) -> tuple[Task, list[Example], Sequence[Example]]:
+def pooled(
+    backbone: Backbone, name: str, examples: int, seed: int
+) -> tuple[Task, list[Example], Sequence[Example]]:
     """The task, all clients' examples, and the queries."""
-    material = gather(configuration("mood", seed, examples, {"coefficients": "public"}), backbone=backbone)
+    config = configuration(name, seed, examples, {"coefficients": "public"})
+    material = gather(config, backbone=backbone, data=data_of(name, config))
     held = [example for client in material.clients for example in client.train]
     assert (len(held), len(material.data.test)) == (examples, QUERIES)
     return material.data.task, held, material.data.test
@@ -223,7 +229,9 @@ def trial(recipe: Recipe, situations: Sequence[tuple[int, float]]) -> Cell:
 
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         return {
-            situation(examples, epsilon): measured(backbone, examples, recipe, epsilon, TUNING_SEED + seed)
+            situation(examples, epsilon): measured(
+                backbone, TUNED_TASK, examples, recipe, epsilon, TUNING_SEED + seed
+            )
             for examples, epsilon in situations
         }
 
@@ -258,12 +266,12 @@ def _beside(value: float, places: Sequence[float]) -> list[float]:
     return sorted({*below[-1:], *above[:1]})
 
 
-def curve_cell(grid: Mapping[str, Any], examples: int, epsilon: float) -> Cell:
-    """Accuracy at one budget, with the recipe that the grid says."""
+def curve_cell(grid: Mapping[str, Any], task: str, examples: int, epsilon: float) -> Cell:
+    """Accuracy on a task at one budget, with the recipe that the grid says."""
 
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         recipe = RECIPES[best(grid, examples, epsilon)]
-        found = measured(backbone, examples, recipe, epsilon, seed)
+        found = measured(backbone, task, examples, recipe, epsilon, seed)
         return {"accuracy": found, "noise multiplier": multiplier(examples, recipe, epsilon)}
 
     return cell
@@ -275,6 +283,7 @@ def main() -> None:
     parser.add_argument("part", choices=("tune", "curve"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--recipes", nargs="*", default=())
+    parser.add_argument("--tasks", nargs="*", default=(TUNED_TASK,), help="of the curve")
     parser.add_argument("--examples", nargs="*", type=int)
     parser.add_argument("--epsilons", nargs="*", type=float)
     options = parser.parse_args()
@@ -287,7 +296,8 @@ def main() -> None:
         return
     grid = sweep("private_lora_grid", backbone, {}, 0)
     cells = {
-        f"{n} examples, epsilon {e:g}, {best(grid, n, e)}": curve_cell(grid, n, e)
+        f"{task}, {n} examples, epsilon {e:g}, {best(grid, n, e)}": curve_cell(grid, task, n, e)
+        for task in options.tasks
         for n in options.examples or EXAMPLES
         for e in options.epsilons or EPSILONS
     }

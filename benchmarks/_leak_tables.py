@@ -1,10 +1,9 @@
-"""Tables of what private training reaches, and of what released coefficients give away."""
+"""Table of what released coefficients give away, for `findings.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from _sweep import mean_text
 from _tables import cells, markdown
 from scipy.special import ndtr
 
@@ -13,41 +12,6 @@ from defenses.accounting.tradeoff import gaussian_tpr
 
 _DELTA, _RATE = 1e-5, 0.1
 _FIGURES = ("AUC", "TPR", "expected AUC", "expected TPR", "mu")
-
-
-def private_lora() -> str:
-    """One row for a number of examples and a budget."""
-    rows = []
-    for name, by_seed in cells("private_lora").items():
-        examples, epsilon, recipe = name.split(", ", 2)
-        noise = next(iter(by_seed.values()))["noise multiplier"]
-        accuracy = [figures["accuracy"] for figures in by_seed.values()]
-        count = examples.removesuffix(" examples")
-        rows.append(
-            [
-                count,
-                epsilon.removeprefix("epsilon "),
-                recipe,
-                f"{noise:.2f}",
-                mean_text(accuracy),
-                str(len(by_seed)),
-            ]
-        )
-    return markdown(["examples", "ε", "recipe", "noise over clip", "accuracy", "seeds"], rows)
-
-
-def private_lora_grid() -> str:
-    """Every recipe that was tried, in every situation in which it was."""
-    found = cells("private_lora_grid")
-    situations = list(dict.fromkeys(s for by in found.values() for figures in by.values() for s in figures))
-    rows = []
-    for recipe, by_seed in found.items():
-        row = [recipe]
-        for situation in situations:
-            values = [figures[situation] for figures in by_seed.values() if situation in figures]
-            row.append(" ".join(f"{value:.3f}" for value in values))
-        rows.append(row)
-    return markdown(["recipe", *situations], rows)
 
 
 def coefficient_leak() -> str:
@@ -91,7 +55,5 @@ def _over_targets(values: Sequence[float]) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "private_lora": private_lora,
-    "private_lora_grid": private_lora_grid,
     "coefficient_leak": coefficient_leak,
 }
