@@ -1,17 +1,20 @@
 """When does the vector carry the knowledge? Accuracy and the vector's share by examples, rounds, skew and conventions.
 
     python benchmarks/vector_share.py [--seeds 2] [--only examples|rounds|skew|conventions]
+    python benchmarks/vector_share.py --model DIR --data DIR [...]      on a real model: task mr, public texts of sst2
 
 Task mood, 8 clients, calibration as by default; each cell changes one thing: examples of a client (4 to 1,000, IID),
 rounds of calibration (0 to 30, 32 examples a client, IID), skew of 32 examples a client, or how many groups of clients
 there are that name the classes in ways of their own. Beside the run: the same calibration with the public mean in the
 vector's place, and with none. Accuracy on 500 test queries (of all groups together), last round.
-Results: ``benchmarks/results/vector_share.json``, cell by cell.
+Results: ``benchmarks/results/vector_share.json`` or ``vector_share_<model>.json``, cell by cell.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,9 +43,39 @@ SKEWS: dict[str, dict[str, Any]] = {
 
 
 CONVENTIONS = (2, 4)
+QUERIES = 500
+# Examples that are nobody's, so that skewed draws find enough of each class.
+_SPARE, _LEAST = 60, 600
 
 
-def cell(examples: int, rounds: int = 20, partition: dict[str, Any] | None = None) -> Cell:
+class Shipped:
+    """The shipped task mood, on the shipped model."""
+
+    def sections(self, seed: int, train: int, test: int) -> dict[str, Any]:
+        """What the configuration says about data, and about the public texts."""
+        return {"data": {"source": "embedded", "name": "mood", "train": train, "test": test, "seed": seed}}
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """Film reviews of mr, with the training texts of sst2 as public ones.
+
+    Attributes:
+        root: the folder with both sets, in the layout of docs/data.md.
+    """
+
+    root: Path
+
+    def sections(self, seed: int, train: int, test: int) -> dict[str, Any]:
+        """What the configuration says about data, and about the public texts."""
+        data = {"source": "preset", "name": "mr", "max_train": train, "max_test": test, "seed": seed}
+        public = {"path": str(self.root / "sst2" / "train.jsonl"), "texts": 300}
+        return {"data_root": str(self.root), "data": data, "controls": {"public": public}}
+
+
+def cell(
+    source: Shipped | Real, examples: int, rounds: int = 20, partition: dict[str, Any] | None = None
+) -> Cell:
     """The run, and what is left of it with another vector."""
 
     def measure(backbone: Backbone, seed: int) -> dict[str, float]:
@@ -52,13 +85,7 @@ def cell(examples: int, rounds: int = 20, partition: dict[str, Any] | None = Non
             "name": "share",
             "threads": 1,
             "seed": seed,
-            "data": {
-                "source": "embedded",
-                "name": "mood",
-                "train": max(600, CLIENTS * examples + 60),
-                "test": 500 // groups,
-                "seed": seed,
-            },
+            **source.sections(seed, max(_LEAST, CLIENTS * examples + _SPARE), QUERIES // groups),
             "partition": held,
             "method": {"kind": "ifed_icl", "guard": False, "calibration": {"rounds": rounds}},
             "evaluation": {"every_round": False, "validation_fraction": 0.0},
@@ -88,21 +115,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", choices=("examples", "rounds", "skew", "conventions"))
+    parser.add_argument(
+        "--model", type=Path, help="a directory with a causal LM, in place of the shipped one"
+    )
+    parser.add_argument("--data", type=Path, help="the real data sets, with --model")
     options = parser.parse_args()
+    if (options.model is None) != (options.data is None):
+        parser.error("--model and --data go together")
+    source = Shipped() if options.data is None else Real(options.data)
+    name = "vector_share" if options.model is None else f"vector_share_{options.model.name}"
     cells: dict[str, Cell] = {}
     if options.only in (None, "examples"):
-        cells |= {f"{n} examples a client": cell(n) for n in EXAMPLES}
+        cells |= {f"{n} examples a client": cell(source, n) for n in EXAMPLES}
     if options.only in (None, "rounds"):
-        cells |= {f"{n} rounds": cell(32, n) for n in ROUNDS}
+        cells |= {f"{n} rounds": cell(source, 32, n) for n in ROUNDS}
     if options.only in (None, "skew"):
-        cells |= {name: cell(32, partition=partition) for name, partition in SKEWS.items()}
+        cells |= {name: cell(source, 32, partition=partition) for name, partition in SKEWS.items()}
     if options.only in (None, "conventions"):
         cells |= {
-            f"{n} conventions": cell(32, partition={"kind": "contradictory", "groups": n, "mode": "permute"})
+            f"{n} conventions": cell(
+                source, 32, partition={"kind": "contradictory", "groups": n, "mode": "permute"}
+            )
             for n in CONVENTIONS
         }
     torch.set_num_threads(1)
-    print(table(sweep("vector_share", Backbone.load(str(MODEL_PATH)), cells, options.seeds)))
+    backbone = Backbone.load(str(options.model or MODEL_PATH))
+    print(table(sweep(name, backbone, cells, options.seeds)))
 
 
 if __name__ == "__main__":
