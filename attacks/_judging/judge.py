@@ -98,6 +98,9 @@ def score(
     return tuple(found)
 
 
+_NOBODY_TO_TELL = "of the pool's candidates all are behind the vector, or none is; give a pool with both"
+
+
 def _not_evaluable(guess: Guess, why: str) -> Finding:
     vectors = len(guess.answers)
     return Finding(
@@ -123,6 +126,8 @@ class _Judge:
         by_who = {target.who: target for target in targets}
         targets = [by_who[answer.who] for answer in guess.answers]
         values = _by_metric([a.content for a in guess.answers], truths)
+        if not values:
+            return [_not_evaluable(guess, _NOBODY_TO_TELL)]
         contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
         if isinstance(guess.answers[0].content, Scores):
             contents[WORDS] = [self._words(truth) for truth in truths]

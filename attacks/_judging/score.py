@@ -213,10 +213,11 @@ def _read_examples(path: Path, task: Task) -> tuple[Example, ...]:
                 f"{path} has the label {label!r}, which is no label word",
                 f"use {', '.join(task.label_words)}",
             )
-        known = task.n_classes and label is not None
-        examples.append(
-            Example(text, label=task.label_words.index(str(label)) if known else -1, answer=str(label or ""))
-        )
+        if not task.n_classes:
+            examples.append(Example(text, answer=str(label or "")))
+            continue
+        # As data sets make them: what a class is called is the task's, and no answer of the example's own.
+        examples.append(Example(text, label=-1 if label is None else task.label_words.index(str(label))))
     return tuple(examples)
 
 
@@ -252,13 +253,16 @@ def _pool(
         key_of(example): example for held in truth.values() for example in held if key_of(example) in kept
     }
     others = [e for e in (*data.train, *data.test) if key_of(e) not in kept | hidden]
-    lacking = wishes.pool - len(by_key) - len(others)
+    # A claim about members needs others to tell them from, also of a run that has more examples than candidates were
+    # asked for.
+    size = max(wishes.pool, 2 * len(by_key))
+    lacking = size - len(by_key) - len(others)
     if isinstance(config.data, EmbeddedData) and lacking > 0:
         seed = config.data.seed + 2 * _PUBLIC_SEED
         more = shipped.load(config.data.name, seed=seed, train=lacking, validation=1, test=1).train
         others += [e for e in more if key_of(e) not in kept | hidden]
     for example in others:
-        if len(by_key) >= wishes.pool:
+        if len(by_key) >= size:
             break
         by_key.setdefault(key_of(example), example)
     pool = list(by_key.values())

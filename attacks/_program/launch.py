@@ -85,7 +85,11 @@ def add_known_texts(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pool-file", type=Path, metavar="FILE", help="JSON Lines of candidates")
     parser.add_argument(
-        "--pool", type=int, default=2000, metavar="N", help="candidates of a drawn pool (default: 2000)"
+        "--pool",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="candidates of a drawn pool (default: 2000); more for a run with more than half as many examples",
     )
     parser.add_argument(
         "--covered",
