@@ -25,7 +25,7 @@ import attacks
 import ifedpriv
 from attacks import ATTACKS, PLAYED, SCRIPTS
 from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
-from ifedpriv.errors import InputError, UserError
+from ifedpriv.errors import InputError, UserError, writing
 
 if TYPE_CHECKING:
     from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
@@ -382,11 +382,6 @@ def to_json(
 
 def write_out(path: Path, text: str) -> None:
     """Write a result to the file that ``--out`` names."""
-    try:
+    with writing(f"--out {path}", "give a file you may write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
-            "give a file you may write",
-        ) from error

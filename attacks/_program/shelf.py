@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks._base.shelf import Arrays
-from ifedpriv.errors import InputError
+from ifedpriv.errors import writing
 from ifedpriv.icl.tensor_file import reading, write_tensors
 
 _FORMAT = "ifedpriv-inverter-1"
@@ -41,13 +41,8 @@ class FolderShelf:
 
     def put(self, digest: str, arrays: Arrays) -> None:
         """Keep arrays under this digest; an interrupted write leaves nothing."""
-        try:
+        with writing(f"--inverters {self.folder}", "give a folder you may write"):
             write_tensors(self._path(digest), arrays, {"format": _FORMAT, "digest": digest}, {})
-        except OSError as error:
-            raise InputError(
-                f"--inverters {self.folder} cannot be written ({error.strerror or type(error).__name__})",
-                "give a folder you may write",
-            ) from error
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest[:32]}.safetensors"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ifedpriv.errors import InputError
+from ifedpriv.errors import writing
 from ifedpriv.experiment.rundir import write_whole
 
 Piece = dict[str, Any]
@@ -37,13 +37,8 @@ class Kept:
         # Through text and back, so that a new piece and a kept one are the same.
         content: Piece = json.loads(json.dumps(make(), allow_nan=False))
         text = json.dumps({"key": key, "sha256": _sum(content), "content": content}, allow_nan=False)
-        try:
+        with writing(str(path), "give --out a folder that you may write"):
             write_whole(path, text)
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror or type(error).__name__})",
-                "give --out a folder that you may write",
-            ) from error
         return content
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ifedpriv.commands.console import Json, print_json, say
-from ifedpriv.errors import InputError
+from ifedpriv.errors import InputError, writing
 
 if TYPE_CHECKING:
     from ifedpriv.experiment.adapting import Newcomer
@@ -52,13 +52,8 @@ def run(options: argparse.Namespace) -> int:
         test=options.test,
         seed=options.seed,
     )
-    try:
+    with writing(f"--out {options.out}", "give a file you may write"):
         made.prompt.save(options.out)
-    except OSError as error:
-        raise InputError(
-            f"--out {options.out} cannot be written ({error.strerror or type(error).__name__})",
-            "give a file you may write",
-        ) from error
     if options.json:
         print_json(_facts(made, options.out))
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifedpriv.commands.console import Stages, print_json, say
-from ifedpriv.errors import InputError, UserError
+from ifedpriv.errors import UserError, writing
 
 _CODES = """exit codes:
   0   done; with --fail-above, no attack reaches that level
@@ -121,13 +121,8 @@ def write(document: dict[str, Any], out: Path) -> Path:
     from ifedpriv.experiment.rundir import write_whole
     from ifedpriv.report.audit import markdown, page
 
-    try:
+    with writing(f"--out {out}", "give a folder that you may write"):
         write_whole(out / "audit_report.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
         write_whole(out / "audit_report.md", markdown.render(document))
         write_whole(out / "audit_report.html", page.render(document))
-    except OSError as error:
-        raise InputError(
-            f"--out {out} cannot be written ({error.strerror or type(error).__name__})",
-            "give a folder that you may write",
-        ) from error
     return out

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ifedpriv.commands.console import print_json, say
-from ifedpriv.errors import UserError
+from ifedpriv.errors import writing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +28,8 @@ def run(options: argparse.Namespace) -> int:
     folder = RunDirectory.open(options.run)
     report = Report.load(folder.path / "report.json")
     target = options.html or folder.path / "report.html"
-    try:
+    with writing(f"--html {target}", "name a file in a folder that you may write to"):
         write_whole(target, page.render(report))
-    except OSError as error:
-        raise UserError(
-            f"--html {target} cannot be written ({error.strerror or type(error).__name__})",
-            "name a file in a folder that you may write to",
-        ) from error
     if options.json:
         print_json(json.loads(report.dumps()))
     else:

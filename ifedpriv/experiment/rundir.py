@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ifedpriv.config import RunConfig, load_config
-from ifedpriv.errors import UserError
+from ifedpriv.errors import UserError, writing
 from ifedpriv.methods.method import State
 
 
@@ -161,14 +161,9 @@ def start_folder(path: Path, configuration: str) -> None:
     Raises:
         UserError: it may not be made or written.
     """
-    try:
+    with writing(f"--out {path}", "give a folder that you may make"):
         path.mkdir(parents=True, exist_ok=True)
         write_whole(path / "config.yaml", configuration)
-    except OSError as error:
-        raise UserError(
-            f"--out {path} cannot be written ({error.strerror or type(error).__name__})",
-            "give a folder that you may make",
-        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ifedpriv.errors import UserError
+from ifedpriv.errors import UserError, writing
 from ifedpriv.experiment.coefficients.config import CoefficientsConfig
 from ifedpriv.experiment.rundir import write_whole
 from ifedpriv.icl.vectors import Coefficients
@@ -36,7 +36,7 @@ class Workplace:
         self.path = out.with_name(out.name + ".work")
         named = json.dumps({"config": config.digest(), "backbone": backbone, "tasks": tasks})
         note = self.path / "made_from.json"
-        try:
+        with writing(f"--out {out}", "give a file in a folder that you may write to"):
             if note.is_file():
                 if note.read_bytes() != named.encode():
                     raise UserError(
@@ -45,11 +45,6 @@ class Workplace:
                     )
                 return
             write_whole(note, named)
-        except OSError as error:
-            raise UserError(
-                f"--out {out} cannot be written ({error.strerror or type(error).__name__})",
-                "give a file in a folder that you may write to",
-            ) from error
 
     def rows(self, number: int) -> NDArray[np.float32] | None:
         """Activations of a task's demonstrations, read from disk as they are needed; None if there are none yet."""
