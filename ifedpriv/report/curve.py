@@ -16,8 +16,9 @@ from typing import ClassVar
 
 from ifedpriv.errors import InputError
 from ifedpriv.report import attack_points, wording
-from ifedpriv.report.attack_points import AttackLevel, AttackPoint, Mean
+from ifedpriv.report.attack_points import AttackLevel, AttackPoint
 from ifedpriv.report.control_records import VectorShare
+from ifedpriv.report.mean import Mean
 from ifedpriv.report.records import FieldError, Record, text_to_json
 
 SCHEMA_VERSION = 1

@@ -14,9 +14,10 @@ from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, LEVEL, vector_sha
 from ifedpriv.measure.intervals import t_interval
 from ifedpriv.measure.share import share_over_seeds
 from ifedpriv.methods.specs import IfedIclSpec
-from ifedpriv.report.attack_points import FALSE_ALARMS, AttackLevel, AttackPoint, Mean
+from ifedpriv.report.attack_points import FALSE_ALARMS, AttackLevel, AttackPoint
 from ifedpriv.report.control_records import VectorShare
 from ifedpriv.report.curve import Curve, CurvePoint, Level
+from ifedpriv.report.mean import Mean
 from ifedpriv.report.parts import PUBLIC_MEAN
 
 Place = tuple[str, str | None, str | None, float | None, str | None]
