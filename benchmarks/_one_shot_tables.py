@@ -10,6 +10,8 @@ from _tables import cells, load, markdown, plain, values
 
 Found = Mapping[str, Mapping[str, Mapping[str, float]]]
 
+_AT = 5000
+"""Examples at which all tasks are compared."""
 SHOTS, PLAIN = "8-shot prompt", "zero-shot"
 AGREEING = ("tone", "urgency", "mood", "channel", "topic", "intake")
 
@@ -97,6 +99,22 @@ def curve() -> str:
     return markdown(["", "seeds", *(f"ε = {b}" if b != "inf" else "no privacy" for b in budgets)], rows)
 
 
+def tasks() -> str:
+    """One row a mode and budget, one column a shipped task, at 5,000 examples; zero-shot beside them."""
+    found: Found = {**cells("one_shot_curve"), **cells("one_shot_tasks"), **adapters()}
+    bare = cells("one_shot_gain")
+    rows = [[PLAIN, "", *(f"{np.mean(values(bare[task], PLAIN)):.3f}" for task in AGREEING)]]
+    for mode in ("public", "federated", "DP-SGD LoRA"):
+        for budget in ("0.25", "1", "inf"):
+            row = [mode, budget if budget != "inf" else "no privacy"]
+            for task in AGREEING:
+                by_seed = found.get(f"{task}, {mode}, {_AT} examples", {})
+                each = [figures[budget] for figures in by_seed.values() if budget in figures]
+                row.append(_short(each) if each else "")
+            rows.append(row)
+    return markdown([f"{_AT:,} examples", "ε", *AGREEING], rows)
+
+
 def _place(cell: str) -> tuple[str, int, str]:
     task, mode, examples = cell.split(", ")
     return task, int(examples.split()[0]), mode
@@ -136,6 +154,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "one_shot_gain": gain,
     "one_shot_recovered": recovered,
     "one_shot_curve": curve,
+    "one_shot_tasks": tasks,
     "one_shot_options": options,
     "private_lora_grid": recipes,
     "one_shot_clients": clients,

@@ -12,12 +12,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import _curve_tables
 import _ficpd_figures
 import _one_shot_tables
 import matplotlib.pyplot as plt
 import numpy as np
-from _drawing import STYLES, line, save
+from _drawing import DOCS, STYLES, line, save
 from _sweep import RESULTS
+
+from ifedpriv.report import curve_plot
 
 CONTROLS = (
     "8-shot prompt",
@@ -36,16 +39,17 @@ def _load(name: str) -> Found:
     return found
 
 
-def budgets() -> None:
+def budgets(task: str) -> None:
     """Accuracy against epsilon, one panel for each number of examples; controls, which no budget moves, as lines."""
-    cells = {name: by for name, by in _load("one_shot_curve").items() if name.startswith("mood")}
-    cells |= _one_shot_tables.adapters()
-    still = _load("one_shot_gain")["mood"].values()
+    found = {**_load("one_shot_curve"), **_one_shot_tables.adapters()}
+    cells = {name: by for name, by in found.items() if name.startswith(f"{task}, ")}
+    still = _load("one_shot_gain")[task].values()
     sizes = sorted({int(name.split(", ")[2].split()[0]) for name in cells})
-    figure, panels = plt.subplots(1, len(sizes), figsize=(2.6 * len(sizes), 3.4), sharey=True, squeeze=False)
+    wide = max(2.6 * len(sizes), 7.8)
+    figure, panels = plt.subplots(1, len(sizes), figsize=(wide, 3.4), sharey=True, squeeze=False)
     for axes, size in zip(panels[0], sizes, strict=True):
         for place, mode in enumerate(("public", "public+rounds", "federated", "DP-SGD LoRA")):
-            by_seed = cells.get(f"mood, {mode}, {size} examples")
+            by_seed = cells.get(f"{task}, {mode}, {size} examples")
             if by_seed is None:
                 continue
             measured = {key for figures in by_seed.values() for key in figures if math.isfinite(float(key))}
@@ -59,14 +63,19 @@ def budgets() -> None:
         axes.set_title(f"{size} examples", fontsize=9)
         axes.set_xlabel("ε of the whole run")
         axes.grid(alpha=0.3)
-    panels[0][0].set_ylabel("accuracy, task mood")
+    panels[0][0].set_ylabel(f"accuracy, task {task}")
     handles = {
         name: handle
         for axes in panels[0]
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), fontsize=7, loc="lower center", ncol=5)
-    save(figure, "one_shot_budgets", margin=(0, 0.12, 1, 1))
+    save(figure, "one_shot_budgets" if task == "mood" else f"one_shot_budgets_{task}", margin=(0, 0.12, 1, 1))
+
+
+def default_curve() -> None:
+    """`configs/curve.yaml`, as the program itself draws it."""
+    (DOCS / "curve.svg").write_bytes(curve_plot.draw(_curve_tables.load("curve"), "svg"))
 
 
 def shares() -> None:
@@ -94,8 +103,9 @@ def shares() -> None:
 
 
 if __name__ == "__main__":
-    budgets()
-    if _load("vector_share"):
-        shares()
+    for name in ("mood", "request"):
+        budgets(name)
+    default_curve()
+    shares()
     for part in _ficpd_figures.PANELS:
         _ficpd_figures.draw(part)

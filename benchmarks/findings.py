@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _curve_tables
 import _ficpd_tables
 import _grid_tables
 import _leak_tables
@@ -31,6 +32,8 @@ PAGES = tuple(
         "findings",
         "controls",
         "costs",
+        "curve",
+        "differential_privacy",
         "one_shot",
         "one_shot_measured",
         "one_shot_leak",
@@ -172,6 +175,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **_leak_tables.TABLES,
     "vector_share": _share_tables.vector_share,
     **_grid_tables.TABLES,
+    **_curve_tables.TABLES,
 }
 
 
