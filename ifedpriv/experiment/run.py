@@ -167,7 +167,7 @@ def _check_begun_with(setup: Setup, ledger: Ledger) -> None:
         )
     if rings_in(setup.declarations) != rings_in(ledger.declarations):
         raise UserError(
-            "the configuration gives sums another ring than those that this run began with",
+            "the configuration forms sums in other rings, or with another chance of a wrap, than this run began with",
             "put defense.privacy back as it was, or start the run again",
         )
 
