@@ -107,7 +107,7 @@ class Defense:
             session = member.directory.session
             round_info = group_of(me, session, round_info, self.spec.groups, self.spec.min_clients)
             client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
-            return client(member, round_info, self._policy(round_info), entropy)
+            return client(member, round_info, self.policy(round_info), entropy)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self._precision(round_info))
@@ -115,7 +115,7 @@ class Defense:
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
         if isinstance(self.spec, MaskedSpec):
-            policy, directory = self._policy(round_info), self._enrolment.directory
+            policy, directory = self.policy(round_info), self._enrolment.directory
             server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
             groups = partition(directory.session, round_info, self.spec.groups, self.spec.min_clients)
             servers = [server(group, policy, directory) for group in groups]
@@ -145,7 +145,7 @@ class Defense:
             return self._parties.load_client(data, source)
         if isinstance(self.spec, MaskedSpec):
             client = RatchetClient if saved_role(data).startswith("ratchet") else MaskedClient
-            return client.load(data, self._enrolment.members, self._policy, source)
+            return client.load(data, self._enrolment.members, self.policy, source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
@@ -162,9 +162,9 @@ class Defense:
     def _load_group(self, data: bytes) -> MaskedServer | RatchetServer:
         assert isinstance(self.spec, MaskedSpec)
         server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
-        return server.load(data, self._policy, self._enrolment.directory)
+        return server.load(data, self.policy, self._enrolment.directory)
 
-    def _policy(self, round_info: RoundInfo) -> Policy:
+    def policy(self, round_info: RoundInfo) -> Policy:
         """What every end insists on in a round under masks."""
         assert isinstance(self.spec, MaskedSpec)
         # Each end has the ring from its own releases, and none from the other.

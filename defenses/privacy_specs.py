@@ -167,7 +167,7 @@ class PrivacySpec(_Spec):
         bits: a number that travels has 2^(bits-1) - 1 steps on either side of 0.
         max_examples: examples of one client for which there is room; what more would add is cut, which costs accuracy
             and never privacy.
-        grid: rounding, rotation and the law of the noise.
+        grid: rounding, rotation, the law of the noise, and the ring of sums.
         dropout: share of a round's clients that may be missing without the guarantee suffering; distributed noise is
             larger for it.
         colluders: share of a round's clients that may tell what noise they added; likewise.
