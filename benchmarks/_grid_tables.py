@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from _tables import load, markdown
@@ -26,16 +26,52 @@ def errors() -> str:
 
 
 def upload_bytes() -> str:
-    """What one client sends in a masked sum at each number of bits, as it is and rotated."""
-    found: dict[int, dict[bool, int]] = {}
+    """What one client sends in a masked sum at each number of bits, as it is and rotated, in either kind of ring."""
+    found: dict[int, dict[tuple[bool, str], set[int]]] = {}
     for row in load("grid_options")["rows"]:
-        if "bytes" in row:
-            found.setdefault(row["bits"], {})[row["rotate"]] = row["bytes"]
+        for ring in ("bytes", "bytes_with_wraps"):
+            if ring in row:
+                found.setdefault(row["bits"], {}).setdefault((row["rotate"], ring), set()).add(row[ring])
+    columns = {
+        (rotated, ring): f"{'rotated' if rotated else 'as it is'}, {said}"
+        for rotated in (False, True)
+        for ring, said in (("bytes", "no sum wraps"), ("bytes_with_wraps", "one in 10⁹ may"))
+    }
     rows = [
-        [str(bits), *(f"{by[rotate]:,}" if rotate in by else "none fits" for rotate in (False, True))]
-        for bits, by in sorted(found.items())
+        [str(bits), *(_from_to(by.get(way, ())) for way in columns)] for bits, by in sorted(found.items())
     ]
-    return markdown(["bits", "as it is, bytes", "rotated, bytes"], rows)
+    return markdown(["bits", *columns.values()], rows)
+
+
+def rings() -> str:
+    """For whom is hidden and at how many bits: bits a value and bytes a client, by rosters."""
+    stored = load("grid_ring")
+    by: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    for row in stored["rows"]:
+        hidden = "client" if row["unit"] == "client" else f"example, room for {row['max_examples']}"
+        by.setdefault((hidden, row["bits"]), {})[row["clients"]] = row
+    rosters = sorted({row["clients"] for row in stored["rows"]})
+    rows = [
+        [hidden, str(bits), *(_ring_of(found[clients]) for clients in rosters)]
+        for (hidden, bits), found in by.items()
+    ]
+    return markdown(["hidden", "bits", *(f"{clients:,} clients" for clients in rosters)], rows)
+
+
+def _ring_of(row: dict[str, Any]) -> str:
+    """Bits that the largest sum needs, those sent for it, those of the chosen ring; and bytes of the latter two."""
+    if "refused" in row:
+        return "no room"
+    hard, chosen = row["hard"], row["wrap"]
+    return f"{row['needed']}, {hard['ring']} → {chosen['ring']}; {hard['bytes']:,} → {chosen['bytes']:,}"
+
+
+def _from_to(found: Collection[int]) -> str:
+    """The least and the most of some cells."""
+    if not found:
+        return "none fits"
+    least, most = min(found), max(found)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def skellam() -> str:
@@ -81,5 +117,6 @@ def _told(row: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "grid_errors": errors,
     "grid_bytes": upload_bytes,
+    "grid_rings": rings,
     "grid_skellam": skellam,
 }

@@ -14,41 +14,35 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _grid_release import CLIP, COUNT_WEIGHT, LAYOUT, SIZE, masked, planned
 from _shared import machine, print_machine, store
 
 from defenses.accounting import gaussian_mu_for
-from defenses.accounting.mechanism import Mechanism
 from defenses.dp.release import ARRAY, Bounded
-from defenses.dp.transform import Transform
 from defenses.entropy import InsecureSeeded
 from defenses.errors import UserError
 from defenses.privacy_specs import GridPrivacy, PrivacySpec
 from defenses.records import Records
-from defenses.ring import Ring
-from defenses.session import Aggregate
-from defenses.units import Trust, Unit
-from defenses.upload import Layout, UploadKind
-from ifedpriv.experiment.privacy import Asked, calibrated
+from defenses.session import Aggregate, RoundInfo
+from defenses.upload import UploadKind
 
 Floats = npt.NDArray[np.float64]
 
 CLIENTS, DROPOUT, DELTA = 10, 0.2, 1e-5
-SHAPE = (5, 2, 128)
-SIZE = math.prod(SHAPE)
-LAYOUT = Layout.of({"vector": SHAPE})
 EXAMPLES, EPSILONS, BITS = (50, 500), (0.25, 1.0, 4.0), (8, 10, 12, 16, 24)
-CLIP, COUNT_WEIGHT = 1.0, 0.25
 GRIDS = [
     GridPrivacy(noise=noise, rotate=rotate, rounding=rounding)
     for noise, rotate, rounding in itertools.product(
         ("gaussian", "skellam"), (False, True), ("nearest", "conditional")
     )
 ]
+WRAP = 1e-9
+"""A chance of a wrap over the run, here of one round, for comparison with sums that cannot."""
 _CENTRAL_DRAWS = 2000
 
 
@@ -81,13 +75,9 @@ def central(truth: Floats, units: int, epsilon: float) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
-def planned(grid: GridPrivacy, examples: int, bits: int, epsilon: float) -> Bounded:
-    """The release that a run with this section would make, were the vector all that it releases.
-
-    Raises:
-        UserError: the bits do not suffice.
-    """
-    spec = PrivacySpec(
+def section(grid: GridPrivacy, examples: int, bits: int, epsilon: float) -> PrivacySpec:
+    """The privacy section of a run whose vector is all that it releases."""
+    return PrivacySpec(
         epsilon=epsilon,
         delta=DELTA,
         trust="distributed",
@@ -97,28 +87,12 @@ def planned(grid: GridPrivacy, examples: int, bits: int, epsilon: float) -> Boun
         grid=grid,
     )
 
-    def release(multiplier: float) -> Bounded:
-        return Bounded(
-            UploadKind.VECTOR,
-            Unit.EXAMPLE,
-            Trust.DISTRIBUTED,
-            Transform.identity(SIZE),
-            CLIP,
-            multiplier,
-            bits=bits,
-            count_weight=COUNT_WEIGHT,
-            most_units=examples,
-            honest=spec.honest,
-            shrink=False,
-            grid=grid,
-        )
 
-    def mechanism(_: Asked, multiplier: float) -> Mechanism:
-        return release(multiplier).mechanism(CLIENTS)
-
-    asked: Asked = (UploadKind.VECTOR, LAYOUT)
-    multipliers, _ = calibrated(spec, Counter({asked: 1}), mechanism, CLIENTS * examples)
-    return release(multipliers[asked])
+def upload_bytes(release: Bounded, spec: PrivacySpec, wrap: float) -> int:
+    """What one client sends of numbers and weight under masks, where sums may wrap with such a chance."""
+    info = RoundInfo(0, release.kind, tuple(range(CLIENTS)), release.travels(LAYOUT))
+    grid = masked(replace(release, wrap=wrap), spec).policy(info).grid(CLIENTS)
+    return grid.ring.packed_size(info.layout.size + 1)
 
 
 def error(release: Bounded, held: list[Floats], truth: Floats, draws: int) -> float:
@@ -160,16 +134,17 @@ def main() -> None:
                     **grid.model_dump(),
                 }
                 try:
-                    release = planned(grid, examples, bits, epsilon)
+                    spec = section(grid, examples, bits, epsilon)
+                    release = planned(spec, CLIENTS, CLIENTS * examples)
                 except UserError as refused:
                     row["refused"] = str(refused)
                 else:
                     terms = release.lattice(CLIENTS)
-                    ring = Ring((CLIENTS * terms.levels).bit_length() + 1)
                     row["steps"] = terms.steps
                     row["lengthened"] = terms.sensitivity / math.hypot(terms.steps, terms.unit)
                     row["noise_over_sensitivity"] = release.multiplier
-                    row["bytes"] = ring.packed_size(terms.width + 1)
+                    row["bytes"] = upload_bytes(release, spec, 0.0)
+                    row["bytes_with_wraps"] = upload_bytes(release, spec, WRAP)
                     row["error"] = error(release, held, truth, options.draws) / floor
                 rows.append(row)
                 told = f"{row['error']:.3f} at {row['steps']} steps" if "error" in row else "refused"

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from defenses.clear import ClearClient, ClearServer
 from defenses.codec import Precision
 from defenses.compression import compresses
-from defenses.dp.by_layout import ByLayout
+from defenses.dp.by_layout import ByLayout, ring_of
 from defenses.dp.compressed import Compressed
 from defenses.dp.promise import bounded
 from defenses.dp.release import Plain, Release
@@ -27,6 +26,7 @@ from defenses.secagg.homomorphic.promise import homomorphic_statement
 from defenses.secagg.masked.client import MaskedClient
 from defenses.secagg.masked.enrolment import Enrolment, masked_policy, masked_statement
 from defenses.secagg.masked.groups import group_of, partition
+from defenses.secagg.masked.policy import Policy
 from defenses.secagg.masked.server import MaskedServer
 from defenses.secagg.ratchet.client import RatchetClient
 from defenses.secagg.ratchet.server import RatchetServer
@@ -107,7 +107,7 @@ class Defense:
             session = member.directory.session
             round_info = group_of(me, session, round_info, self.spec.groups, self.spec.min_clients)
             client = RatchetClient if self._ratcheted(round_info.kind) else MaskedClient
-            return client(member, round_info, masked_policy(self.spec, round_info), entropy)
+            return client(member, round_info, self.policy(round_info), entropy)
         if isinstance(self.spec, CkksSpec | BfvSpec):
             return self._parties.client(me, round_info, entropy)
         return ClearClient(me, round_info, self._precision(round_info))
@@ -115,7 +115,7 @@ class Defense:
     def server(self, round_info: RoundInfo) -> ServerSession:
         """The server's end of a round."""
         if isinstance(self.spec, MaskedSpec):
-            policy, directory = masked_policy(self.spec, round_info), self._enrolment.directory
+            policy, directory = self.policy(round_info), self._enrolment.directory
             server = RatchetServer if self._ratcheted(round_info.kind) else MaskedServer
             groups = partition(directory.session, round_info, self.spec.groups, self.spec.min_clients)
             servers = [server(group, policy, directory) for group in groups]
@@ -145,7 +145,7 @@ class Defense:
             return self._parties.load_client(data, source)
         if isinstance(self.spec, MaskedSpec):
             client = RatchetClient if saved_role(data).startswith("ratchet") else MaskedClient
-            return client.load(data, self._enrolment.members, partial(masked_policy, self.spec), source)
+            return client.load(data, self._enrolment.members, self.policy, source)
         return ClearClient.load(data)
 
     def load_server(self, data: bytes) -> ServerSession:
@@ -162,7 +162,14 @@ class Defense:
     def _load_group(self, data: bytes) -> MaskedServer | RatchetServer:
         assert isinstance(self.spec, MaskedSpec)
         server = RatchetServer if saved_role(data).startswith("ratchet") else MaskedServer
-        return server.load(data, partial(masked_policy, self.spec), self._enrolment.directory)
+        return server.load(data, self.policy, self._enrolment.directory)
+
+    def policy(self, round_info: RoundInfo) -> Policy:
+        """What every end insists on in a round under masks."""
+        assert isinstance(self.spec, MaskedSpec)
+        # Each end has the ring from its own releases, and none from the other.
+        ring = ring_of(self.releases.get(round_info.kind), round_info.layout, len(round_info.roster))
+        return masked_policy(self.spec, round_info, ring)
 
     def broadcast(self, upload: Upload) -> bytes:
         """One frame from the server to every client: its state, at the wire's precision for that kind."""

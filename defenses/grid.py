@@ -1,4 +1,4 @@
-"""The fixed-point grid: real numbers times whole weights, as integers whose sum over all clients cannot wrap.
+"""The fixed-point grid: real numbers times whole weights, as integers whose sum over all clients is exact.
 
 A client's number x, clipped to [-clip, clip], and its weight w become the integer nearest by chance to
 ``w * x / step``, where ``step = clip / levels`` and ``levels = 2^(bits-1) - 1``; one more slot carries w itself.
@@ -9,11 +9,15 @@ within ``n * max_weight * levels`` and the sum of weights within ``n * max_weigh
 chosen, or checked, so that this bound is at most its largest number, 2^(modulus_bits-1) - 1. Every number in the
 sum is then itself, not itself modulo something.
 
+Where most of a number is noise, sums stay far below that bound but for a chance that can be stated. A grid may be given
+a ring that was chosen for such a chance (`defenses.dp.modulus`); a sum that leaves it comes out as another one.
+
 Rounding error. Each client's number moves by less than one step of the weighted value, so a mean moves by less
 than ``clients * step / total_weight``; rounding is unbiased, so the errors of different clients cancel, and the
 standard deviation is at most ``sqrt(clients) / 2 * step / total_weight``. A larger weight buys finer rounding.
 
-Invariant: a `Grid` that exists cannot wrap; whatever it cannot carry is refused before a byte is sent.
+Invariant: a `Grid` that exists cannot wrap unless it was told that its ring was chosen for a chance of it; whatever it
+cannot carry is refused before a byte is sent.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ class Quantised:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A grid on which the weighted sum of ``clients`` uploads cannot wrap.
+    """A grid on which the weighted sum of ``clients`` uploads cannot wrap, or only with a chance that was chosen.
 
     Attributes:
         clip: the largest magnitude that is carried, above 0.
@@ -78,9 +82,10 @@ class Grid:
         max_weight: the largest weight of one client, a whole number; 1 to 2^20.
         modulus_bits: sums are modulo 2^modulus_bits; None takes the fewest bits that hold them.
         outside: what happens to a number beyond the clip.
+        may_wrap: the ring was chosen for a chance of a wrap, so it need not hold every sum; that of weights it does.
 
     Raises:
-        UserError: a sum could wrap; the sentence names every bound and says which to change.
+        UserError: a sum could wrap that may not; the sentence names every bound and says which to change.
     """
 
     clip: float
@@ -89,6 +94,7 @@ class Grid:
     max_weight: int
     modulus_bits: int | None = None
     outside: Outside = Outside.CLIP
+    may_wrap: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outside", Outside(self.outside))
@@ -102,7 +108,8 @@ class Grid:
             if not least <= getattr(self, name) <= most:
                 raise UserError(f"grid.{name} is {getattr(self, name)}", f"use {least} to {most}")
         # At most 64: 23 bits of levels, 20 of clients, 20 of weight, and the sign.
-        needed = self.bound.bit_length() + 1
+        most = self.clients * self.max_weight * (1 if self.may_wrap else self.levels)
+        needed = most.bit_length() + 1
         if self.modulus_bits is None:
             object.__setattr__(self, "modulus_bits", needed)
         if needed > self.ring.bits:

@@ -135,12 +135,17 @@ class GridPrivacy(_Spec):
         rounding: ``nearest``, or ``conditional``: at random with the right mean, anew until a row is no longer than a
             bound that lies below that of ``nearest`` where steps are few.
         seed: of the rotations; public, and each kind of upload and each round has one of its own.
+        wrap: the chance, over the whole run, that any number of any sum leaves its ring and comes out wrong; rings are
+            then no wider than that takes, and values are sent at as many bits. 0 has room for every sum there can be.
+            It is charged to ``delta``, 1 + exp(``epsilon``) times. With trust ``distributed`` and defense ``masked``
+            only.
     """
 
     noise: Literal["gaussian", "skellam"] = "gaussian"
     rotate: bool = False
     rounding: Literal["nearest", "conditional"] = "nearest"
     seed: int = Field(0, ge=0)
+    wrap: float = Field(0.0, ge=0, lt=1)
 
     @property
     def rows_are(self) -> str:
@@ -162,7 +167,7 @@ class PrivacySpec(_Spec):
         bits: a number that travels has 2^(bits-1) - 1 steps on either side of 0.
         max_examples: examples of one client for which there is room; what more would add is cut, which costs accuracy
             and never privacy.
-        grid: rounding, rotation and the law of the noise.
+        grid: rounding, rotation, the law of the noise, and the ring of sums.
         dropout: share of a round's clients that may be missing without the guarantee suffering; distributed noise is
             larger for it.
         colluders: share of a round's clients that may tell what noise they added; likewise.
@@ -205,4 +210,16 @@ class PrivacySpec(_Spec):
         for name in ("dropout", "colluders"):
             if getattr(self, name) and self.trust != "distributed":
                 raise ValueError(f"{name} counts with trust distributed alone; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _delta_covers_wraps(self) -> PrivacySpec:
+        wrap, cost = self.grid.wrap, 1 + math.exp(min(self.epsilon, 700.0))
+        if wrap and self.trust != "distributed":
+            raise ValueError("grid.wrap counts with trust distributed alone; leave it out")
+        if wrap * cost >= self.delta:
+            raise ValueError(
+                f"grid.wrap is {wrap:g}, which at epsilon {self.epsilon:g} costs {wrap * cost:.3g} of a delta of "
+                f"{self.delta:g}; use {0.1 * self.delta / cost:.0e} or less, or leave it out"
+            )
         return self

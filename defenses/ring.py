@@ -43,6 +43,11 @@ class Ring:
         return np.dtype(np.uint32) if self.bits <= 32 else np.dtype(np.uint64)
 
     @property
+    def native(self) -> bool:
+        """Whether elements fill their type, so that arithmetic on them never leaves the ring."""
+        return self.bits == 8 * self.dtype.itemsize
+
+    @property
     def largest(self) -> int:
         """The largest number that stands for itself: 2^(bits-1) - 1; so does its negative."""
         return (1 << (self.bits - 1)) - 1
@@ -51,14 +56,14 @@ class Ring:
         """Integers of any integer type, signed or not, as ring elements."""
         # Casting between integer types is modulo 2^width, and 2^bits divides that.
         elements: UIntArray = numbers.astype(self.dtype)
-        if self.bits < 8 * self.dtype.itemsize:
+        if not self.native:
             elements &= elements.dtype.type((1 << self.bits) - 1)
         return elements
 
     def add(self, one: UIntArray, other: UIntArray) -> UIntArray:
         """The sum of two arrays of elements."""
         total: UIntArray = np.add(one, other, dtype=self.dtype)
-        return total if self.bits == 8 * self.dtype.itemsize else self.wrap(total)
+        return total if self.native else self.wrap(total)
 
     def centred(self, elements: UIntArray) -> npt.NDArray[np.int64]:
         """Elements as the signed numbers they stand for, -2^(bits-1) to 2^(bits-1) - 1."""
@@ -79,7 +84,8 @@ class Ring:
         """Elements as a little-endian stream of bits.
 
         Element i fills bits i*bits to (i+1)*bits - 1, lowest first; bit j is bit j mod 8 of byte j // 8; spare
-        bits of the last byte are 0.
+        bits of the last byte are 0. What an element has above the ring's bits, as sums formed in its type have, is left
+        out: it is a multiple of 2^bits.
         """
         whole = self._as_bytes()
         if whole is not None:
@@ -89,7 +95,7 @@ class Ring:
         # 64 elements fill exactly `bits` words: a column per place in the group keeps every step contiguous.
         padded = np.zeros(groups * _WORD, dtype=np.uint64)
         padded[: len(elements)] = elements
-        columns[...] = padded.reshape(groups, _WORD).T
+        columns[...] = padded.reshape(groups, _WORD).T & np.uint64((1 << self.bits) - 1)
         words = np.zeros((self.bits, groups), dtype=np.uint64)
         for place in range(_WORD):
             word, shift = divmod(place * self.bits, _WORD)
@@ -111,7 +117,7 @@ class Ring:
             )
         whole = self._as_bytes()
         if whole is not None:
-            return np.frombuffer(data, dtype=whole).astype(self.dtype)
+            return np.frombuffer(data, dtype=whole).astype(self.dtype, copy=False)
         spare = 8 * size - count * self.bits
         if spare and data[-1] >> (8 - spare):
             raise FrameError("packed numbers have a spare bit that is not 0")

@@ -184,6 +184,15 @@ class _Homomorphic(_Defense):
     min_clients: int = Field(3, ge=2)
     encryption: Literal["public", "symmetric"] = "public"
 
+    @model_validator(mode="after")
+    def _ciphertexts_have_no_ring_to_choose(self) -> _Homomorphic:
+        if self.privacy is not None and self.privacy.grid.wrap:
+            raise ValueError(
+                f"privacy.grid.wrap is {self.privacy.grid.wrap:g}, and ciphertexts are as long for any ring; leave it "
+                "out, or use kind masked"
+            )
+        return self
+
 
 class CkksSpec(_Homomorphic):
     """Sums under CKKS encryption; a key holder apart from the server decrypts them, rounded to the grid.

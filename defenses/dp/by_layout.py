@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from defenses.dp.release import Release
+from defenses.dp.release import Bounded, Release
 from defenses.errors import UserError
 from defenses.upload import Layout
 
@@ -31,3 +31,20 @@ class ByLayout:
                 "give a `Bounded` release for each layout",
             )
         return self.releases[layout]
+
+
+def ring_of(releases: Release | ByLayout | None, sent: Layout, roster: int) -> int | None:
+    """Bits of a round's ring, where it was chosen for a chance of a wrap; None where it has to hold every sum.
+
+    Args:
+        releases: what becomes of the round's kind of upload.
+        sent: the layout in which uploads travel. Several releases may share one, and no frame says which it is of: the
+            widest of their rings serves all.
+        roster: how many clients the round asks.
+    """
+    if isinstance(releases, ByLayout):
+        those = [each for layout, each in releases.releases.items() if each.travels(layout) == sent]
+    else:
+        those = [] if releases is None else [releases]
+    rings = [each.ring(roster) for each in those if isinstance(each, Bounded)]
+    return max((bits for bits in rings if bits is not None), default=None)

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from defenses.accounting.mechanism import Mechanism
 
 
-def theorem(terms: Lattice, trust: Trust, *, roster: int, honest: int, rate: float) -> Mechanism:
+def theorem(
+    terms: Lattice, trust: Trust, *, roster: int, honest: int, rate: float, wrap: float = 0.0
+) -> Mechanism:
     """The theorem behind one round.
 
     Rounding at random changes nothing: each row is rounded by itself, so for any outcome of it the theorem holds, and a
     mixture of releases is no easier to tell apart than the easiest of them (divergences are jointly quasi-convex).
+
+    A sum that wraps is a function of the exact one, so it tells no more and the theorem holds for it as it is. Its
+    chance is charged all the same, as a distance from what the theorem speaks about: as if such a sum told everything.
 
     Args:
         terms: the round's lattice.
@@ -33,15 +38,16 @@ def theorem(terms: Lattice, trust: Trust, *, roster: int, honest: int, rate: flo
         honest: how many clients' noise the guarantee counts on; only where they add it together.
         rate: the chance with which a unit's row is offered at all. `Bounded` takes one below 1 with discrete Gaussian
             noise only.
+        wrap: the chance that the round's sum wraps; only where they add it together.
     """
     if terms.kind is NoiseKind.SKELLAM:
-        return _skellam(terms, trust, roster, honest)
+        return _skellam(terms, trust, roster, honest, wrap)
     from defenses.accounting.discrete import DiscreteGaussian, DistributedDiscreteGaussian
     from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 
     all_rows: DiscreteGaussian | DistributedDiscreteGaussian
     if trust is Trust.DISTRIBUTED:
-        missing = terms.beyond * roster
+        missing = terms.beyond * roster + wrap
         all_rows = DistributedDiscreteGaussian(
             terms.sensitivity, None, terms.share, honest, terms.width, delta=missing
         )
@@ -53,12 +59,12 @@ def theorem(terms: Lattice, trust: Trust, *, roster: int, honest: int, rate: flo
     return SampledDiscreteGaussian(1 / math.sqrt(2 * all_rows.rho), rate, 1, delta=all_rows.delta)
 
 
-def _skellam(terms: Lattice, trust: Trust, roster: int, honest: int) -> Mechanism:
+def _skellam(terms: Lattice, trust: Trust, roster: int, honest: int, wrap: float) -> Mechanism:
     from defenses.accounting.discrete import Skellam
 
     if trust is Trust.DISTRIBUTED:
         # Below the sum of the variances that are drawn, whatever the product's rounding.
-        variance, missing = math.nextafter(honest * terms.share**2, 0.0), terms.beyond * roster
+        variance, missing = math.nextafter(honest * terms.share**2, 0.0), terms.beyond * roster + wrap
     else:
         variance, missing = terms.noise**2, terms.beyond
     return Skellam(terms.sensitivity, terms.sensitivity_l1, variance, delta=missing)

@@ -67,6 +67,8 @@ def _made(spec: PrivacySpec, ledger: Ledger) -> list[str]:
     named = [event.mechanism == Skellam.name for event in ledger.events]
     if any(named):
         found.append("The noise is Skellam noise." if all(named) else "Some of the noise is Skellam noise.")
+    if spec.grid.wrap:
+        found.append(f"With a chance of at most {spec.grid.wrap:g} a sum of the run wraps and is wrong.")
     return found
 
 
@@ -80,6 +82,11 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         found.append(
             f"in each sum {_share(spec.dropout, 'is missing')}, which clients enforce, and of all of them "
             f"{_share(spec.colluders, 'tells what noise it added')}"
+        )
+    if spec.grid.wrap:
+        found.append(
+            f"delta has the chance of {spec.grid.wrap:g} that a sum wraps, 1 + exp(epsilon) times, as if such a sum "
+            "told everything; that is more than the theorem needs, since a wrapped sum is a function of the exact one"
         )
     if unit is Unit.EXAMPLE:
         found.append(

@@ -21,6 +21,7 @@ from defenses.compression_specs import CompressionSpec
 from defenses.dp.charge import charge, theorem
 from defenses.dp.contribution import contribution
 from defenses.dp.lattice import Lattice, lattice
+from defenses.dp.modulus import ring_bits
 from defenses.dp.shrink import shrunk
 from defenses.dp.transform import Transform
 from defenses.entropy import Entropy, SecureEntropy
@@ -143,6 +144,7 @@ class Bounded:
         compression: rows are projected in the transform's coordinates, and the clip is of what is left of them.
         layout: of the method's arrays; only where there is compression.
         grid: how rows become whole numbers, and the law of the noise.
+        wrap: the chance that one round's sum wraps, of the ``grid.wrap`` that all rounds share; 0 where none can.
     """
 
     kind: UploadKind
@@ -162,6 +164,7 @@ class Bounded:
     compression: CompressionSpec | None = None
     layout: Layout | None = None
     grid: GridPrivacy = _PLAIN
+    wrap: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.compression is None) != (self.layout is None):
@@ -205,6 +208,14 @@ class Bounded:
             how=How(self.grid.rounding),
             rotated=self.grid.rotate,
         )
+
+    def ring(self, roster: int) -> int | None:
+        """Bits of the ring in which a round that asks ``roster`` clients is summed, where it was chosen for a chance of
+        a wrap; None where it has to hold every sum.
+        """
+        if not self.wrap:
+            return None
+        return ring_bits(self.lattice(roster), roster=roster, honest=self.honest(roster), chance=self.wrap)
 
     def rotation(self, round_number: int) -> Rotation | None:
         """What turns a round's rows; of public facts, so that all ends have the same."""
@@ -292,7 +303,9 @@ class Bounded:
     def mechanism(self, roster: int) -> Mechanism:
         """The theorem behind a round that asks ``roster`` clients, with its numbers in steps."""
         terms = self.lattice(roster)
-        return theorem(terms, self.trust, roster=roster, honest=self.honest(roster), rate=self.rate)
+        return theorem(
+            terms, self.trust, roster=roster, honest=self.honest(roster), rate=self.rate, wrap=self.wrap
+        )
 
     def events(
         self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
@@ -301,6 +314,9 @@ class Bounded:
         mechanism = self.mechanism(roster)
         if self.grid.rows_are:
             released = f"{released}, {self.grid.rows_are}"
+        bits = self.ring(roster)
+        if bits is not None:
+            released = f"{released}, summed modulo 2^{bits}"
         groups = [(client,) for client in sent] if self.trust is Trust.LOCAL else [sent]
         return [charge(released, number, group, self.kind, self.unit, mechanism) for group in groups if group]
 

@@ -13,7 +13,7 @@ Shares are floats rounded up, checked in fractions: the promise holds exactly, n
 
 A sum formed modulo 2^bits that wraps is wrong, and `modulus_bits` makes that improbable. It is not a leak: reducing
 the noised sum is a function of the noised sum, so whatever bound holds for that holds for what is sent. The chance of
-a wrap is a chance of a spoilt round, and no part of delta.
+a wrap is one of a spoilt round: no theorem needs it in delta, and runs charge it all the same (`defenses.dp.charge`).
 
 Invariant: the promised variance is in the sum of any n - d - c honest shares.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
 from defenses.compression import compresses, projection
 from defenses.dp.beforehand import Beforehand
-from defenses.dp.by_layout import ByLayout
+from defenses.dp.by_layout import ByLayout, ring_of
 from defenses.dp.compressed import Compressed
 from defenses.dp.release import Bounded, Release
 from defenses.dp.transform import Transform
@@ -44,6 +44,8 @@ Asked = tuple[UploadKind, Layout]
 
 _ATTEMPTS = 12
 """How often the noise is chosen anew for the lattice that it leads to; once is enough but for Skellam noise."""
+
+_RINGS = "the ring of each sum"
 
 _CLUSTERED = math.sqrt(3)
 """The most that a client's moments or its part of a sum of sketches come to: parts of length at most 1 each."""
@@ -110,15 +112,18 @@ def plan_privacy(
         coordinates: what public texts tell.
     """
     kinds = Counter(map(method.asks, range(method.rounds)))
-    bounded = {
-        kind: _bounded(*kind, spec, config, coordinates) for kind in kinds if config.defense.bounds(kind[0])
-    }
+    through = Counter({kind: times for kind, times in kinds.items() if config.defense.bounds(kind[0])})
+    # Each round has as large a part of the chance of a wrap as any other.
+    wrap = spec.grid.wrap / max(1, through.total())
+    bounded = {kind: replace(_bounded(*kind, spec, config, coordinates), wrap=wrap) for kind in through}
     drawn = {method.asks(number) for number in range(method.rounds) if method.cohort(number) != 0}
+
+    def asked(kind: Asked) -> int:
+        return config.cohort.size(len(clients)) if kind in drawn else len(clients)
 
     def mechanism(kind: Asked, multiplier: float) -> Mechanism:
         if kind in bounded:
-            asked = config.cohort.size(len(clients)) if kind in drawn else len(clients)
-            return replace(bounded[kind], multiplier=multiplier).mechanism(asked)
+            return replace(bounded[kind], multiplier=multiplier).mechanism(asked(kind))
         assert isinstance(config.method, IfedIclSpec)
         steps = config.method.calibration.steps
         return SampledDiscreteGaussian(multiplier, spec.coefficients.rate, steps)
@@ -127,13 +132,13 @@ def plan_privacy(
     found_for: dict[UploadKind, dict[Layout, Release]] = {}
     c = spec.coefficients
     steps = PrivateSteps(c.rate) if spec.unit == "example" else None
-    for asked, multiplier in multipliers.items():
-        kind, layout = asked
+    for each, multiplier in multipliers.items():
+        kind, layout = each
         release: Release
-        if asked in bounded:
-            release = replace(bounded[asked], multiplier=multiplier)
+        if each in bounded:
+            release = replace(bounded[each], multiplier=multiplier)
         else:
-            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(asked, multiplier))
+            beforehand = Beforehand(kind, Unit.EXAMPLE, mechanism(each, multiplier))
             compression = config.defense.compression
             release = (
                 Compressed(compression, beforehand)
@@ -146,6 +151,8 @@ def plan_privacy(
         kind: next(iter(by.values())) if len(by) == 1 else ByLayout(by) for kind, by in found_for.items()
     }
     declarations = _declarations(spec, held_out=method.guard_round is not None)
+    if wrap:
+        declarations += (_rings(spec, releases, {each: asked(each) for each in bounded}),)
     return Privacy(releases, steps, bound.epsilon, declarations)
 
 
@@ -191,6 +198,28 @@ def calibrated(
     raise UserError(
         f"privacy.bits is {spec.bits}, too coarse for {spec.grid.noise} noise at epsilon {spec.epsilon:g}",
         "raise privacy.bits",
+    )
+
+
+def rings_in(declarations: Iterable[PublicDeclaration]) -> tuple[PublicDeclaration, ...]:
+    """Those that say in which rings a run is summed: one where they were chosen for a chance of a wrap, else none."""
+    return tuple(each for each in declarations if each.what.startswith(_RINGS))
+
+
+def _rings(
+    spec: PrivacySpec, releases: Mapping[UploadKind, Release | ByLayout], rosters: Mapping[Asked, int]
+) -> PublicDeclaration:
+    """At how many bits a value sums are formed and sent."""
+    told = []
+    for (kind, layout), roster in rosters.items():
+        found = releases[kind]
+        release = found.only(layout) if isinstance(found, ByLayout) else found
+        bits = ring_of(found, release.travels(layout), roster)
+        told.append(f"{bits} bits a value in {kind} uploads of {roster} clients")
+    return PublicDeclaration(
+        f"{_RINGS}, {', '.join(dict.fromkeys(told))}",
+        f"chosen from the configuration for a chance of {spec.grid.wrap:g} that a sum of the run wraps, in equal parts "
+        "for its rounds",
     )
 
 

@@ -27,6 +27,7 @@ from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import figures, primary_metric
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
+from ifedpriv.experiment.privacy import rings_in
 from ifedpriv.experiment.public_start import declared
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
 from ifedpriv.federation.federation import RoundRecord
@@ -158,11 +159,16 @@ def train(setup: Setup) -> tuple[State, Artifact]:
 
 
 def _check_begun_with(setup: Setup, ledger: Ledger) -> None:
-    """Refuse to go on with other public coefficients than those that the ledger names."""
+    """Refuse to go on with other public coefficients, or in other rings, than those that the ledger names."""
     if any(each not in ledger.declarations for each in declared(setup.public)):
         raise UserError(
             "the file of public coefficients is not the one that this run began with",
             "put that one back, or start the run again",
+        )
+    if rings_in(setup.declarations) != rings_in(ledger.declarations):
+        raise UserError(
+            "the configuration forms sums in other rings, or with another chance of a wrap, than this run began with",
+            "put defense.privacy back as it was, or start the run again",
         )
 
 

@@ -272,6 +272,24 @@ def ratchets():
     )
 
 
+def narrow_round():
+    """The masked inputs of a round in a ring of 20 bits, and what they add up to."""
+    world = World(4, size=5, ring=20)
+    server, clients = world.server(), world.clients()
+    drive(server, clients)
+    ring, slots = world.terms().grid.ring, world.terms().slots
+    masked = {c: session.resend()[2] for c, session in clients.items()}
+    elements = {c: ring.unpack(world.read(frame).elements, slots) for c, frame in masked.items()}
+    return {
+        "about": "every MaskedInput of a round of World(4, size=5, ring=20), and the elements in it",
+        "binding": world.terms().binding.hex(),
+        "masked": {str(c): frame.hex() for c, frame in masked.items()},
+        "elements": {str(c): [int(x) for x in each] for c, each in elements.items()},
+        "inputs": {str(c): [int(x) for x in world.inputs[c]] for c in world.numbers},
+        "sum": [int(x) for x in server.sum()],
+    }
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.json"):
@@ -279,6 +297,7 @@ def main():
     primitives()
     graphs()
     rounds()
+    save("narrow_round", **narrow_round())
     ratchets()
 
 

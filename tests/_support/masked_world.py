@@ -47,7 +47,8 @@ class _OffGrid:
 
     def exact(self, contributors):
         """What the sum must be."""
-        return sum((self.inputs[c] for c in contributors), np.zeros_like(self.inputs[contributors[0]]))
+        total = sum((self.inputs[c] for c in contributors), np.zeros_like(self.inputs[contributors[0]]))
+        return self.terms().grid.ring.wrap(total)
 
     def forget_diaries(self):
         """As if every client had been set back to before its first round."""

@@ -63,8 +63,14 @@ _IN_GROUPS = (
 )
 
 
-def masked_policy(whole: MaskedSpec, round_info: RoundInfo) -> Policy:
-    """What every client insists on in a round."""
+def masked_policy(whole: MaskedSpec, round_info: RoundInfo, ring: int | None = None) -> Policy:
+    """What every client insists on in a round.
+
+    Args:
+        whole: the defense.
+        round_info: the round.
+        ring: bits of its ring, where that was chosen for a chance of a wrap.
+    """
     kind = round_info.kind
     spec = carrying(whole, kind, len(round_info.roster))
     assert isinstance(spec, MaskedSpec)
@@ -78,6 +84,7 @@ def masked_policy(whole: MaskedSpec, round_info: RoundInfo) -> Policy:
         max_weight=spec.grid.max_weight,
         outside=Outside(spec.grid.outside),
         scale=tuple(sorted(spec.grid.scale.items())),
+        ring=ring,
     )
 
 

@@ -7,7 +7,7 @@ so none of their signatures, seals or masks fit each other.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 
 from defenses.errors import ProtocolError, UserError
@@ -32,6 +32,8 @@ class Policy:
         max_weight: the largest weight, a whole number.
         outside: what happens to a number beyond the clip: ``clip`` or ``refuse``.
         scale: array names and their public factors of clip and step, by name.
+        ring: bits of a ring that was chosen for a chance of a wrap; None for the narrowest of the rings that processors
+            add in which no sum can leave.
     """
 
     minimum: int
@@ -42,6 +44,7 @@ class Policy:
     max_weight: int
     outside: Outside = Outside.CLIP
     scale: tuple[tuple[str, float], ...] = ()
+    ring: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outside", Outside(self.outside))
@@ -57,10 +60,10 @@ class Policy:
         return choose(clients, self.collusion, self.dropout)
 
     def grid(self, clients: int) -> Grid:
-        """The grid for a roster of this size, on the narrowest of the rings that processors add in.
+        """The grid for a roster of this size.
 
         Raises:
-            UserError: a sum could wrap.
+            UserError: a sum could wrap that may not.
         """
         return _grid(self, clients)
 
@@ -73,14 +76,28 @@ class Policy:
 # A policy serves many rounds, and neither of these changes between them.
 @lru_cache(maxsize=64)
 def _grid(policy: Policy, clients: int) -> Grid:
-    needed = Grid(policy.clip, policy.bits, clients, policy.max_weight, None, policy.outside).ring.bits
-    width = next(bits for bits in DTYPES if bits >= needed)
-    return Grid(policy.clip, policy.bits, clients, policy.max_weight, width, policy.outside)
+    chosen = policy.ring is not None
+    found = Grid(
+        policy.clip,
+        policy.bits,
+        clients,
+        policy.max_weight,
+        policy.ring,
+        policy.outside,
+        may_wrap=chosen,
+    )
+    if chosen:
+        return found
+    return replace(found, modulus_bits=next(bits for bits in DTYPES if bits >= found.ring.bits))
 
 
 @lru_cache(maxsize=64)
 def _digest(policy: Policy) -> bytes:
-    return digest("policy", json.dumps(asdict(policy), sort_keys=True).encode())
+    facts = asdict(policy)
+    # Policies without one have the digest that they had before there were any.
+    if policy.ring is None:
+        del facts["ring"]
+    return digest("policy", json.dumps(facts, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)

@@ -153,12 +153,8 @@ class MaskedServer:
         if len(message.elements) != size:
             why = f"it has {len(message.elements)} bytes of elements, where {self.terms.slots} take {size}"
             raise self._refusal("MaskedInput", self._number(place), why)
-        # Added straight from the frame, since a copy of it would cost as much as the addition.
-        np.add(
-            self._got.total,
-            np.frombuffer(message.elements, dtype=ring.dtype.newbyteorder("<")),
-            out=self._got.total,
-        )
+        # Where elements fill their type they are added straight from the frame: a copy would cost as much as that.
+        np.add(self._got.total, ring.unpack(message.elements, self.terms.slots), out=self._got.total)
         self._got.inputs[place] = True
 
     def _take_signature(self, place: int, message: Consistency) -> None:

@@ -53,7 +53,8 @@ def take_off(terms: Terms, got: Collected) -> UIntArray:
             public = got.adverts.get(other)[KEY_BYTES : 2 * KEY_BYTES]
             key = derived.pair_mask_key(terms, number, neighbour, mine, public)
             apply(total, key, 1 if pair_sign(neighbour, number) == -1 else -1)
-    return total
+    # Until here sums and masks were those of the elements' type, of which the ring may be the lower bits.
+    return total if terms.grid.ring.native else terms.grid.ring.wrap(total)
 
 
 def _put_together(terms: Terms, got: Collected, dealer: int) -> bytes:

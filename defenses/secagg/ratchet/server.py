@@ -187,7 +187,9 @@ class RatchetServer:
                 apply(
                     total, keys.pair_mask_key(terms, me, other, seed), 1 if pair_sign(me, other) == -1 else -1
                 )
-        self._total = total
+        ring = self.terms.grid.ring
+        # Until here sums and masks were those of the elements' type, of which the ring may be the lower bits.
+        self._total = total if ring.native else ring.wrap(total)
         self._read()
 
     def _read(self) -> None:

@@ -171,7 +171,7 @@ class CurveConfig(BaseModel):
         if key.kind == PRIVATE:
             privacy |= {"unit": unit, "trust": key.trust, "epsilon": key.epsilon}
             if key.trust != "distributed":
-                privacy |= {"dropout": 0.0, "colluders": 0.0}
+                privacy |= {"dropout": 0.0, "colluders": 0.0, "grid": {**privacy["grid"], "wrap": 0.0}}
             data["defense"]["privacy"] = privacy
         try:
             return RunConfig.model_validate(data)

@@ -274,3 +274,17 @@ def test_a_configuration_reads_back_and_can_extend_another(world, tmp_path):
     }
     path = write_config(tmp_path / "masked.yaml", {**masked, "trusts": ["distributed"]})
     assert load_curve(path).run.defense.kind == "masked"
+
+
+def test_what_belongs_to_distributed_noise_is_for_its_points_alone(tmp_path):
+    """Tolerance of dropouts, and a chance of a wrap, which must fit into delta at the largest epsilon of all."""
+    path = write_curve(tmp_path, trusts=["local", "distributed"], epsilons=[1, 4])
+    privacy = {"trust": "distributed", "delta": 1e-3, "dropout": 0.2, "grid": {"wrap": 1e-6}}
+    section = f"run.defense={json.dumps({'kind': 'masked', 'privacy': privacy})}"
+    config = load_curve(path, [section])
+    for trust, dropout, wrap in (("local", 0.0, 0.0), ("distributed", 0.2, 1e-6)):
+        made = config.run_of(Key(PRIVATE, 0, "example", trust, 4.0)).defense.privacy
+        assert (made.dropout, made.grid.wrap) == (dropout, wrap)
+    more = ["--set", "run.defense.privacy.grid.wrap=1e-5", "--set", "epsilons=[1, 8]"]
+    done = called("curve", path, "--set", section, *more, "--out", tmp_path / "out")
+    assert "grid.wrap is 1e-05, which at epsilon 8 costs 0.0298 of a delta of 0.001" in done.refusal()
