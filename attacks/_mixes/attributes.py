@@ -13,7 +13,7 @@ import numpy as np
 from attacks._base.attack import Answer, Attribute, Knowledge
 from attacks._base.space import Space, clipped, read, relabelled
 from attacks._base.targets import Floats, Target
-from attacks._mixes.labels import mix
+from attacks._mixes.labels import counted, mix
 from ifedpriv.backbone.backbone import Backbone
 
 MOST_VALUES = 32
@@ -52,10 +52,8 @@ def attribute_mixes(
     means = np.stack([points[of == kind].mean(axis=0) for kind in range(len(kinds))])
     within = np.var(points - means[of], axis=0)
     answers = []
-    for target in targets:
-        point = space.enter(target.vector)
-        examples = target.examples or space.examples(point)
-        shares = mix(point, means, within / examples + space.rounding)
+    for target in counted(backbone, knowledge, targets):
+        shares = mix(space.enter(target.vector), means, within / target.number + space.rounding)
         answers.append(
             Answer(target.who, Attribute(name, tuple(values), _over_labels(shares, kinds, len(values))))
         )

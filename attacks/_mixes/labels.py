@@ -1,4 +1,4 @@
-"""How many examples of each class are behind a vector: the one reader of both the number and the mix.
+"""How many examples of each class are behind a vector: the one reader of both the number and the mix, for all attacks.
 
 The invariant: what a vector is compared with comes from public texts, to which an attacker can add any label word of
 the public task; and the axes in which they are compared come from other public texts than the spread along them, since
@@ -7,14 +7,16 @@ along axes that were fitted to some texts, all others are spread wider, and woul
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Histogram, Knowledge
-from attacks._base.space import Space, clipped, read, relabelled
+from attacks._base.space import Space, clipped, key_of_texts, read, relabelled
 from attacks._base.targets import Floats, Target
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
@@ -106,30 +108,94 @@ class _Half:
         return float(np.sum((point - shares @ self.means) ** 2 / variance + np.log(variance)))
 
 
-def behind(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
-) -> tuple[Behind, ...]:
-    """How many examples each vector is the mean of, and how many of each class: the likeliest whole numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """Public texts made ready to read vectors with.
 
     A vector is the mix of its classes' mean activations; what its texts add has the covariance within a class over
     their number. For each number that may be, shares by generalised least squares, not negative and in whole counts,
     and then the number under which the vector is likeliest. The whole covariance is used: along a few combinations of
     numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8.
 
-    Args:
-        backbone: the public model.
-        knowledge: the attacker's.
-        targets: the vectors.
-        classes: how many are told apart; 1 for the number of examples alone.
+    Attributes:
+        telling: what tells the shares.
+        halves: what tells the number.
+        classes: how many are told apart.
     """
-    texts, labels, repeated = _shown(knowledge, classes)
-    values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
-    first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
-    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST * repeated else [(every, every)]
-    halves = [_Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides]
-    # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
-    telling = [_Half.of(values, values, labels, classes, repeated, targets)] if repeated > 1 else halves
-    return tuple(_likeliest(telling, halves, target, classes) for target in targets)
+
+    telling: tuple[_Half, ...]
+    halves: tuple[_Half, ...]
+    classes: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> Reader:
+        """A reader of vectors that are rounded and noised as some are on average.
+
+        Args:
+            backbone: the public model.
+            knowledge: the attacker's.
+            targets: the vectors.
+            classes: how many are told apart; 1 for the number of examples alone.
+        """
+        texts, labels, repeated = _shown(knowledge, classes)
+        values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
+        first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
+        apart = len(texts) >= 2 * _FEWEST * repeated
+        sides = [(first, ~first), (~first, first)] if apart else [(every, every)]
+        halves = tuple(
+            _Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides
+        )
+        # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
+        telling = (_Half.of(values, values, labels, classes, repeated, targets),) if repeated > 1 else halves
+        return cls(telling, halves, classes)
+
+    def read(self, target: Target) -> Behind:
+        """How many examples a vector is the mean of, and how many of each class: the likeliest whole numbers."""
+        return _likeliest(self.telling, self.halves, target, self.classes)
+
+
+_FOUND: OrderedDict[str, tuple[Behind, ...]] = OrderedDict()
+_MOST_FOUND = 64
+"""Methods and controls ask for the same vectors."""
+
+
+def behind(
+    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
+) -> tuple[Behind, ...]:
+    """How many examples each vector is the mean of, and how many of each class (see `Reader`)."""
+    key = _key(backbone, knowledge, targets, classes)
+    if key not in _FOUND:
+        reader = Reader.of(backbone, knowledge, targets, classes)
+        _FOUND[key] = tuple(reader.read(target) for target in targets)
+        while len(_FOUND) > _MOST_FOUND:
+            _FOUND.popitem(last=False)
+    _FOUND.move_to_end(key)
+    return _FOUND[key]
+
+
+def counted(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets, each with the number of examples that it is the mean of: told, or read off the vector."""
+    if all(target.examples for target in targets):
+        return tuple(targets)
+    found = behind(backbone, knowledge, targets, classes_of(knowledge))
+    return tuple(replace(target, examples=each.examples) for target, each in zip(targets, found, strict=True))
+
+
+def classes_of(knowledge: Knowledge) -> int:
+    """Into how many classes the texts behind a vector can be told apart; 1 where labels neither show nor are known."""
+    written = knowledge.position is Position.LABEL
+    return max(1, knowledge.task.n_classes) if written or knowledge.labelled else 1
+
+
+def _key(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> str:
+    """What `behind` depends on, as a hash."""
+    digest = hashlib.sha256(key_of_texts(backbone, knowledge, knowledge.public).encode())
+    digest.update(f"{knowledge.labelled} {knowledge.sites} {knowledge.declared} {classes}".encode())
+    for target in targets:
+        digest.update(f"{target.examples} {target.vector.shape}".encode())
+        digest.update(np.ascontiguousarray(target.vector).tobytes())
+        digest.update(np.ascontiguousarray(target.variance).tobytes())
+    return digest.hexdigest()
 
 
 def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
