@@ -371,6 +371,21 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """By how much a metric is better than the best control's; below 0 where it is worse, also for a distance.
+
+    Attributes:
+        control: which one is best on average.
+        value: mean difference over vectors.
+        interval: of that mean, by bootstrap over vectors; None with fewer than two.
+    """
+
+    control: str
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One measured number with what it is to be compared with.
 
@@ -384,6 +399,7 @@ class Finding:
         verdict: what it amounts to; None for a metric that has no threshold.
         why: one sentence, or nothing.
         by_vector: the value of each vector, by whose it is.
+        gain: over the best control; None for a metric that has no threshold, and where there is no control.
     """
 
     attack: str
@@ -397,3 +413,4 @@ class Finding:
     verdict: Verdict | None
     why: str
     by_vector: tuple[tuple[str, float], ...] = ()
+    gain: Gain | None = None

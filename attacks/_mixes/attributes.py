@@ -39,7 +39,7 @@ def attribute_mixes(
 
     A vector is near a mix of the mean activations of every pair of label and value; what single texts add has the
     covariance within a pair over the number of examples. Generalised least squares for the shares of pairs, which are
-    not negative and sum to 1, then summed over labels.
+    not negative and sum to 1, with those of public texts expected where noise hides all else; then summed over labels.
     """
     shown = relabelled(knowledge, _TEXTS)
     vectors = clipped(read(backbone, knowledge, shown, "reading labelled public texts"), knowledge.declared)
@@ -51,9 +51,10 @@ def attribute_mixes(
     of = np.array([kinds.index(pair) for pair in pairs])
     means = np.stack([points[of == kind].mean(axis=0) for kind in range(len(kinds))])
     within = np.var(points - means[of], axis=0)
+    prior = np.bincount(of) / len(of)
     answers = []
     for target in counted(backbone, knowledge, targets):
-        shares = mix(space.enter(target.vector), means, within / target.number + space.rounding)
+        shares = mix(space.enter(target.vector), means, within / target.number + space.rounding, prior)
         answers.append(
             Answer(target.who, Attribute(name, tuple(values), _over_labels(shares, kinds, len(values))))
         )

@@ -24,6 +24,8 @@ from ifedpriv.icl.prompts import Position
 
 _SIZES = np.unique([*range(1, 65), *np.geomspace(64, 1 << 14, 60).round()]).astype(int)
 """Numbers of examples that are tried."""
+_HALF = 0.5
+"""Doubt about a share, of one example and of what it was before, beyond which whole counts are not told."""
 _FEWEST = 4
 """Texts of each class from which its mean and spread are taken as they are labelled."""
 _EVERY = 600
@@ -120,12 +122,12 @@ class Reader:
     Attributes:
         telling: what tells the shares.
         halves: what tells the number.
-        classes: how many are told apart.
+        prior: shares that are expected of a vector before it is seen, ``[classes]``.
     """
 
     telling: tuple[_Half, ...]
     halves: tuple[_Half, ...]
-    classes: int
+    prior: Floats
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> Reader:
@@ -147,11 +149,11 @@ class Reader:
         )
         # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
         telling = (_Half.of(values, values, labels, classes, repeated, targets),) if repeated > 1 else halves
-        return cls(telling, halves, classes)
+        return cls(telling, halves, _prior(knowledge, classes))
 
     def read(self, target: Target) -> Behind:
         """How many examples a vector is the mean of, and how many of each class: the likeliest whole numbers."""
-        return _likeliest(self.telling, self.halves, target, self.classes)
+        return _likeliest(self.telling, self.halves, target, self.prior)
 
 
 _FOUND: OrderedDict[str, tuple[Behind, ...]] = OrderedDict()
@@ -240,8 +242,17 @@ def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, classes: int) -> Behind:
+def _prior(knowledge: Knowledge, classes: int) -> Floats:
+    """The label mix of public texts, one more of each class; even where their labels are not known."""
+    counts = np.ones(classes)
+    if knowledge.labelled and classes > 1:
+        counts += np.bincount([max(example.label, 0) for example in knowledge.public], minlength=classes)
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
+
+
+def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, prior: Floats) -> Behind:
     """The likeliest number under the halves, each with the shares that others tell best."""
+    classes = len(prior)
     points = [half.enter(target.vector) for half in halves]
     aim = np.concatenate([each.enter(target.vector) for each in telling])
     table = np.concatenate([each.means for each in telling], axis=1)
@@ -251,35 +262,60 @@ def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target
         return Behind(target.examples or 1, np.full(classes, 1 / classes))
     best, least = None, np.inf
     for examples in [target.examples] if target.examples else _SIZES.tolist():
-        shares = np.ones(1) if classes == 1 else whole(mix(aim, table, spread / examples + 1), examples)
+        shares = (
+            np.ones(1) if classes == 1 else whole(mix(aim, table, spread / examples + 1, prior), examples)
+        )
         score = sum(
             half.unlikely(point, shares, examples) for half, point in zip(halves, points, strict=True)
         )
         if best is None or score < least:
             best, least = Behind(examples, shares), score
     assert best is not None
-    if telling is not halves and not target.examples and classes > 1:
-        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are.
-        return Behind(best.examples, mix(aim, table, spread / best.examples + 1))
+    variance = spread / best.examples + 1
+    # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are; and so
+    # are whole counts that noise hides.
+    guessed = telling is not halves and not target.examples
+    if classes > 1 and (guessed or not tells(table, variance, prior, best.examples)):
+        return Behind(best.examples, mix(aim, table, variance, prior))
     return best
 
 
-def mix(point: Floats, means: Floats, variance: Floats) -> Floats:
-    """Non-negative shares that sum to 1 and bring the mix of means nearest to the point.
+def mix(point: Floats, means: Floats, variance: Floats, prior: Floats | None = None) -> Floats:
+    """Non-negative shares that sum to 1 and bring the mix of means nearest to the point, and to what is expected.
 
     Args:
         point: ``[directions]``.
         means: ``[classes, directions]``.
         variance: of the point along each direction.
+        prior: shares that are expected, above 0. They count as the mean of the widest law that shares can have, so
+            that they decide where noise hides everything, and nowhere else; None for no such law.
     """
     from scipy.optimize import nnls
 
     weights = 1 / np.sqrt(variance)
     table, aim = (means * weights).T, point * weights
+    if prior is not None:
+        firm = 1 / np.sqrt(_width(prior))
+        table, aim = np.vstack([table, np.diag(firm)]), np.append(aim, prior * firm)
     # The sum is held by a row that outweighs all others.
     strong = 1e3 * float(np.abs(table).max()) * np.sqrt(len(table))
     shares, _ = nnls(np.vstack([table, np.full((1, len(means)), strong)]), np.append(aim, strong))
     return np.asarray(shares / shares.sum(), dtype=np.float64)
+
+
+def tells(means: Floats, variance: Floats, prior: Floats, examples: int) -> bool:
+    """Whether a point tells whole counts: by the covariance of the normal law that `mix` finds the top of."""
+    covariance = np.linalg.inv((means / variance) @ means.T + np.diag(1 / _width(prior)))
+    # Shares sum to 1.
+    along = covariance.sum(axis=1)
+    left = np.diag(covariance) - along**2 / along.sum()
+    doubt = np.sqrt(np.maximum(left, 0.0))
+    return bool((doubt < _HALF / examples).all() and (doubt < _HALF * np.sqrt(_width(prior))).all())
+
+
+def _width(prior: Floats) -> Floats:
+    """Variance of each share where every vector is of one class, the largest that shares can have."""
+    return np.asarray(prior * (1 - prior), dtype=np.float64)
 
 
 def whole(shares: Floats, examples: int) -> Floats:
