@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from attacks._base.attack import Answer, Histogram, Knowledge
 from attacks._base.space import Space, clipped, key_of_texts, read, relabelled
 from attacks._base.targets import Floats, Target
+from attacks._mixes.shares import Expected, mix, tells, whole
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.icl.prompts import Position
 
 _SIZES = np.unique([*range(1, 65), *np.geomspace(64, 1 << 14, 60).round()]).astype(int)
 """Numbers of examples that are tried."""
-_HALF = 0.5
-"""Doubt about a share, of one example and of what it was before, beyond which whole counts are not told."""
 _FEWEST = 4
 """Texts of each class from which its mean and spread are taken as they are labelled."""
 _EVERY = 600
@@ -117,17 +116,24 @@ class Reader:
     A vector is the mix of its classes' mean activations; what its texts add has the covariance within a class over
     their number. For each number that may be, shares by generalised least squares, not negative and in whole counts,
     and then the number under which the vector is likeliest. The whole covariance is used: along a few combinations of
-    numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8.
+    numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8. Where noise
+    hides the counts, shares are answered as they are, drawn toward what is expected.
 
     Attributes:
         telling: what tells the shares.
         halves: what tells the number.
-        prior: shares that are expected of a vector before it is seen, ``[classes]``.
+        classes: how many are told apart.
+        expected: of the shares, where noise is declared that may hide them; else None.
+        repeated: whether few texts stand there under every label.
+        overlap: how much larger noise in what tells the shares is than if every part of it saw noise of its own.
     """
 
     telling: tuple[_Half, ...]
     halves: tuple[_Half, ...]
-    prior: Floats
+    classes: int
+    expected: Expected | None
+    repeated: bool
+    overlap: float = 1.0
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> Reader:
@@ -141,19 +147,89 @@ class Reader:
         """
         texts, labels, repeated = _shown(knowledge, classes)
         values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
-        first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
-        apart = len(texts) >= 2 * _FEWEST * repeated
+        mean = _public_mix(knowledge, classes) if knowledge.declared.noise else None
+        return cls.fit(values, labels, repeated, classes, mean, targets)
+
+    @classmethod
+    def fit(
+        cls,
+        values: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        repeated: int,
+        classes: int,
+        mean: Floats | None,
+        targets: Sequence[Target],
+    ) -> Reader:
+        """A reader that is made from activations.
+
+        Args:
+            values: of public texts, ``[n, layers, 2, width]``.
+            labels: class of each, ``[n]``.
+            repeated: in how many rows each text stands, one behind the other.
+            classes: how many there are.
+            mean: expected shares, ``[classes]``; None where no noise is declared.
+            targets: the vectors.
+        """
+        first, every = _alternate(labels), np.ones(len(values), dtype=bool)
+        apart = len(values) >= 2 * _FEWEST * repeated
         sides = [(first, ~first), (~first, first)] if apart else [(every, every)]
         halves = tuple(
             _Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides
         )
         # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
         telling = (_Half.of(values, values, labels, classes, repeated, targets),) if repeated > 1 else halves
-        return cls(telling, halves, _prior(knowledge, classes))
+        made = cls(telling, halves, classes, None, repeated > 1)
+        if mean is None or classes == 1 or not made._directions:
+            return made
+        made = replace(made, overlap=_overlap(telling, mean, targets))
+        points = [made._enter(target.vector) for target in targets]
+        # What texts vary is left out: then shares look as unequal as they can, and nothing is drawn but out of noise.
+        noise = [made._variance(np.inf)] * len(targets)
+        return replace(made, expected=Expected.seen(mean, points, noise, made._means))
 
     def read(self, target: Target) -> Behind:
         """How many examples a vector is the mean of, and how many of each class: the likeliest whole numbers."""
-        return _likeliest(self.telling, self.halves, target, self.prior)
+        if not self._directions:
+            # One text, or texts that are all alike, have no directions in which anything could show.
+            return Behind(target.examples or 1, np.full(self.classes, 1 / self.classes))
+        points = [half.enter(target.vector) for half in self.halves]
+        aim, means = self._enter(target.vector), self._means
+        best, least = None, np.inf
+        for examples in [target.examples] if target.examples else _SIZES.tolist():
+            shares = np.ones(1)
+            if self.classes > 1:
+                shares = whole(mix(aim, means, self._variance(examples), self.expected), examples)
+            score = sum(
+                half.unlikely(point, shares, examples)
+                for half, point in zip(self.halves, points, strict=True)
+            )
+            if best is None or score < least:
+                best, least = Behind(examples, shares), score
+        assert best is not None
+        variance = self._variance(best.examples)
+        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are; and
+        # so are whole counts that noise hides.
+        guessed = self.repeated and not target.examples and self.classes > 1
+        hidden = self.expected is not None and not tells(means, variance, self.expected, best.examples)
+        if guessed or hidden:
+            return Behind(best.examples, mix(aim, means, variance, self.expected))
+        return best
+
+    @property
+    def _directions(self) -> int:
+        return sum(each.means.shape[1] for each in self.telling)
+
+    @property
+    def _means(self) -> Floats:
+        return np.concatenate([each.means for each in self.telling], axis=1)
+
+    def _enter(self, vector: Floats) -> Floats:
+        return np.concatenate([each.enter(vector) for each in self.telling])
+
+    def _variance(self, examples: float) -> Floats:
+        """Of a vector of so many examples, along the directions of all that tells shares."""
+        spread = np.concatenate([each.spread for each in self.telling])
+        return np.asarray((spread / examples + 1) * self.overlap, dtype=np.float64)
 
 
 _FOUND: OrderedDict[str, tuple[Behind, ...]] = OrderedDict()
@@ -242,85 +318,21 @@ def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _prior(knowledge: Knowledge, classes: int) -> Floats:
+def _overlap(telling: Sequence[_Half], mean: Floats, targets: Sequence[Target]) -> float:
+    """Variance of the noise in the products with differences of class means, over that of independent noises."""
+    noise = np.mean([target.variance for target in targets], axis=0).reshape(-1, 1)
+    seen, apart = np.zeros((len(noise), len(mean))), 0.0
+    for half in telling:
+        contrast = half.means - mean @ half.means
+        axes = half.space.axes[:, : len(half.turn)]
+        seen += axes @ (half.turn @ contrast.T) / half.space.spread[:, None]
+        apart += float(np.sum(contrast**2))
+    return float(np.sum(noise * seen**2)) / apart if apart else 1.0
+
+
+def _public_mix(knowledge: Knowledge, classes: int) -> Floats:
     """The label mix of public texts, one more of each class; even where their labels are not known."""
     counts = np.ones(classes)
     if knowledge.labelled and classes > 1:
         counts += np.bincount([max(example.label, 0) for example in knowledge.public], minlength=classes)
-    return np.asarray(counts / counts.sum(), dtype=np.float64)
-
-
-def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, prior: Floats) -> Behind:
-    """The likeliest number under the halves, each with the shares that others tell best."""
-    classes = len(prior)
-    points = [half.enter(target.vector) for half in halves]
-    aim = np.concatenate([each.enter(target.vector) for each in telling])
-    table = np.concatenate([each.means for each in telling], axis=1)
-    spread = np.concatenate([each.spread for each in telling])
-    if not len(aim):
-        # One text, or texts that are all alike, have no directions in which anything could show.
-        return Behind(target.examples or 1, np.full(classes, 1 / classes))
-    best, least = None, np.inf
-    for examples in [target.examples] if target.examples else _SIZES.tolist():
-        shares = (
-            np.ones(1) if classes == 1 else whole(mix(aim, table, spread / examples + 1, prior), examples)
-        )
-        score = sum(
-            half.unlikely(point, shares, examples) for half, point in zip(halves, points, strict=True)
-        )
-        if best is None or score < least:
-            best, least = Behind(examples, shares), score
-    assert best is not None
-    variance = spread / best.examples + 1
-    # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are; and so
-    # are whole counts that noise hides.
-    guessed = telling is not halves and not target.examples
-    if classes > 1 and (guessed or not tells(table, variance, prior, best.examples)):
-        return Behind(best.examples, mix(aim, table, variance, prior))
-    return best
-
-
-def mix(point: Floats, means: Floats, variance: Floats, prior: Floats | None = None) -> Floats:
-    """Non-negative shares that sum to 1 and bring the mix of means nearest to the point, and to what is expected.
-
-    Args:
-        point: ``[directions]``.
-        means: ``[classes, directions]``.
-        variance: of the point along each direction.
-        prior: shares that are expected, above 0. They count as the mean of the widest law that shares can have, so
-            that they decide where noise hides everything, and nowhere else; None for no such law.
-    """
-    from scipy.optimize import nnls
-
-    weights = 1 / np.sqrt(variance)
-    table, aim = (means * weights).T, point * weights
-    if prior is not None:
-        firm = 1 / np.sqrt(_width(prior))
-        table, aim = np.vstack([table, np.diag(firm)]), np.append(aim, prior * firm)
-    # The sum is held by a row that outweighs all others.
-    strong = 1e3 * float(np.abs(table).max()) * np.sqrt(len(table))
-    shares, _ = nnls(np.vstack([table, np.full((1, len(means)), strong)]), np.append(aim, strong))
-    return np.asarray(shares / shares.sum(), dtype=np.float64)
-
-
-def tells(means: Floats, variance: Floats, prior: Floats, examples: int) -> bool:
-    """Whether a point tells whole counts: by the covariance of the normal law that `mix` finds the top of."""
-    covariance = np.linalg.inv((means / variance) @ means.T + np.diag(1 / _width(prior)))
-    # Shares sum to 1.
-    along = covariance.sum(axis=1)
-    left = np.diag(covariance) - along**2 / along.sum()
-    doubt = np.sqrt(np.maximum(left, 0.0))
-    return bool((doubt < _HALF / examples).all() and (doubt < _HALF * np.sqrt(_width(prior))).all())
-
-
-def _width(prior: Floats) -> Floats:
-    """Variance of each share where every vector is of one class, the largest that shares can have."""
-    return np.asarray(prior * (1 - prior), dtype=np.float64)
-
-
-def whole(shares: Floats, examples: int) -> Floats:
-    """The nearest shares that are multiples of one in ``examples`` (largest remainders)."""
-    counts = np.floor(shares * examples)
-    for index in np.argsort(counts - shares * examples, kind="stable")[: examples - int(counts.sum())]:
-        counts[index] += 1
     return np.asarray(counts / counts.sum(), dtype=np.float64)

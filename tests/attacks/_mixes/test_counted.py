@@ -13,7 +13,6 @@ from attacks._base.space import read
 from attacks._base.targets import Target, read_targets, rounding_variance
 from attacks._judging.controls import NEAREST, controls_of, random_view
 from attacks._members.calibrations import Recorded, examples_told
-from attacks._mixes.attributes import attribute_mixes, names_of
 from attacks._mixes.labels import behind
 from attacks._texts.unmix import words
 from defenses.codec import Precision
@@ -59,13 +58,6 @@ def told(targets):
 def test_a_part_of_a_curve(method):
     backbone, knowledge, _ = scene()
     assert method(backbone, knowledge, right()) == method(backbone, knowledge, told(right()))
-
-
-def test_attributes():
-    backbone, knowledge, _ = scene()
-    (name, values), *_ = names_of(knowledge).items()
-    found = [attribute_mixes(backbone, knowledge, each, name, values) for each in (right(), told(right()))]
-    assert found[0] == found[1]
 
 
 def test_words_where_no_class_shows():
