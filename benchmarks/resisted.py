@@ -31,8 +31,9 @@ from _shared import RESULTS, machine, print_machine, store
 from attack_strength import TASK
 
 from attacks import ATTACKS
-from attacks._base.attack import Declared, Finding, Scope
+from attacks._base.attack import Declared, Scope
 from attacks._judging.controls import random_view
+from attacks._judging.finding import Finding
 from attacks._judging.metrics import RULES
 from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._program.launch import guess_and_judge

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Attribute, Content, Finding, Gain, Guess, Verdict
+from attacks._base.attack import Attribute, Content, Guess
+from attacks._judging.finding import Finding, Gain, Verdict
 from attacks._judging.metrics import ENOUGH_TO_CLAIM, ENOUGH_TO_CLEAR, INDIFFERENT, Truth, commonest
 from ifedpriv.data.task import Example
 

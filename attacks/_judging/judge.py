@@ -18,14 +18,12 @@ from attacks._base.attack import (
     Answer,
     Attribute,
     Content,
-    Finding,
     Guess,
     Knowledge,
     Members,
     Scope,
     Scores,
     Texts,
-    Verdict,
     Who,
 )
 from attacks._base.space import read
@@ -33,6 +31,7 @@ from attacks._base.targets import Target
 from attacks._base.tokens import COMMON, inner_tokens
 from attacks._judging.attributes import attributes_of, macro_f1
 from attacks._judging.controls import NEAREST, controls_of
+from attacks._judging.finding import Finding, Verdict
 from attacks._judging.metrics import (
     LOW_RATES,
     RULES,

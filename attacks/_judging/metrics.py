@@ -16,15 +16,14 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
-    Gain,
     Histogram,
     Links,
     Members,
     Scores,
     Source,
     Texts,
-    Verdict,
 )
+from attacks._judging.finding import Gain, Verdict
 from attacks._judging.text_metrics import text_metrics
 from attacks._statistics.roc import auc, balanced_accuracy, non_members_needed, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES

@@ -14,7 +14,6 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
-    Finding,
     Guess,
     Histogram,
     Links,
@@ -22,6 +21,7 @@ from attacks._base.attack import (
     Scores,
     Source,
 )
+from attacks._judging.finding import Finding
 from attacks._judging.score import Subject
 
 

@@ -9,10 +9,18 @@ from attacked import attacked_run
 from program import called
 
 from attacks import attributes
-from attacks._base.attack import Answer, Attribute, Declared, Guess, Scope, Verdict, Who
+from attacks._base.attack import (
+    Answer,
+    Attribute,
+    Declared,
+    Guess,
+    Scope,
+    Who,
+)
 from attacks._base.space import read
 from attacks._base.targets import Target
 from attacks._judging.attributes import attributes_of, f1, macro_f1
+from attacks._judging.finding import Verdict
 from attacks._judging.metrics import Truth, measure
 from attacks._judging.score import Wishes, open_subject
 from attacks._mixes.attributes import attribute_mixes, names_of

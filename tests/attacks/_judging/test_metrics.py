@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from attacks._base.attack import Bag, Histogram, Members, Scores, Source, Texts, Verdict
+from attacks._base.attack import (
+    Bag,
+    Histogram,
+    Members,
+    Scores,
+    Source,
+    Texts,
+)
+from attacks._judging.finding import Verdict
 from attacks._judging.metrics import Truth, average_precision, gain_of, judge, measure, private_strings
 
 
