@@ -8,7 +8,11 @@ from typing import Any
 from _tables import load, markdown
 
 _SINGLE, _SUM = "single uploads", "the aggregate"
-_READS = {"uploads": "a client's upload", "aggregates": "a released mean"}
+_READS = {
+    "uploads": "a client's upload",
+    "aggregates": "a released mean",
+    "unshrunk": "a released mean, not shrunk",
+}
 
 
 def attack_strength() -> str:
@@ -55,10 +59,10 @@ def attack_strength() -> str:
     return markdown(head, rows)
 
 
-def attacks_resisted() -> str:
+def attacks_resisted(*wanted: str, layers: bool = False) -> str:
     """One row a metric of each attack: value, gain over the best control, and verdict, for each kind of vector."""
     kept = load("attacks_resisted")
-    kinds = [what for what in _READS if what in kept]
+    kinds = [what for what in wanted if what in kept]
     found = {
         what: {(each["attack"], each["method"], each["metric"]): each for each in kept[what]}
         for what in kinds
@@ -66,6 +70,8 @@ def attacks_resisted() -> str:
     rows = []
     for key in dict.fromkeys(key for what in kinds for key in found[what]):
         attack, method, metric = key
+        if (attack == "layers") != layers:
+            continue
         row = [f"{attack}, {method}" if attack != "membership" else f"members, {method}", metric]
         for what in kinds:
             row += _judged(found[what][key]) if key in found[what] else ["", "", ""]
@@ -89,5 +95,7 @@ def _judged(row: Mapping[str, Any]) -> list[str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "attack_strength": attack_strength,
-    "attacks_resisted": attacks_resisted,
+    "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
+    "layers_resisted": lambda: attacks_resisted("uploads", layers=True),
+    "attacks_unshrunk": lambda: attacks_resisted("unshrunk"),
 }

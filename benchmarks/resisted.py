@@ -1,10 +1,11 @@
 """Whether the attacks are resisted under (1, 1e-5) differential privacy of examples, with vectors enough to say so.
 
-    python benchmarks/resisted.py [uploads] [aggregates] [texts]
+    python benchmarks/resisted.py [uploads] [aggregates] [unshrunk] [texts]
 
 - ``uploads``: one run in which every client adds the noise by itself; each of its noised uploads is a vector.
 - ``aggregates``: many runs in which a trusted server adds it, each over other clients of the same texts; the released
   mean of each is a vector.
+- ``unshrunk``: the same, where the server leaves out James and Stein's shrinking, which hides their scale.
 - ``texts``: as the first, of one example a client, attacked by those that look for whole texts.
 
 All attacks are told the noise, public texts, and a pool that holds every true text. For every metric that has a
@@ -19,7 +20,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from importlib import import_module
@@ -78,10 +79,11 @@ def world() -> tuple[Backbone, TaskData]:
     return Backbone.load(MODEL_PATH), shipped.load(TASK, train=TEXTS, validation=8, test=16)
 
 
-def configuration(trust: str, clients: int, examples: int, seed: int) -> RunConfig:
+def configuration(trust: str, clients: int, examples: int, seed: int, shrink: bool = True) -> RunConfig:
     """A run in which the vector is all that is released."""
     off = {"local_icl": False, "local_injection": False, "every_round": False, "membership": False}
     privacy = {**PRIVATE["privacy"], "trust": trust, "max_examples": 2 * examples}
+    privacy |= {} if shrink else {"vector": {"shrink": False}}
     return parse_config(
         {
             "name": "resisted",
@@ -181,12 +183,17 @@ def texts(folder: Path, only: Sequence[str]) -> Iterator[Row]:
             yield row(name, found)
 
 
-def aggregates(folder: Path, only: Sequence[str]) -> Iterator[Row]:
+def unshrunk(folder: Path, only: Sequence[str]) -> Iterator[Row]:
+    """The same on means that are not pulled toward the centre; that is post-processing, and no part of the bound."""
+    yield from aggregates(folder, only, shrink=False)
+
+
+def aggregates(folder: Path, only: Sequence[str], shrink: bool = True) -> Iterator[Row]:
     """Every attack on the released means of many runs, which are put into one recording as if each were an upload."""
     backbone, data = world()
     vectors, truth, noises = [], {}, []
     for seed in range(RUNS):
-        config = configuration("central", *AGGREGATES, seed)
+        config = configuration("central", *AGGREGATES, seed, shrink)
         setup = prepare(config, backbone=backbone, data=data)
         made = folder / f"run{seed}"
         execute(setup, RunDirectory.create(made, config))
@@ -227,7 +234,12 @@ def _recording(uploads: Sequence[Upload], like: ServerView, folder: Path) -> Ser
     return ServerView.open(folder)
 
 
-KINDS = {"uploads": uploads, "aggregates": aggregates, "texts": texts}
+KINDS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+    "uploads": uploads,
+    "aggregates": aggregates,
+    "unshrunk": unshrunk,
+    "texts": texts,
+}
 
 
 def keep(what: str, found: Row, facts: Mapping[str, Any]) -> None:
