@@ -18,7 +18,7 @@ from attacks._base.space import Space, read
 from attacks._base.targets import Floats, Target, Targets
 from attacks._base.tokens import inner_tokens
 from attacks._members.likelihood import Population, as_scores, likelihood_ratio
-from attacks._mixes.labels import label_mixes
+from attacks._mixes.labels import counted, label_mixes
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import Words
 from ifedpriv.backbone.backbone import Backbone
@@ -67,20 +67,22 @@ def probe(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -
     points = space.enter(public)
     covariance = (bags.bags - bags.bags.mean(axis=0)).T @ points / len(points)
     answers = []
-    for target in targets:
+    for target in counted(backbone, knowledge, targets):
         point = space.enter(target.vector)
-        examples = target.examples or space.examples(point)
-        ridge = space.variance + examples * space.rounding + _RIDGE
+        ridge = space.variance + target.number * space.rounding + _RIDGE
         scores: Floats = np.maximum(bags.frequency + covariance @ (point / ridge), _RARE)
         ranked = bags.tokens[np.argsort(-scores, kind="stable")]
-        answers.append(Answer(target.who, Bag(tuple(map(int, ranked)), bags.distinct(examples))))
+        answers.append(Answer(target.who, Bag(tuple(map(int, ranked)), bags.distinct(target.number))))
     return tuple(answers)
 
 
 def members(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
     """Likelihood ratios of all candidates."""
     population = Population.of(backbone, knowledge, targets)
-    return tuple(Answer(target.who, as_scores(likelihood_ratio(population, target))) for target in targets)
+    return tuple(
+        Answer(target.who, as_scores(likelihood_ratio(population, target)))
+        for target in counted(backbone, knowledge, targets)
+    )
 
 
 MEASURES: dict[str, tuple[Measure, str, tuple[Capability, ...]]] = {

@@ -25,6 +25,7 @@ from attacks._members.likelihood import (
 )
 from attacks._members.near import near_pool
 from attacks._members.shadows import Shadows, in_and_out, relative
+from attacks._mixes.labels import counted
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -50,8 +51,8 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Guess]:
-    targets = list(given.targets)
     refused = given.refused or knowledge.lacks(NEEDS) or ""
+    targets = given.targets if refused else counted(backbone, knowledge, given.targets)
     population = None if refused else Population.of(backbone, knowledge, targets)
 
     def each(score: Callable[[Population, Target], Floats]) -> Callable[[], tuple[Answer, ...]]:

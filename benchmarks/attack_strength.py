@@ -1,6 +1,6 @@
 """What the attacks get from undefended uploads of the shipped model, by number of examples behind a vector.
 
-    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32] [--vectors 20] [--pool 1000] [--only NAME]
+    python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32 64] [--vectors 20] [--pool 2000] [--only NAME]
 
 Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number
 of examples is not told to the attacker. With ``--only`` one attack is measured anew and the others' numbers stay.
@@ -99,9 +99,9 @@ def show(found: dict[str, Any]) -> None:
 def main() -> None:
     """Measure every cell and print it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--examples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--vectors", type=int, default=20)
-    parser.add_argument("--pool", type=int, default=1000)
+    parser.add_argument("--pool", type=int, default=2000)
     parser.add_argument("--only", choices=tuple(SHOWN), help="measure this attack alone")
     options = parser.parse_args()
     facts = machine(1)

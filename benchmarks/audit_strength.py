@@ -38,6 +38,7 @@ from attacks._members.likelihood import (
     shadow,
 )
 from attacks._members.shadows import Shadows, in_and_out, relative
+from attacks._mixes.labels import counted
 from attacks._program.released import own_release
 from attacks._statistics.epsilon import ESTIMATORS, ceiling
 from attacks._statistics.gaussian import epsilon_of, mu_of
@@ -102,6 +103,7 @@ def membership(seeds: int) -> list[dict[str, Any]]:
                 population = population or Population.of(backbone, told, [aim])
                 known = Others(tuple(knowledge.pool[i] for i in members[1:]), (1 / k,) * (k - 1), 1 / k)
                 held = np.isin(np.arange(POOL), members)
+                (aim,) = counted(backbone, told, [aim])
                 ratio = likelihood_ratio(population, aim)
                 strong = knowing_all_others(backbone, knowledge, population, aim, known)
                 for name, scores in (

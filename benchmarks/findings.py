@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _attack_tables
 import _curve_tables
 import _ficpd_tables
 import _grid_tables
@@ -42,6 +43,8 @@ PAGES = tuple(
         "ficpd_measured",
         "prototypes_measured",
         "grid",
+        "attacks_measured",
+        "attacks_resisted",
     )
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -168,6 +171,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reach": reach,
     "inference": inference,
     "scale": scale,
+    **_attack_tables.TABLES,
     **_secagg_tables.TABLES,
     **_ficpd_tables.TABLES,
     **_prototype_tables.TABLES,

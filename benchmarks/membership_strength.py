@@ -28,6 +28,7 @@ from attacks._judging.judge import score
 from attacks._judging.score import Subject, Wishes, key_of, open_subject
 from attacks._members.likelihood import Population, likelihood_ratio
 from attacks._members.near import near_pool
+from attacks._mixes.labels import counted
 from attacks._statistics.roc import auc
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
@@ -91,9 +92,10 @@ def near_duplicates(subject: Subject) -> dict[str, Any]:
     for targets in read_targets(subject.view, subject.backbone):
         population = Population.of(subject.backbone, known, targets.targets)
         near = population.with_candidates(subject.backbone, known, near_pool(known))
+        told = counted(subject.backbone, known, targets.targets)
         for name, of in (("candidates", population), ("near duplicates", near)):
             areas = []
-            for target in targets.targets:
+            for target in told:
                 numbers = truth if target.who.client is None else [target.who.client]
                 members = [at[key_of(e)] for n in numbers for e in truth[n] if key_of(e) in at]
                 scores, held = likelihood_ratio(of, target), np.isin(np.arange(len(at)), members)

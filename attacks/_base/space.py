@@ -139,11 +139,6 @@ class Space:
         left = self.rounding if examples is None else self.variance / examples + self.rounding
         return np.asarray(1 / np.sqrt(left), dtype=np.float64)
 
-    def examples(self, point: Floats) -> int:
-        """How many examples a vector at these coordinates is likely the mean of: distance shrinks with them."""
-        squared = float(np.sum((point * self.weights(1)) ** 2))
-        return max(1, round(len(point) / max(squared, 1e-9)))
-
 
 def relabelled(knowledge: Knowledge, at_most: int) -> list[Example]:
     """Public texts under every label in turn, as an attacker can write them, at most so many texts.

@@ -50,6 +50,15 @@ class Target:
     variance: Floats
     examples: int | None
 
+    @property
+    def number(self) -> int:
+        """How many examples it is the mean of, once that is told or read off."""
+        if self.examples is None:
+            raise ValueError(
+                f"how many examples the vector of {self.who} is the mean of has to be read first"
+            )
+        return self.examples
+
     def __repr__(self) -> str:
         """Show shape, never content."""
         return f"Target({self.who}, {self.vector.shape})"

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Attribute, Content, Finding, Guess, Verdict
+from attacks._base.attack import Attribute, Content, Guess
+from attacks._judging.finding import Finding, Gain, Verdict
 from attacks._judging.metrics import ENOUGH_TO_CLAIM, ENOUGH_TO_CLEAR, INDIFFERENT, Truth, commonest
 from ifedpriv.data.task import Example
 
@@ -64,6 +65,7 @@ def macro_f1(
             why,
             # One vector has no F1; of each stands whether it was told.
             tuple((str(guess.answers[i].who), float(a == b)) for i, a, b in zip(at, true, said, strict=True)),
+            Gain(best, value - numbers[best], gain),
         )
     ]
 

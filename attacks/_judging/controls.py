@@ -6,8 +6,9 @@ The invariant: a control has all of the attacker's knowledge and none of the vec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,13 @@ from attacks._base.attack import (
     Scores,
     Source,
     Texts,
+    Who,
 )
 from attacks._base.space import Space, read
-from attacks._base.targets import Target, read_targets
+from attacks._base.targets import Target, Targets, read_targets, read_told
 from attacks._base.tokens import inner_tokens
 from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
+from attacks._mixes.labels import Reader, classes_of, counted
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView
 from defenses.view_facts import Computes
@@ -49,22 +52,15 @@ PRIOR, OTHER, RANDOM, NEAREST, UNIFORM = (
 def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, folder: Path) -> ServerView:
     """The same recording with every context vector drawn anew, with the mean and covariance of public texts' vectors.
 
-    Each upload becomes a normal draw for as many examples as its weight says, or as are estimated, rounded as the wire
-    rounds; frames of other kinds are left out.
+    Each upload becomes a normal draw for as many examples as its weight says, or as are read off it, with the noise
+    that is declared, rounded as the wire rounds; frames of other kinds are left out.
     """
-    read_public = read(backbone, knowledge, knowledge.public, "reading public texts")
-    public = read_public.astype(np.float64)
-    centre = public.mean(axis=0)
     rng = np.random.default_rng([knowledge.seed, 1])
-    singles, aggregate = read_targets(view, backbone)
-    space = Space.of(read_public, singles.targets or aggregate.targets)
-
-    def draw(like: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
-        examples = weight if weight != 1 else space.examples(space.enter(like))
-        # A sum of centred public vectors with normal weights has exactly their covariance.
-        mix = rng.standard_normal(len(public)) / np.sqrt(len(public) * examples)
-        return np.asarray(centre + np.tensordot(mix, public - centre, axes=1), dtype=np.float32)
-
+    singles, aggregate = read_told(view, backbone, knowledge.declared)
+    upload = _Draw(backbone, knowledge, singles, knowledge.declared.noise, rng)
+    noise = knowledge.declared.noise / np.sqrt(max(1, len(singles.targets)))
+    computed = _Draw(backbone, knowledge, aggregate, noise, rng)
+    shape = (backbone.n_layers, 2, backbone.width)
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
 
     def change(record: FrameRecord) -> bytes | None:
@@ -72,9 +68,9 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
         if old is None or old.upload.kind is not UploadKind.VECTOR:
             return None
         if record.direction is Direction.UP and readable:
-            arrays = _redrawn(old.upload, centre.shape, draw)
+            arrays = _redrawn(old.upload, shape, upload)
         elif record.direction is Direction.COMPUTED and "vector" in old.upload.arrays:
-            arrays = {"vector": draw(old.upload.arrays["vector"], 1.0)}
+            arrays = {"vector": computed(old.upload.arrays["vector"], 1.0)}
         else:
             return None
         if not arrays:
@@ -85,7 +81,40 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
     return changed_copy(view, folder, change, rounds)
 
 
-_Draw = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
+class _Draw:
+    """Normal draws with the mean and covariance of public texts' vectors, and with noise.
+
+    Args:
+        backbone: the public model.
+        knowledge: the attacker's.
+        like: the vectors that draws are put in place of.
+        noise: standard deviation of the noise in each number.
+        rng: of all draws.
+    """
+
+    def __init__(
+        self, backbone: Backbone, knowledge: Knowledge, like: Targets, noise: float, rng: np.random.Generator
+    ) -> None:
+        public = read(backbone, knowledge, knowledge.public, "reading public texts").astype(np.float64)
+        self._centre = public.mean(axis=0)
+        self._public = public - self._centre
+        self._noise, self._rng = noise, rng
+        self._variance = sum(target.variance for target in like.targets) / max(1, len(like.targets))
+        self._reader = cache(lambda: Reader.of(backbone, knowledge, like.targets, classes_of(knowledge)))
+
+    def __call__(self, vector: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+        """A draw for as many examples as a vector is the mean of: its weight, or what is read off it."""
+        examples = weight if weight != 1 else self._read(vector)
+        # A sum of centred public vectors with normal weights has exactly their covariance.
+        mix = self._rng.standard_normal(len(self._public)) / np.sqrt(len(self._public) * examples)
+        drawn = self._centre + np.tensordot(mix, self._public, axes=1)
+        if self._noise:
+            drawn = drawn + self._noise * self._rng.standard_normal(drawn.shape)
+        return np.asarray(drawn, dtype=np.float32)
+
+    def _read(self, vector: NDArray[np.float32]) -> int:
+        like = Target(Who(None), vector.astype(np.float64), np.asarray(self._variance), None)
+        return self._reader().read(like).examples
 
 
 def _redrawn(upload: Upload, shape: tuple[int, ...], draw: _Draw) -> dict[str, NDArray[np.float32]]:
@@ -226,12 +255,12 @@ def _nearest(
     public = read(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
     points, weights = space.enter(public), space.weights(1)
+    sizes = [target.number for target in counted(backbone, knowledge, targets)]
     inner = inner_tokens(backbone, knowledge.task, knowledge.public)
     common = _counts(inner)
     found: list[Content] = []
-    for answer, target in zip(answers, targets, strict=True):
-        point = space.enter(target.vector)
-        examples = min(target.examples or space.examples(point), len(public))
+    for answer, target, size in zip(answers, targets, sizes, strict=True):
+        point, examples = space.enter(target.vector), min(size, len(public))
         distance = np.sum(((points - point) * weights) ** 2, axis=1)
         near = np.argsort(distance, kind="stable")[:examples]
         if isinstance(answer.content, Histogram):

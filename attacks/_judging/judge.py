@@ -18,14 +18,12 @@ from attacks._base.attack import (
     Answer,
     Attribute,
     Content,
-    Finding,
     Guess,
     Knowledge,
     Members,
     Scope,
     Scores,
     Texts,
-    Verdict,
     Who,
 )
 from attacks._base.space import read
@@ -33,10 +31,12 @@ from attacks._base.targets import Target
 from attacks._base.tokens import COMMON, inner_tokens
 from attacks._judging.attributes import attributes_of, macro_f1
 from attacks._judging.controls import NEAREST, controls_of
+from attacks._judging.finding import Finding, Verdict
 from attacks._judging.metrics import (
     LOW_RATES,
     RULES,
     Truth,
+    gain_of,
     interval_of,
     judge,
     measure,
@@ -142,12 +142,14 @@ class _Judge:
         for metric, numbers in values.items():
             beside = {name: made[metric] for name, made in controls.items() if metric in made}
             verdict: Verdict | None = None
-            why = ""
+            why, gain = "", None
             if metric in RULES:
+                blind = {name: made for name, made in beside.items() if name != NEAREST}
+                gain = gain_of(metric, numbers, blind, self.among)
                 verdict, why = judge(
                     metric,
                     numbers,
-                    {name: made for name, made in beside.items() if name != NEAREST},
+                    blind,
                     pool=len(subject.knowledge.pool),
                     precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
                     chance=self._chance(guess.answers, truths) if metric in PROVED_BY_CHANCE else None,
@@ -167,6 +169,7 @@ class _Judge:
                     verdict,
                     why,
                     tuple(zip(whose, numbers, strict=True)),
+                    gain,
                 )
             )
         if isinstance(guess.answers[0].content, Attribute):

@@ -22,8 +22,8 @@ from attacks._base.attack import (
     Scores,
     Source,
     Texts,
-    Verdict,
 )
+from attacks._judging.finding import Gain, Verdict
 from attacks._judging.text_metrics import text_metrics
 from attacks._statistics.roc import auc, balanced_accuracy, non_members_needed, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
@@ -244,6 +244,18 @@ def interval_of(values: Sequence[float], among: int = 1) -> tuple[float, float] 
     return found.low, found.high
 
 
+def gain_of(
+    metric: str, values: Sequence[float], controls: Mapping[str, Sequence[float]], among: int = 1
+) -> Gain | None:
+    """A metric's difference to the best control, as `judge` looks at it; None without controls."""
+    if not controls:
+        return None
+    sign = -1.0 if RULES[metric].lower_is_better else 1.0
+    best = max(controls, key=lambda name: sign * float(np.mean(controls[name])))
+    gain = sign * (np.asarray(values) - np.asarray(controls[best]))
+    return Gain(best, float(gain.mean()), interval_of(gain.tolist(), among))
+
+
 def judge(
     metric: str,
     values: Sequence[float],
@@ -276,13 +288,11 @@ def judge(
     proved_by_chance = chance is not None and chance < 1e-6 / among
     if len(values) < ENOUGH_TO_CLAIM and not proved_by_chance:
         return Verdict.NOT_EVALUABLE, f"{_vectors(len(values))}, and a claim needs {ENOUGH_TO_CLAIM}"
-    if not controls:
+    gain = gain_of(metric, values, controls, among)
+    if gain is None:
         return Verdict.NOT_EVALUABLE, "there is no control to compare with"
-    sign = -1.0 if rule.lower_is_better else 1.0
-    best = max(controls, key=lambda name: sign * float(np.mean(controls[name])))
-    gain = sign * (np.asarray(values) - np.asarray(controls[best]))
-    value = float(np.mean(values))
-    low, high = interval_of(gain.tolist(), among) or (float(gain.mean()), float(gain.mean()))
+    best, value = gain.control, float(np.mean(values))
+    low, high = gain.interval or (gain.value, gain.value)
     if low > 0:
         return _strength(metric, rule, value, controls, best, precision)
     if low >= -INDIFFERENT and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:

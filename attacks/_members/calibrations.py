@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge
-from attacks._base.space import Space, key_of_texts, read
-from attacks._base.targets import Floats, check_model, read_targets
+from attacks._base.space import key_of_texts
+from attacks._base.targets import Floats, check_model, read_told
+from attacks._mixes.labels import counted
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
 from defenses.view import ServerView
@@ -180,12 +181,11 @@ def examples_told(view: ServerView, backbone: Backbone, knowledge: Knowledge, re
     told = [weight for each in recorded.rounds for weight in each.weights if weight != 1.0]
     if told:
         return max(1, round(float(np.median(told))))
-    singles, aggregate = read_targets(view, backbone)
+    singles, aggregate = read_told(view, backbone, knowledge.declared)
     targets = singles.targets or aggregate.targets
     if not targets:
         return _UNTOLD
-    space = Space.of(read(backbone, knowledge, knowledge.public, "reading public texts"), targets)
-    sizes = [target.examples or space.examples(space.enter(target.vector)) for target in targets]
+    sizes = [target.number for target in counted(backbone, knowledge, targets)]
     share = 1 if singles.targets else recorded.rounds[0].clients
     return max(1, round(float(np.median(sizes)) / share))
 

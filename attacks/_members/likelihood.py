@@ -30,7 +30,6 @@ from ifedpriv.data.task import Example
 
 SHRUNK = 1e-3
 """Share of the mean variance that every direction is given: the smallest eigenvalues of a sample are too small."""
-_MOST_EXAMPLES = 1 << 14
 _COLUMNS = 320
 
 
@@ -72,15 +71,6 @@ class Population:
         pool = clipped(read(backbone, knowledge, candidates, "reading candidates"), knowledge.declared)
         return replace(self, candidates=self.space.enter(pool), raw=pool.reshape(len(pool), -1))
 
-    def examples(self, target: Target, point: Floats) -> int:
-        """How many examples a vector is the mean of: told by the recording, or the likeliest number."""
-        if target.examples:
-            return target.examples
-        sizes = np.unique(np.geomspace(1, _MOST_EXAMPLES, 400).round()).astype(int)
-        spread = self.variance / sizes[:, None] + self.space.rounding
-        unlikely = (point**2 / spread + np.log(spread)).sum(axis=1)
-        return int(sizes[int(np.argmin(unlikely))])
-
 
 def _by_noise(known: NDArray[np.float32], targets: Sequence[Target]) -> Space:
     """A space in units of the noise, where it is 1 in every direction, whichever way the axes are turned.
@@ -105,7 +95,7 @@ def _by_noise(known: NDArray[np.float32], targets: Sequence[Target]) -> Space:
 def likelihood_ratio(population: Population, target: Target) -> Floats:
     """Log-likelihood ratio of every candidate, ``[n]``."""
     point = population.space.enter(target.vector)
-    k = population.examples(target, point)
+    k = target.number
     rounding = population.space.rounding
     without = population.variance / k + rounding
     within = population.variance * (k - 1) / k**2 + rounding
@@ -122,7 +112,7 @@ def shadow(population: Population, target: Target, count: int, seed: int) -> Flo
     """
     rng = np.random.default_rng([seed, 11])
     point = population.space.enter(target.vector)
-    k = population.examples(target, point)
+    k = target.number
     drawn = rng.integers(len(population.public), size=(count, k))
     shadows = np.stack([population.public[chosen].mean(axis=0) for chosen in drawn])
     shadows += rng.standard_normal(shadows.shape) * np.sqrt(population.space.rounding)
@@ -136,7 +126,7 @@ def shadow(population: Population, target: Target, count: int, seed: int) -> Flo
 def weights_of_all(population: Population, target: Target) -> Floats:
     """What each candidate counts in the sparse non-negative mixture nearest to the vector; many count 0."""
     point = population.space.enter(target.vector)
-    k = population.examples(target, point)
+    k = target.number
     scale = 1 / np.sqrt(population.variance / (2 * k) + population.space.rounding)
     columns, aim = population.candidates * scale, point * scale
     found = unmix(columns, aim, at_most=min(_COLUMNS, max(32, 3 * k), len(columns)), floor=1e-6)

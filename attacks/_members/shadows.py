@@ -50,8 +50,7 @@ class Shadows:
         if count < FEWEST_SHADOWS:
             raise ValueError(f"{count} shadows: give {FEWEST_SHADOWS} or more")
         rng = np.random.default_rng([seed, 41])
-        point = population.space.enter(target.vector)
-        k = population.examples(target, point)
+        k = target.number
         order = rng.permutation(len(population.public))
         half = max(1, len(order) // 2)
         drawn = rng.choice(order[:half], size=(count, k))

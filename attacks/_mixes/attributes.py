@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from attacks._base.attack import Answer, Attribute, Knowledge
-from attacks._base.space import Space, clipped, read, relabelled
+from attacks._base.space import clipped, read, relabelled
 from attacks._base.targets import Floats, Target
-from attacks._mixes.labels import mix
+from attacks._mixes.labels import Reader, counted
 from ifedpriv.backbone.backbone import Backbone
 
 MOST_VALUES = 32
@@ -37,28 +37,22 @@ def attribute_mixes(
 ) -> tuple[Answer, ...]:
     """Guess the shares of an attribute's values in each vector.
 
-    A vector is near a mix of the mean activations of every pair of label and value; what single texts add has the
-    covariance within a pair over the number of examples. Generalised least squares for the shares of pairs, which are
-    not negative and sum to 1, then summed over labels.
+    A vector is near a mix of the mean activations of every pair of label and value: the shares of pairs as
+    `attacks._mixes.labels.Reader` reads those of labels, then summed over labels.
     """
     shown = relabelled(knowledge, _TEXTS)
     vectors = clipped(read(backbone, knowledge, shown, "reading labelled public texts"), knowledge.declared)
-    space = Space.of(vectors, targets)
-    points = space.enter(vectors)
     # Of a generation task no example has a label, and all are of one kind.
     pairs = [(max(example.label, 0), values.index(example.attributes[name])) for example in shown]
     kinds = sorted(set(pairs))
     of = np.array([kinds.index(pair) for pair in pairs])
-    means = np.stack([points[of == kind].mean(axis=0) for kind in range(len(kinds))])
-    within = np.var(points - means[of], axis=0)
+    repeated = max(1, len(shown) // len(knowledge.public[:_TEXTS]))
+    mean = np.bincount(of) / len(of) if knowledge.declared.noise else None
+    reader = Reader.fit(vectors, of, repeated, len(kinds), mean, targets)
     answers = []
-    for target in targets:
-        point = space.enter(target.vector)
-        examples = target.examples or space.examples(point)
-        shares = mix(point, means, within / examples + space.rounding)
-        answers.append(
-            Answer(target.who, Attribute(name, tuple(values), _over_labels(shares, kinds, len(values))))
-        )
+    for target in counted(backbone, knowledge, targets):
+        shares = _over_labels(reader.read(target).shares, kinds, len(values))
+        answers.append(Answer(target.who, Attribute(name, tuple(values), shares)))
     return tuple(answers)
 
 

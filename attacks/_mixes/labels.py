@@ -1,4 +1,4 @@
-"""How many examples of each class are behind a vector: the one reader of both the number and the mix.
+"""How many examples of each class are behind a vector: the one reader of both the number and the mix, for all attacks.
 
 The invariant: what a vector is compared with comes from public texts, to which an attacker can add any label word of
 the public task; and the axes in which they are compared come from other public texts than the spread along them, since
@@ -7,15 +7,18 @@ along axes that were fitted to some texts, all others are spread wider, and woul
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Histogram, Knowledge
-from attacks._base.space import Space, clipped, read, relabelled
+from attacks._base.space import Space, clipped, key_of_texts, read, relabelled
 from attacks._base.targets import Floats, Target
+from attacks._mixes.shares import Expected, mix, tells, whole
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.icl.prompts import Position
@@ -106,30 +109,171 @@ class _Half:
         return float(np.sum((point - shares @ self.means) ** 2 / variance + np.log(variance)))
 
 
-def behind(
-    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
-) -> tuple[Behind, ...]:
-    """How many examples each vector is the mean of, and how many of each class: the likeliest whole numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """Public texts made ready to read vectors with.
 
     A vector is the mix of its classes' mean activations; what its texts add has the covariance within a class over
     their number. For each number that may be, shares by generalised least squares, not negative and in whole counts,
     and then the number under which the vector is likeliest. The whole covariance is used: along a few combinations of
-    numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8.
+    numbers, labels show and texts hardly do, and there shares are exact enough to tell 7 examples from 8. Where noise
+    hides the counts, shares are answered as they are, drawn toward what is expected.
 
-    Args:
-        backbone: the public model.
-        knowledge: the attacker's.
-        targets: the vectors.
-        classes: how many are told apart; 1 for the number of examples alone.
+    Attributes:
+        telling: what tells the shares.
+        halves: what tells the number.
+        classes: how many are told apart.
+        expected: of the shares, where noise is declared that may hide them; else None.
+        repeated: whether few texts stand there under every label.
+        overlap: how much larger noise in what tells the shares is than if every part of it saw noise of its own.
     """
-    texts, labels, repeated = _shown(knowledge, classes)
-    values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
-    first, every = _alternate(labels), np.ones(len(texts), dtype=bool)
-    sides = [(first, ~first), (~first, first)] if len(texts) >= 2 * _FEWEST * repeated else [(every, every)]
-    halves = [_Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides]
-    # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
-    telling = [_Half.of(values, values, labels, classes, repeated, targets)] if repeated > 1 else halves
-    return tuple(_likeliest(telling, halves, target, classes) for target in targets)
+
+    telling: tuple[_Half, ...]
+    halves: tuple[_Half, ...]
+    classes: int
+    expected: Expected | None
+    repeated: bool
+    overlap: float = 1.0
+
+    @classmethod
+    def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> Reader:
+        """A reader of vectors that are rounded and noised as some are on average.
+
+        Args:
+            backbone: the public model.
+            knowledge: the attacker's.
+            targets: the vectors.
+            classes: how many are told apart; 1 for the number of examples alone.
+        """
+        texts, labels, repeated = _shown(knowledge, classes)
+        values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
+        mean = _public_mix(knowledge, classes) if knowledge.declared.noise else None
+        return cls.fit(values, labels, repeated, classes, mean, targets)
+
+    @classmethod
+    def fit(
+        cls,
+        values: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        repeated: int,
+        classes: int,
+        mean: Floats | None,
+        targets: Sequence[Target],
+    ) -> Reader:
+        """A reader that is made from activations.
+
+        Args:
+            values: of public texts, ``[n, layers, 2, width]``.
+            labels: class of each, ``[n]``.
+            repeated: in how many rows each text stands, one behind the other.
+            classes: how many there are.
+            mean: expected shares, ``[classes]``; None where no noise is declared.
+            targets: the vectors.
+        """
+        first, every = _alternate(labels), np.ones(len(values), dtype=bool)
+        apart = len(values) >= 2 * _FEWEST * repeated
+        sides = [(first, ~first), (~first, first)] if apart else [(every, every)]
+        halves = tuple(
+            _Half.of(values[a], values[b], labels[b], classes, repeated, targets) for a, b in sides
+        )
+        # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
+        telling = (_Half.of(values, values, labels, classes, repeated, targets),) if repeated > 1 else halves
+        made = cls(telling, halves, classes, None, repeated > 1)
+        if mean is None or classes == 1 or not made._directions:
+            return made
+        made = replace(made, overlap=_overlap(telling, mean, targets))
+        points = [made._enter(target.vector) for target in targets]
+        # What texts vary is left out: then shares look as unequal as they can, and nothing is drawn but out of noise.
+        noise = [made._variance(np.inf)] * len(targets)
+        return replace(made, expected=Expected.seen(mean, points, noise, made._means))
+
+    def read(self, target: Target) -> Behind:
+        """How many examples a vector is the mean of, and how many of each class: the likeliest whole numbers."""
+        if not self._directions:
+            # One text, or texts that are all alike, have no directions in which anything could show.
+            return Behind(target.examples or 1, np.full(self.classes, 1 / self.classes))
+        points = [half.enter(target.vector) for half in self.halves]
+        aim, means = self._enter(target.vector), self._means
+        best, least = None, np.inf
+        for examples in [target.examples] if target.examples else _SIZES.tolist():
+            shares = np.ones(1)
+            if self.classes > 1:
+                shares = whole(mix(aim, means, self._variance(examples), self.expected), examples)
+            score = sum(
+                half.unlikely(point, shares, examples)
+                for half, point in zip(self.halves, points, strict=True)
+            )
+            if best is None or score < least:
+                best, least = Behind(examples, shares), score
+        assert best is not None
+        variance = self._variance(best.examples)
+        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are; and
+        # so are whole counts that noise hides.
+        guessed = self.repeated and not target.examples and self.classes > 1
+        hidden = self.expected is not None and not tells(means, variance, self.expected, best.examples)
+        if guessed or hidden:
+            return Behind(best.examples, mix(aim, means, variance, self.expected))
+        return best
+
+    @property
+    def _directions(self) -> int:
+        return sum(each.means.shape[1] for each in self.telling)
+
+    @property
+    def _means(self) -> Floats:
+        return np.concatenate([each.means for each in self.telling], axis=1)
+
+    def _enter(self, vector: Floats) -> Floats:
+        return np.concatenate([each.enter(vector) for each in self.telling])
+
+    def _variance(self, examples: float) -> Floats:
+        """Of a vector of so many examples, along the directions of all that tells shares."""
+        spread = np.concatenate([each.spread for each in self.telling])
+        return np.asarray((spread / examples + 1) * self.overlap, dtype=np.float64)
+
+
+_FOUND: OrderedDict[str, tuple[Behind, ...]] = OrderedDict()
+_MOST_FOUND = 64
+"""Methods and controls ask for the same vectors."""
+
+
+def behind(
+    backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int
+) -> tuple[Behind, ...]:
+    """How many examples each vector is the mean of, and how many of each class (see `Reader`)."""
+    key = _key(backbone, knowledge, targets, classes)
+    if key not in _FOUND:
+        reader = Reader.of(backbone, knowledge, targets, classes)
+        _FOUND[key] = tuple(reader.read(target) for target in targets)
+        while len(_FOUND) > _MOST_FOUND:
+            _FOUND.popitem(last=False)
+    _FOUND.move_to_end(key)
+    return _FOUND[key]
+
+
+def counted(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets, each with the number of examples that it is the mean of: told, or read off the vector."""
+    if all(target.examples for target in targets):
+        return tuple(targets)
+    found = behind(backbone, knowledge, targets, classes_of(knowledge))
+    return tuple(replace(target, examples=each.examples) for target, each in zip(targets, found, strict=True))
+
+
+def classes_of(knowledge: Knowledge) -> int:
+    """Into how many classes the texts behind a vector can be told apart; 1 where labels neither show nor are known."""
+    written = knowledge.position is Position.LABEL
+    return max(1, knowledge.task.n_classes) if written or knowledge.labelled else 1
+
+
+def _key(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> str:
+    """What `behind` depends on, as a hash."""
+    digest = hashlib.sha256(key_of_texts(backbone, knowledge, knowledge.public).encode())
+    digest.update(f"{knowledge.labelled} {knowledge.sites} {knowledge.declared} {classes}".encode())
+    for target in targets:
+        digest.update(f"{target.examples} {target.vector.shape}".encode())
+        digest.update(np.ascontiguousarray(target.vector).tobytes())
+        digest.update(np.ascontiguousarray(target.variance).tobytes())
+    return digest.hexdigest()
 
 
 def label_mixes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
@@ -174,51 +318,21 @@ def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _likeliest(telling: Sequence[_Half], halves: Sequence[_Half], target: Target, classes: int) -> Behind:
-    """The likeliest number under the halves, each with the shares that others tell best."""
-    points = [half.enter(target.vector) for half in halves]
-    aim = np.concatenate([each.enter(target.vector) for each in telling])
-    table = np.concatenate([each.means for each in telling], axis=1)
-    spread = np.concatenate([each.spread for each in telling])
-    if not len(aim):
-        # One text, or texts that are all alike, have no directions in which anything could show.
-        return Behind(target.examples or 1, np.full(classes, 1 / classes))
-    best, least = None, np.inf
-    for examples in [target.examples] if target.examples else _SIZES.tolist():
-        shares = np.ones(1) if classes == 1 else whole(mix(aim, table, spread / examples + 1), examples)
-        score = sum(
-            half.unlikely(point, shares, examples) for half, point in zip(halves, points, strict=True)
-        )
-        if best is None or score < least:
-            best, least = Behind(examples, shares), score
-    assert best is not None
-    if telling is not halves and not target.examples and classes > 1:
-        # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are.
-        return Behind(best.examples, mix(aim, table, spread / best.examples + 1))
-    return best
+def _overlap(telling: Sequence[_Half], mean: Floats, targets: Sequence[Target]) -> float:
+    """Variance of the noise in the products with differences of class means, over that of independent noises."""
+    noise = np.mean([target.variance for target in targets], axis=0).reshape(-1, 1)
+    seen, apart = np.zeros((len(noise), len(mean))), 0.0
+    for half in telling:
+        contrast = half.means - mean @ half.means
+        axes = half.space.axes[:, : len(half.turn)]
+        seen += axes @ (half.turn @ contrast.T) / half.space.spread[:, None]
+        apart += float(np.sum(contrast**2))
+    return float(np.sum(noise * seen**2)) / apart if apart else 1.0
 
 
-def mix(point: Floats, means: Floats, variance: Floats) -> Floats:
-    """Non-negative shares that sum to 1 and bring the mix of means nearest to the point.
-
-    Args:
-        point: ``[directions]``.
-        means: ``[classes, directions]``.
-        variance: of the point along each direction.
-    """
-    from scipy.optimize import nnls
-
-    weights = 1 / np.sqrt(variance)
-    table, aim = (means * weights).T, point * weights
-    # The sum is held by a row that outweighs all others.
-    strong = 1e3 * float(np.abs(table).max()) * np.sqrt(len(table))
-    shares, _ = nnls(np.vstack([table, np.full((1, len(means)), strong)]), np.append(aim, strong))
-    return np.asarray(shares / shares.sum(), dtype=np.float64)
-
-
-def whole(shares: Floats, examples: int) -> Floats:
-    """The nearest shares that are multiples of one in ``examples`` (largest remainders)."""
-    counts = np.floor(shares * examples)
-    for index in np.argsort(counts - shares * examples, kind="stable")[: examples - int(counts.sum())]:
-        counts[index] += 1
+def _public_mix(knowledge: Knowledge, classes: int) -> Floats:
+    """The label mix of public texts, one more of each class; even where their labels are not known."""
+    counts = np.ones(classes)
+    if knowledge.labelled and classes > 1:
+        counts += np.bincount([max(example.label, 0) for example in knowledge.public], minlength=classes)
     return np.asarray(counts / counts.sum(), dtype=np.float64)

@@ -6,6 +6,7 @@ The invariant: a private text or word leaves here only through ``shown``, which 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from attacks._base.attack import (
@@ -13,7 +14,6 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
-    Finding,
     Guess,
     Histogram,
     Links,
@@ -21,6 +21,7 @@ from attacks._base.attack import (
     Scores,
     Source,
 )
+from attacks._judging.finding import Finding
 from attacks._judging.score import Subject
 
 
@@ -34,6 +35,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "interval": list(finding.interval) if finding.interval else None,
         "vectors": finding.vectors,
         "controls": dict(finding.controls),
+        "gain": asdict(finding.gain) if finding.gain else None,
         "verdict": str(finding.verdict) if finding.verdict is not None else None,
         "why": finding.why,
     }

@@ -211,8 +211,8 @@ def looked_at(
 
 def verdict_of(made: Differences, minimum: int) -> tuple[str, str]:
     """What the algebra amounts to, before anything is read: the verdict and a sentence."""
-    from attacks._base.attack import Verdict
     from attacks._differences.sums import Kind
+    from attacks._judging.finding import Verdict
 
     singles = [each for each in made.found if each.kind is Kind.CLIENT]
     changes = [each for each in made.found if each.kind in (Kind.NEW, Kind.GONE)]

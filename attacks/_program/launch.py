@@ -28,8 +28,9 @@ from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError, writing
 
 if TYPE_CHECKING:
-    from attacks._base.attack import Attack, Finding, Guess, Progress, Scope
+    from attacks._base.attack import Attack, Guess, Progress, Scope
     from attacks._base.shelf import Shelf
+    from attacks._judging.finding import Finding
     from attacks._judging.score import Subject, Wishes
 
 SCHEMA = 1

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
-    from attacks._base.attack import Finding, Progress
+    from attacks._base.attack import Progress
     from attacks._base.targets import Targets
+    from attacks._judging.finding import Finding
     from attacks._judging.score import Subject
     from attacks.layers import Part
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Finding, Guess, Progress
+from attacks._base.attack import Attack, Guess, Progress
+from attacks._judging.finding import Finding
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
 from defenses.upload import UploadKind

@@ -12,7 +12,8 @@ import numpy as np
 
 from attacks._base.attack import Knowledge
 from attacks._base.targets import Target
-from attacks._mixes.labels import behind, whole
+from attacks._mixes.labels import behind
+from attacks._mixes.shares import whole
 from ifedpriv.backbone.backbone import Backbone
 
 MOST = 4

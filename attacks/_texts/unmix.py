@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Answer, Bag, Histogram, Knowledge
+from attacks._base.attack import Answer, Bag, Knowledge
 from attacks._base.space import Space, key_of_texts, read
 from attacks._base.targets import Floats, Target
 from attacks._base.tokens import COMMON, Border, template_border, text_range
-from attacks._mixes.labels import label_mixes
+from attacks._mixes.labels import behind
 from attacks._texts.layer0 import FirstAttention
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
@@ -116,24 +116,16 @@ def words(
     space = Space.of(public, targets)
     points = space.enter(public)
     covariance = (bags.bags - bags.bags.mean(axis=0)).T @ points / len(points)
-    estimates = label_mixes(backbone, knowledge, targets) if classes > 1 else []
-    guesses = [answer.content for answer in estimates]
     found: dict[str, list[Answer]] = {"unmix": [], "probe": []}
-    for index, target in enumerate(targets):
-        examples = target.examples or space.examples(space.enter(target.vector))
-        shares = np.ones(1)
-        if guesses:
-            mix = guesses[index]
-            assert isinstance(mix, Histogram)
-            shares, examples = np.array(mix.shares), target.examples or mix.examples
-        ridge = space.variance + examples * space.rounding + _RIDGE
+    for target, told in zip(targets, behind(backbone, knowledge, targets, classes), strict=True):
+        ridge = space.variance + told.examples * space.rounding + _RIDGE
         probed = np.maximum(bags.frequency + covariance @ (space.enter(target.vector) / ridge), _RARE)
         for method, prior in (("unmix", bags.frequency), ("probe", probed)):
             if not reads_first and method == "unmix":
                 continue
-            scores = solve(_TABLES[key], shares, prior, target, examples) if reads_first else prior
+            scores = solve(_TABLES[key], told.shares, prior, target, told.examples) if reads_first else prior
             ranked = bags.tokens[np.argsort(-scores, kind="stable")]
-            bag = Bag(tuple(map(int, ranked)), bags.distinct(examples))
+            bag = Bag(tuple(map(int, ranked)), bags.distinct(told.examples))
             found[method].append(Answer(target.who, bag))
     return {method: tuple(answers) for method, answers in found.items() if answers}
 

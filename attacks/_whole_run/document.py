@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attacks._base.attack import Progress, Verdict
+from attacks._base.attack import Progress
+from attacks._judging.finding import Verdict
 from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.bound import bound_of
 from attacks._whole_run.by_layer import LAYERS, by_layer

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Finding, Progress, Verdict, Who
+from attacks._base.attack import Attack, Progress, Who
 from attacks._base.targets import read_targets
+from attacks._judging.finding import Finding, Verdict
 from attacks._judging.judge import curves_of
 from attacks._program.answers import finding_to_json, guess_to_json
 from attacks._program.launch import guess_and_judge

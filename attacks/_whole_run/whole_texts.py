@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from attacks._base.attack import Capability, Progress, Scope, Verdict, Who
+from attacks._base.attack import Capability, Progress, Scope, Who
 from attacks._base.targets import Targets, read_told
 from attacks._judging.changed_copy import changed_copy, is_of
+from attacks._judging.finding import Verdict
 from attacks._judging.score import Subject
 from attacks._program.shelf import FolderShelf
 from attacks._texts.few import MOST, TooManyError, few_examples

@@ -28,11 +28,12 @@ def frames_view(
     uploads: Sequence[dict[str, Any]],
     weights: Sequence[float] | None = None,
     summed: np.ndarray | None = None,
+    fingerprint: str | None = None,
 ) -> ServerView:
-    """A recording of one round of vectors on the tiny backbone; of no round for no uploads."""
-    defense = ClearSpec()
+    """A recording of one round of vectors on the tiny backbone, or another; of no round for no uploads."""
+    made_with = fingerprint or tiny_backbone().fingerprint
     with ServerViewWriter.create(
-        folder, backbone=tiny_backbone().fingerprint, task=task_hash(task()), defense=defense
+        folder, backbone=made_with, task=task_hash(task()), defense=ClearSpec()
     ) as writer:
         given = weights or [1.0] * len(uploads)
         for number, (arrays, weight) in enumerate(zip(uploads, given, strict=True)):

@@ -9,10 +9,18 @@ from attacked import attacked_run
 from program import called
 
 from attacks import attributes
-from attacks._base.attack import Answer, Attribute, Guess, Scope, Verdict, Who
+from attacks._base.attack import (
+    Answer,
+    Attribute,
+    Declared,
+    Guess,
+    Scope,
+    Who,
+)
 from attacks._base.space import read
 from attacks._base.targets import Target
 from attacks._judging.attributes import attributes_of, f1, macro_f1
+from attacks._judging.finding import Verdict
 from attacks._judging.metrics import Truth, measure
 from attacks._judging.score import Wishes, open_subject
 from attacks._mixes.attributes import attribute_mixes, names_of
@@ -134,3 +142,15 @@ def test_without_attributes_it_says_so(subject):
     bare = tuple(replace(example, attributes={}) for example in subject.knowledge.public)
     made = attributes.guess(subject.view, subject.backbone, replace(subject.knowledge, public=bare))
     assert {guess.refused for guess in made} == {"no attribute varies among the public texts"}
+
+
+def test_noise_that_hides_everything_leaves_the_public_mix(subject):
+    noise = 1e4
+    knowledge = replace(subject.knowledge, declared=Declared(noise))
+    rng = np.random.default_rng(0)
+    shape = (subject.backbone.n_layers, 2, subject.backbone.width)
+    targets = [Target(Who(n), noise * rng.normal(size=shape), np.full(shape, noise**2), 8) for n in range(4)]
+    held = [example.attributes["day"] for example in knowledge.public]
+    public = held.count("True") / len(held)
+    found = attribute_mixes(subject.backbone, knowledge, targets, "day", ("False", "True"))
+    assert np.abs(np.array([answer.content.shares[1] for answer in found]) - public).max() < 0.02

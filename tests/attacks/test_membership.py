@@ -23,6 +23,7 @@ from attacks._members.likelihood import (
     shadow,
     weights_of_all,
 )
+from attacks._mixes.labels import counted
 from attacks._statistics.roc import auc
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
@@ -66,7 +67,7 @@ def test_the_likelihood_ratio_is_complete_on_undefended_means_of_twenty():
     backbone, knowledge, _ = scene()
     for seed in range(3):
         members = members_of(seed)
-        aim = target(members)
+        (aim,) = counted(backbone, knowledge, [target(members)])
         population = Population.of(backbone, knowledge, [aim])
         assert area(likelihood_ratio(population, aim), members) >= 0.99
         assert area(shadow(population, aim, SHADOWS, 0), members) >= 0.97
@@ -88,10 +89,11 @@ def test_cosine_certifies_what_leaks():
 def test_the_number_of_examples_is_told_from_the_vector(examples):
     backbone, knowledge, _ = scene()
     aim = target(members_of(1, examples))
-    population = Population.of(backbone, knowledge, [aim])
-    found = population.examples(aim, population.space.enter(aim.vector))
-    assert examples / 2 <= found <= 2 * examples
-    assert population.examples(target(members_of(1, examples), told=7), np.zeros(1)) == 7
+    (found,) = counted(backbone, knowledge, [aim])
+    assert examples / 2 <= found.number <= 2 * examples
+    assert counted(backbone, knowledge, [replace(aim, examples=7)])[0].number == 7
+    with pytest.raises(ValueError, match="has to be read first"):
+        likelihood_ratio(Population.of(backbone, knowledge, [aim]), aim)
 
 
 def test_a_strangers_vector_tells_nothing():
@@ -190,7 +192,7 @@ def test_the_covariance_is_well_conditioned():
     backbone, knowledge, _ = scene()
     population = Population.of(backbone, knowledge, [target([0])])
     assert population.variance.min() >= SHRUNK * population.space.variance.mean()
-    assert np.isfinite(likelihood_ratio(population, target([0]))).all()
+    assert np.isfinite(likelihood_ratio(population, target([0], told=1))).all()
 
 
 def test_words_alone_see_another_distribution_and_only_that():

@@ -8,7 +8,7 @@ import pytest
 from attacks._base.attack import Bag, Histogram, Knowledge, Members, Who
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
-from attacks._mixes.labels import label_mixes, mix, whole
+from attacks._mixes.labels import label_mixes
 from attacks._texts import corpus
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import words
@@ -110,10 +110,3 @@ def test_words_are_ranked_above_their_prior():
         held = {word.strip(".,:;()") for word in start}
         by_chance = 60 / backbone.head.weight.shape[0]
         assert len(said & held) / len(held) > 10 * by_chance
-
-
-def test_a_mix_is_solved_exactly_and_rounded_to_counts():
-    means = np.random.default_rng(0).normal(size=(4, 50))
-    shares = np.array([0.5, 0.25, 0.25, 0.0])
-    assert np.allclose(mix(shares @ means, means, np.ones(50)), shares, atol=1e-6)
-    assert np.array_equal(whole(np.array([0.47, 0.27, 0.26, 0.0]), 4), shares)

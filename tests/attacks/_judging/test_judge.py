@@ -6,7 +6,8 @@ import pytest
 from attacked import attacked_run, private_run
 
 from attacks import membership
-from attacks._base.attack import Scope, Verdict
+from attacks._base.attack import Scope
+from attacks._judging.finding import Verdict
 from attacks._judging.score import Wishes, key_of, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._whole_run.by_layer import by_layer

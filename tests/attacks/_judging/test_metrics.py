@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from attacks._base.attack import Bag, Histogram, Members, Scores, Source, Texts, Verdict
-from attacks._judging.metrics import Truth, average_precision, judge, measure, private_strings
+from attacks._base.attack import (
+    Bag,
+    Histogram,
+    Members,
+    Scores,
+    Source,
+    Texts,
+)
+from attacks._judging.finding import Verdict
+from attacks._judging.metrics import Truth, average_precision, gain_of, judge, measure, private_strings
 
 
 def truth(**changes):
@@ -127,3 +135,13 @@ def test_verdicts(metric, values, controls, options, verdict):
     assert found is verdict, why
     assert why
     assert found.leaks == (verdict in (Verdict.WORKS, Verdict.SEVERE))
+
+
+def test_the_gain_is_over_the_best_control_and_positive_where_the_attack_is_better():
+    controls = {"prior only": [0.5, 0.5], "uniform": [0.2, 0.4]}
+    far = gain_of("total variation", [0.1, 0.1], controls)
+    assert (far.control, far.value) == ("uniform", pytest.approx(0.2))
+    assert far.interval[0] >= 0.1 - 1e-9
+    near = gain_of("AUC", [0.6, 0.4], controls)
+    assert (near.control, near.value) == ("prior only", pytest.approx(0.0))
+    assert gain_of("AUC", [0.6], {}) is None

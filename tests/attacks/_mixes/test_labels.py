@@ -97,6 +97,17 @@ def test_noise_is_not_taken_for_variety():
     assert 3 <= np.median([each.examples for each in found]) <= 5
 
 
+def test_noise_that_hides_everything_leaves_what_public_texts_tell():
+    """Whole counts of what least squares make of noise would be farther from the truth than the public mix is."""
+    backbone, knowledge, _, _ = scene()
+    public = np.bincount([example.label for example in knowledge.public], minlength=CLASSES)
+    told = replace(knowledge, declared=Declared(1e4))
+    targets, _ = uploads(8, 6, noise=1e4)
+    for examples in (None, 8):
+        for answer in label_mixes(backbone, told, [replace(each, examples=examples) for each in targets]):
+            assert np.abs(np.array(answer.content.shares) - public / public.sum()).sum() / 2 < 0.02
+
+
 def test_a_declared_clip_is_reckoned_with():
     """Half of the median norm: every text is scaled, and who does not know it finds mixes far from all classes'."""
     backbone, knowledge, _, activations = scene()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attacks._base.attack import Verdict
+from attacks._judging.finding import Verdict
 from attacks._whole_run.document import OPEN, UNDECIDED, VIOLATED, exit_code
 from attacks._whole_run.kept import Kept
 from attacks._whole_run.pieces import cheating, worst

@@ -1,0 +1,101 @@
+"""Tables of what attacks get, undefended and under differential privacy, for `findings.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from _tables import load, markdown
+
+_SINGLE, _SUM = "single uploads", "the aggregate"
+_READS = {
+    "uploads": "a client's upload",
+    "aggregates": "a released mean",
+    "unshrunk": "a released mean, not shrunk",
+}
+
+
+def attack_strength() -> str:
+    """One row for a number of examples behind an undefended vector."""
+    rows = []
+    for cell in load("attacks")["cells"]:
+        found = {
+            (each["method"], each["scope"], each["metric"]): each
+            for name in ("labels", "invert")
+            for each in cell[name]
+        }
+
+        def value(method: str, metric: str, scope: str = _SINGLE, of: Mapping[Any, Any] = found) -> str:
+            return f"{of[method, scope, metric]['value']:.2f}"
+
+        def beside(method: str, metric: str, control: str, of: Mapping[Any, Any] = found) -> str:
+            one = of[method, _SINGLE, metric]
+            return f"{one['value']:.2f} ({one['controls'][control]:.2f})"
+
+        rows.append(
+            [
+                str(cell["examples"]),
+                f"{cell['pool']:,}",
+                f"{value('corpus', 'corpus recall')}, {value('corpus', 'corpus precision')}",
+                f"{value('corpus', 'corpus recall', _SUM)}, {value('corpus', 'corpus precision', _SUM)}",
+                beside("probe", "average precision", "prior only"),
+                beside("unmix", "average precision", "prior only"),
+                f"{value('corpus', 'private strings')}, {value('probe', 'private strings')}",
+                beside("class means", "total variation", "uniform"),
+                f"{found['class means', _SINGLE, 'exact counts']['value']:.0%}",
+            ]
+        )
+    head = [
+        "examples",
+        "pool",
+        "corpus recall, precision",
+        "the same, aggregate",
+        "AP, probe (prior)",
+        "AP, unmix (prior)",
+        "private strings by corpus, by probe",
+        "label variation (uniform)",
+        "counts exact",
+    ]
+    return markdown(head, rows)
+
+
+def attacks_resisted(*wanted: str, layers: bool = False) -> str:
+    """One row a metric of each attack: value, gain over the best control, and verdict, for each kind of vector."""
+    kept = load("attacks_resisted")
+    kinds = [what for what in wanted if what in kept]
+    found = {
+        what: {(each["attack"], each["method"], each["metric"]): each for each in kept[what]}
+        for what in kinds
+    }
+    rows = []
+    for key in dict.fromkeys(key for what in kinds for key in found[what]):
+        attack, method, metric = key
+        if (attack == "layers") != layers:
+            continue
+        row = [f"{attack}, {method}" if attack != "membership" else f"members, {method}", metric]
+        for what in kinds:
+            row += _judged(found[what][key]) if key in found[what] else ["", "", ""]
+        rows.append(row)
+    head = ["attack", "metric"]
+    for what in kinds:
+        head += [_READS[what], "gain over the best control [95%]", "verdict"]
+    return markdown(head, rows)
+
+
+def _judged(row: Mapping[str, Any]) -> list[str]:
+    if row["value"] is None:
+        return ["", row["why"], row["verdict"]]
+    gain = row["gain"]
+    told = ""
+    if gain and gain["interval"]:
+        low, high = gain["interval"]
+        told = f"{gain['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return [f"{row['value']:.3f}", told, row["verdict"]]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "attack_strength": attack_strength,
+    "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
+    "layers_resisted": lambda: attacks_resisted("uploads", layers=True),
+    "attacks_unshrunk": lambda: attacks_resisted("unshrunk"),
+}
