@@ -40,8 +40,9 @@ from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._program.layers_launch import by_part, named, targets_of
 from attacks._program.small_run import PRIVATE
+from attacks._whole_run.read_back import in_numbers
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import in_numbers, open_readings
+from attacks._whole_run.subject import open_readings
 from attacks.layers import parts_of
 from attacks.membership import SOURCE
 from defenses.codec import Precision

@@ -12,7 +12,7 @@ from typing import Any
 from attacks._base.attack import Progress
 from attacks._differences.sums import Private
 from attacks._judging.score import Subject
-from attacks._whole_run.subject import in_numbers, vector_of
+from attacks._whole_run.read_back import in_numbers, vector_of
 from defenses.dp.release import ARRAY, Bounded
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind

@@ -12,24 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from attacks._base.attack import Capability, Declared, Progress, Scope
 from attacks._base.targets import read_targets
 from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
+from attacks._whole_run.read_back import as_vectors, not_shrunk, released_noise
 from attacks._whole_run.request import Request
-from defenses.codec import Precision
-from defenses.dp.release import ARRAY, Bounded
-from defenses.frame import SERVER, encode
-from defenses.session import RoundInfo
-from defenses.specs import ClearSpec
-from defenses.upload import Upload, UploadKind
-from defenses.view import Direction, ServerView, ServerViewWriter
+from defenses.dp.release import Bounded
+from defenses.upload import UploadKind
 from defenses.view_facts import Computes
 from ifedpriv.config import load_config
 from ifedpriv.errors import UserError
-from ifedpriv.experiment.prepare import Setup, prepare
+from ifedpriv.experiment.prepare import prepare
 from ifedpriv.report.wording import defense_in_words
 
 
@@ -87,14 +80,15 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
     )
     if not isinstance(release, Bounded):
         return (Reading(subject, tuple(Scope)),)
-    public = _told(subject, Declared(_released_noise(subject.view, release)), request)
+    released = replace(subject, view=not_shrunk(subject.view, release, folder / "released"))
+    public = _told(released, Declared(released_noise(subject.view, release)), request)
     if Computes.INDIVIDUAL_UPLOADS not in subject.view.facts.server_computes:
         return (Reading(public, tuple(Scope)),)
     backbone = subject.backbone
     if release.transform.size != backbone.n_layers * 2 * backbone.width:
         # One vector a class, say: what travels says nothing of how to part it.
         return (Reading(public, tuple(Scope)),)
-    own, noise = _as_vectors(subject.view, release, setup, folder)
+    own, noise = as_vectors(subject.view, release, setup, folder / "uploads")
     uploads = _told(replace(subject, view=own), Declared(noise), request)
     return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
 
@@ -114,81 +108,6 @@ def _told(subject: Subject, declared: Declared, request: Request) -> Subject:
         others = all_but_one(subject.view, subject.truth, knowledge.pool, request.seed)
         knowledge = replace(knowledge, others=others)
     return replace(subject, knowledge=knowledge)
-
-
-# ---- what privacy makes of vectors, read back
-
-
-def vector_of(
-    steps: NDArray[np.floating], release: Bounded, roster: int, number: int = 0
-) -> tuple[NDArray[np.float32], float]:
-    """What one client's whole numbers of a round say: the mean of its units, flat, and how many they are."""
-    terms, total = release.lattice(roster), steps.astype(np.float64)
-    units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
-    return release.transform.back(
-        release.turned_back(total, number) * terms.clip / terms.steps / units
-    ), units
-
-
-def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
-    """Noise of so many steps in a sum, as a standard deviation of each number of the mean over units."""
-    terms = release.lattice(roster)
-    spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
-    # Noise lies in the kept directions only.
-    kept = float(np.sqrt(release.transform.rank / release.transform.size))
-    return steps * terms.clip / terms.steps / units * spread * kept
-
-
-def _released_noise(view: ServerView, release: Bounded) -> float:
-    """Standard deviation of the noise in each number of the released mean, on average over numbers, or 0."""
-    for frame in view.computed(UploadKind.VECTOR):
-        if "vector" in frame.upload.arrays:
-            roster = len(_round(view, frame.upload.round).roster)
-            steps = release.deviation(release.lattice(roster), roster)
-            return in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
-    return 0.0
-
-
-def _round(view: ServerView, number: int) -> RoundInfo:
-    found = next((entry for entry in view.facts.rounds if entry.number == number), None)
-    if found is None:
-        raise UserError(
-            f"the recording holds an upload of round {number}, which its view.json does not name",
-            "use the folder as it was recorded",
-        )
-    return found
-
-
-def _as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -> tuple[ServerView, float]:
-    """The recording with every upload's whole numbers turned back into a vector, and the noise that is in each.
-
-    The server can do the same: clip, steps and coordinates are public. A client's count of examples is part of what it
-    sends, and with noise where the client adds some.
-    """
-    noises = []
-    shape = (setup.backbone.n_layers, 2, setup.backbone.width)
-    facts = view.facts
-    with ServerViewWriter.create(
-        folder, backbone=facts.backbone, task=facts.task, defense=ClearSpec()
-    ) as writer:
-        begun = set()
-        for frame in view.uploads(UploadKind.VECTOR):
-            if ARRAY not in frame.upload.arrays:
-                continue
-            entry = _round(view, frame.upload.round)
-            roster = len(entry.roster)
-            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster, frame.upload.round)
-            upload = Upload({"vector": vector.reshape(shape)}, units, frame.upload.round, UploadKind.VECTOR)
-            if frame.upload.round not in begun:
-                begun.add(frame.upload.round)
-                writer.begin_round(replace(entry, layout=upload.layout))
-            sent = encode(upload, frame.sender, Precision.FP32)
-            writer.append(
-                Direction.UP, sender=frame.sender, recipient=SERVER, round_number=upload.round, frame=sent
-            )
-            # Where the server adds the noise, a client adds none: a share of 0.
-            noises.append(in_numbers(release.lattice(roster).share, units, release, roster))
-    return ServerView.open(folder), float(np.mean(noises)) if noises else 0.0
 
 
 # ---- who knows what

@@ -5,8 +5,9 @@ import pytest
 from attacked import private_run
 
 from attacks._base.attack import Scope
+from attacks._whole_run.read_back import in_numbers, vector_of
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import in_numbers, knowledge_of, open_readings, vector_of
+from attacks._whole_run.subject import knowledge_of, open_readings
 from defenses.dp.release import ARRAY
 from defenses.entropy import InsecureSeeded
 from defenses.records import Records

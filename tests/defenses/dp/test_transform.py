@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from defenses.dp.shrink import shrunk
+from defenses.dp.shrink import shrunk, unshrunk
 from defenses.dp.transform import Transform
 from defenses.errors import UserError
 
@@ -71,6 +71,18 @@ def test_shrinking_pulls_noise_to_zero_and_leaves_a_strong_signal_alone():
     assert np.linalg.norm(found[:200]) < 0.4 * np.linalg.norm(noise)
     np.testing.assert_allclose(found[200:], signal, rtol=1e-3)
     assert not shrunk(np.zeros(5), 1.0).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 3), st.integers(1, 4))
+def test_shrinking_can_be_undone_but_for_blocks_that_it_made_zero(seed, deviation, count):
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(count, size=60)
+    values = rng.normal(size=60) * rng.choice([0.1, 1.0, 10.0], size=count)[blocks]
+    left = shrunk(values, deviation, blocks)
+    kept = np.bincount(blocks, weights=np.square(left))[blocks] > 0
+    found = unshrunk(left, deviation, blocks)
+    np.testing.assert_allclose(found[kept], values[kept], rtol=1e-6)
+    assert not found[~kept].any()
 
 
 def test_shrinking_has_the_smaller_error_on_average():

@@ -1,0 +1,135 @@
+"""What privacy makes of vectors, read back: by the server, from frames and from what is public.
+
+The invariant: nothing here is private; clip, steps, coordinates, noise and rosters are everybody's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
+from defenses.codec import Precision
+from defenses.dp.release import ARRAY, Bounded
+from defenses.dp.shrink import unshrunk
+from defenses.frame import SERVER, encode
+from defenses.session import RoundInfo
+from defenses.specs import ClearSpec
+from defenses.upload import Upload, UploadKind
+from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from ifedpriv.errors import UserError
+from ifedpriv.experiment.prepare import Setup
+
+
+def vector_of(
+    steps: NDArray[np.floating], release: Bounded, roster: int, number: int = 0
+) -> tuple[NDArray[np.float32], float]:
+    """What one client's whole numbers of a round say: the mean of its units, flat, and how many they are."""
+    terms, total = release.lattice(roster), steps.astype(np.float64)
+    units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
+    return release.transform.back(
+        release.turned_back(total, number) * terms.clip / terms.steps / units
+    ), units
+
+
+def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
+    """Noise of so many steps in a sum, as a standard deviation of each number of the mean over units."""
+    terms = release.lattice(roster)
+    spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
+    # Noise lies in the kept directions only.
+    kept = float(np.sqrt(release.transform.rank / release.transform.size))
+    return steps * terms.clip / terms.steps / units * spread * kept
+
+
+def released_noise(view: ServerView, release: Bounded) -> float:
+    """Standard deviation of the noise in each number of the released mean, on average over numbers, or 0."""
+    for frame in view.computed(UploadKind.VECTOR):
+        if "vector" in frame.upload.arrays:
+            roster = len(_round(view, frame.upload.round).roster)
+            steps = release.deviation(release.lattice(roster), roster)
+            return in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
+    return 0.0
+
+
+def _round(view: ServerView, number: int) -> RoundInfo:
+    found = next((entry for entry in view.facts.rounds if entry.number == number), None)
+    if found is None:
+        raise UserError(
+            f"the recording holds an upload of round {number}, which its view.json does not name",
+            "use the folder as it was recorded",
+        )
+    return found
+
+
+def as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -> tuple[ServerView, float]:
+    """The recording with every upload's whole numbers turned back into a vector, and the noise that is in each.
+
+    The server can do the same: clip, steps and coordinates are public. A client's count of examples is part of what it
+    sends, and with noise where the client adds some.
+    """
+    noises = []
+    shape = (setup.backbone.n_layers, 2, setup.backbone.width)
+    facts = view.facts
+    with ServerViewWriter.create(
+        folder, backbone=facts.backbone, task=facts.task, defense=ClearSpec()
+    ) as writer:
+        begun = set()
+        for frame in view.uploads(UploadKind.VECTOR):
+            if ARRAY not in frame.upload.arrays:
+                continue
+            entry = _round(view, frame.upload.round)
+            roster = len(entry.roster)
+            vector, units = vector_of(frame.upload.arrays[ARRAY], release, roster, frame.upload.round)
+            upload = Upload({"vector": vector.reshape(shape)}, units, frame.upload.round, UploadKind.VECTOR)
+            if frame.upload.round not in begun:
+                begun.add(frame.upload.round)
+                writer.begin_round(replace(entry, layout=upload.layout))
+            sent = encode(upload, frame.sender, Precision.FP32)
+            writer.append(
+                Direction.UP, sender=frame.sender, recipient=SERVER, round_number=upload.round, frame=sent
+            )
+            # Where the server adds the noise, a client adds none: a share of 0.
+            noises.append(in_numbers(release.lattice(roster).share, units, release, roster))
+    return ServerView.open(folder), float(np.mean(noises)) if noises else 0.0
+
+
+def not_shrunk(view: ServerView, release: Bounded, folder: Path) -> ServerView:
+    """The recording with every released mean as it was before it was pulled toward the centre.
+
+    Pulling is a function of what was released and of public facts, and it has an inverse, but for blocks that it made
+    zero. A test that takes a pulled mean for a mean with noise has the wrong scale, and finds less than is there.
+
+    Args:
+        view: the recording.
+        release: what was made of the vectors.
+        folder: where the copy goes, an empty one.
+    """
+    if not release.shrink or release.compression is not None:
+        return view
+
+    def change(record: FrameRecord) -> bytes | None:
+        old = read_frame(view, record) if record.direction is Direction.COMPUTED else None
+        vector = None if old is None else old.upload.arrays.get("vector")
+        if old is None or vector is None or vector.size != release.transform.size:
+            return record.frame
+        upload = old.upload
+        terms, clients = (
+            release.lattice(len(_round(view, upload.round).roster)),
+            _contributors(view, upload.round),
+        )
+        noise = release.deviation(terms, clients) * terms.clip / terms.steps / max(upload.weight, 1.0)
+        values = release.transform.forward(vector.reshape(1, -1))[0]
+        values = unshrunk(values, noise, release.transform.coordinate_blocks)
+        arrays = {**upload.arrays, "vector": release.transform.back(values).reshape(vector.shape)}
+        return written_anew(old, Upload(arrays, upload.weight, upload.round, upload.kind))
+
+    return changed_copy(view, folder, change)
+
+
+def _contributors(view: ServerView, number: int) -> int:
+    """Over how many clients a round's sum is: those that it was said to be over, else all that were asked."""
+    summed = next((entry.clients for entry in view.facts.sums if entry.round == number), None)
+    return len(_round(view, number).roster if summed is None else summed)
