@@ -118,8 +118,8 @@ def test_a_single_text_and_no_text():
 
 def test_the_same_text_twice_scores_twice_the_same():
     scores = score_labels(tiny_backbone(), task(), [TEXTS[0]] * 3)
-    assert np.array_equal(scores[0], scores[1])
-    assert np.array_equal(scores[0], scores[2])
+    # Matrix products may take a batch's last rows by another kernel, which adds in another order.
+    np.testing.assert_allclose(scores[1:], scores[[0, 0]], rtol=0, atol=2e-5)
 
 
 def test_a_query_that_does_not_fit_is_refused_by_length_and_not_quoted():
