@@ -177,7 +177,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **_prototype_tables.TABLES,
     **_one_shot_tables.TABLES,
     **_leak_tables.TABLES,
-    "vector_share": _share_tables.vector_share,
+    **_share_tables.TABLES,
     **_grid_tables.TABLES,
     **_curve_tables.TABLES,
 }
