@@ -40,12 +40,13 @@ from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._program.layers_launch import by_part, named, targets_of
 from attacks._program.small_run import PRIVATE
-from attacks._whole_run.read_back import in_numbers
+from attacks._whole_run.read_back import released_noise
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
 from attacks.layers import parts_of
 from attacks.membership import SOURCE
 from defenses.codec import Precision
+from defenses.dp.release import Bounded
 from defenses.frame import SERVER, encode
 from defenses.session import RoundInfo
 from defenses.specs import ClearSpec
@@ -59,6 +60,7 @@ from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute
 from ifedpriv.experiment.rundir import RunDirectory
+from ifedpriv.methods.ifed_icl import IfedIcl
 
 NAME = "attacks_resisted"
 TEXTS = 3900
@@ -198,12 +200,14 @@ def aggregates(folder: Path, only: Sequence[str], shrink: bool = True) -> Iterat
         setup = prepare(config, backbone=backbone, data=data)
         made = folder / f"run{seed}"
         execute(setup, RunDirectory.create(made, config))
-        (frame,) = ServerView.open(made / "view").computed(UploadKind.VECTOR)
+        view = ServerView.open(made / "view")
+        (frame,) = view.computed(UploadKind.VECTOR)
+        assert isinstance(setup.method, IfedIcl)
         number = setup.method.vector_round
         release = setup.defense.release(*setup.method.asks(number))
+        assert isinstance(release, Bounded)
         roster = len(setup.clients.numbers(number))
-        steps = release.deviation(release.lattice(roster), roster)
-        noises.append(in_numbers(steps, frame.upload.weight, release, roster))
+        noises.append(released_noise(view, release))
         vectors.append(frame.upload)
         truth[seed] = tuple(example for n in range(roster) for example in setup.clients[n].train)
     print(f"{RUNS} runs: {time.process_time():.0f} CPU s", flush=True)

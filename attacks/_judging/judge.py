@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +42,13 @@ from attacks._judging.metrics import (
     private_strings,
     told_apart,
 )
+from attacks._judging.score import Subject, key_of
 from attacks._judging.words_alone import WORDS, WordsAlone
 from attacks._statistics.roc import clustered_auc, rate_at, roc
 from attacks._texts.wording import Encoder, Text, Wording
 from defenses.upload import UploadKind
 from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Example
-
-if TYPE_CHECKING:
-    from attacks._judging.score import Subject
-
 
 PROVED_BY_CHANCE = frozenset({"corpus recall", "AUC"})
 """Metrics whose value on a single vector has a probability under chance."""
@@ -196,7 +191,7 @@ class _Judge:
         return Truth(
             tokens=frozenset(t for ids in inner for t in ids if content[t]),
             strings=frozenset().union(*(private_strings(e.text) for e in examples)),
-            members=frozenset(pool.index[_key_of(e)] for e in examples if _key_of(e) in pool.index),
+            members=frozenset(pool.index[key_of(e)] for e in examples if key_of(e) in pool.index),
             examples=len(examples),
             shares=counts / counts.sum(),
             content=content,
@@ -249,7 +244,7 @@ class _Judge:
                 inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
             )
             self._pool = _Pool(
-                {_key_of(example): i for i, example in enumerate(knowledge.pool)},
+                {key_of(example): i for i, example in enumerate(knowledge.pool)},
                 tuple(private_strings(example.text) for example in knowledge.pool),
                 tuple(frozenset(token for token in ids if content[token]) for ids in inner),
             )
@@ -293,10 +288,6 @@ def _by_metric(contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str
     rows = [row for row in rows if row] or rows
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     return {name: [row[name] for row in rows] for name in shared}
-
-
-def _key_of(example: Example) -> tuple[str, int, str]:
-    return example.text, example.label, example.answer
 
 
 def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, object]]:

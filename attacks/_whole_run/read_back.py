@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
 from defenses.codec import Precision
+from defenses.dp.lattice import Lattice
 from defenses.dp.release import ARRAY, Bounded
 from defenses.dp.shrink import unshrunk
 from defenses.frame import SERVER, encode
@@ -23,6 +25,8 @@ from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.prepare import Setup
 
+_Steps = TypeVar("_Steps", float, NDArray[np.float64])
+
 
 def vector_of(
     steps: NDArray[np.floating], release: Bounded, roster: int, number: int = 0
@@ -30,9 +34,7 @@ def vector_of(
     """What one client's whole numbers of a round say: the mean of its units, flat, and how many they are."""
     terms, total = release.lattice(roster), steps.astype(np.float64)
     units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
-    return release.transform.back(
-        release.turned_back(total, number) * terms.clip / terms.steps / units
-    ), units
+    return release.transform.back(_of_mean(release.turned_back(total, number), units, terms)), units
 
 
 def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
@@ -41,7 +43,12 @@ def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> flo
     spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
     # Noise lies in the kept directions only.
     kept = float(np.sqrt(release.transform.rank / release.transform.size))
-    return steps * terms.clip / terms.steps / units * spread * kept
+    return _of_mean(steps, units, terms) * spread * kept
+
+
+def _of_mean(steps: _Steps, units: float, terms: Lattice) -> _Steps:
+    """Steps in a sum as coordinates of the mean over units."""
+    return steps * terms.clip / terms.steps / units
 
 
 def released_noise(view: ServerView, release: Bounded) -> float:
@@ -116,11 +123,9 @@ def not_shrunk(view: ServerView, release: Bounded, folder: Path) -> ServerView:
         if old is None or vector is None or vector.size != release.transform.size:
             return record.frame
         upload = old.upload
-        terms, clients = (
-            release.lattice(len(_round(view, upload.round).roster)),
-            _contributors(view, upload.round),
-        )
-        noise = release.deviation(terms, clients) * terms.clip / terms.steps / max(upload.weight, 1.0)
+        terms = release.lattice(len(_round(view, upload.round).roster))
+        steps = release.deviation(terms, _contributors(view, upload.round))
+        noise = _of_mean(steps, max(upload.weight, 1.0), terms)
         values = release.transform.forward(vector.reshape(1, -1))[0]
         values = unshrunk(values, noise, release.transform.coordinate_blocks)
         arrays = {**upload.arrays, "vector": release.transform.back(values).reshape(vector.shape)}
