@@ -7,10 +7,9 @@ guesses that were made without the vector.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from attacks._base.attack import (
@@ -18,17 +17,14 @@ from attacks._base.attack import (
     Attribute,
     Content,
     Guess,
-    Knowledge,
     Members,
     Scope,
     Scores,
     Texts,
-    Who,
 )
 from attacks._base.space import read
 from attacks._base.targets import Target
-from attacks._base.tokens import COMMON, inner_tokens
-from attacks._judging.attributes import attributes_of, macro_f1
+from attacks._judging.attributes import macro_f1
 from attacks._judging.controls import NEAREST, controls_of
 from attacks._judging.finding import Finding, Verdict
 from attacks._judging.metrics import (
@@ -39,28 +35,16 @@ from attacks._judging.metrics import (
     interval_of,
     judge,
     measure,
-    private_strings,
     told_apart,
 )
-from attacks._judging.score import Subject, key_of
-from attacks._judging.words_alone import WORDS, WordsAlone
+from attacks._judging.score import Subject
+from attacks._judging.truths import Truths
+from attacks._judging.words_alone import WORDS
 from attacks._statistics.roc import clustered_auc, rate_at, roc
 from attacks._texts.wording import Encoder, Text, Wording
-from defenses.upload import UploadKind
-from defenses.view_facts import Computes
-from ifedpriv.backbone.backbone import Backbone
 
 PROVED_BY_CHANCE = frozenset({"corpus recall", "AUC"})
 """Metrics whose value on a single vector has a probability under chance."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class _Pool:
-    """The candidates as the judge sees them."""
-
-    index: Mapping[tuple[str, int, str], int]
-    strings: tuple[frozenset[str], ...]
-    tokens: tuple[frozenset[int], ...]
 
 
 def score(
@@ -69,6 +53,7 @@ def score(
     targets: Mapping[Scope, Sequence[Target]],
     random: Sequence[Guess] = (),
     among: int = 1,
+    truths: Truths | None = None,
 ) -> tuple[Finding, ...]:
     """What each guess amounts to.
 
@@ -78,8 +63,9 @@ def score(
         targets: the vectors of each scope, in the order of the guesses' answers.
         random: the same attack's guesses on a `random_view`.
         among: how many such findings there are of which the worst verdict counts.
+        truths: of the same run and pool, where they were asked for before.
     """
-    judge_one = _Judge(subject, among)
+    judge_one = _Judge(subject, truths or Truths(subject), among)
     by_name = {(guess.method, guess.scope): guess for guess in random if guess.answers}
     found: list[Finding] = []
     for guess in guesses:
@@ -103,20 +89,15 @@ def _not_evaluable(guess: Guess, why: str) -> Finding:
     )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Judge:
-    """Truths of one subject, made when they are first asked for."""
-
     subject: Subject
-    among: int = 1
-    _truths: dict[Who, Truth] = field(default_factory=dict)
-    _pool: _Pool | None = None
-    _content: NDArray[np.bool_] | None = None
-    _by_words: WordsAlone | None = None
+    truths: Truths
+    among: int
 
     def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
         subject = self.subject
-        truths = [self.truth(answer.who) for answer in guess.answers]
+        truths = [self.truths.of(answer.who) for answer in guess.answers]
         # A method may leave vectors out, such as those of too many examples.
         by_who = {target.who: target for target in targets}
         targets = [by_who[answer.who] for answer in guess.answers]
@@ -125,7 +106,7 @@ class _Judge:
             return [_not_evaluable(guess, _NOBODY_TO_TELL)]
         contents = controls_of(guess, targets, random, subject.backbone, subject.knowledge)
         if isinstance(guess.answers[0].content, Scores):
-            contents[WORDS] = [self._words(truth) for truth in truths]
+            contents[WORDS] = [self.truths.words(truth) for truth in truths]
         controls = {name: _by_metric(made, truths) for name, made in contents.items()}
         values.update(self._encoded([a.content for a in guess.answers], targets))
         for name, made in contents.items():
@@ -171,38 +152,6 @@ class _Judge:
             found += macro_f1(guess, truths, contents)
         return found
 
-    def truth(self, who: Who) -> Truth:
-        """What is true of one vector."""
-        if who not in self._truths:
-            self._truths[who] = self._make(who)
-        return self._truths[who]
-
-    def _make(self, who: Who) -> Truth:
-        subject = self.subject
-        assert subject.truth is not None
-        numbers = self._contributors() if who.client is None else [who.client]
-        examples = [e for n in numbers for e in subject.truth[n] if who.label in (None, e.label)]
-        if self._content is None:
-            self._content = content_tokens(subject.backbone, subject.knowledge)
-        content, pool = self._content, self._of_pool(self._content)
-        inner = inner_tokens(subject.backbone, subject.knowledge.task, examples)
-        classes = max(1, subject.knowledge.task.n_classes)
-        counts = np.bincount([max(e.label, 0) for e in examples], minlength=classes)
-        return Truth(
-            tokens=frozenset(t for ids in inner for t in ids if content[t]),
-            strings=frozenset().union(*(private_strings(e.text) for e in examples)),
-            members=frozenset(pool.index[key_of(e)] for e in examples if key_of(e) in pool.index),
-            examples=len(examples),
-            shares=counts / counts.sum(),
-            content=content,
-            pool_strings=pool.strings,
-            pool_tokens=pool.tokens,
-            decode=lambda ids: str(subject.backbone.tokenizer.decode(list(ids))),
-            client=who.client,
-            attributes=attributes_of(examples),
-            texts=inner,
-        )
-
     def _encoded(self, contents: Sequence[Content], targets: Sequence[Target]) -> dict[str, list[float]]:
         """How the model sees guessed texts with labels beside the vector: cosine about the mean of public texts."""
         knowledge, backbone = self.subject.knowledge, self.subject.backbone
@@ -222,33 +171,6 @@ class _Judge:
             length = float(np.linalg.norm(made) * np.linalg.norm(seen))
             found.append(float(np.sum(made * seen)) / max(length, 1e-30))
         return {"cosine, re-encoded": found}
-
-    def _words(self, truth: Truth) -> Scores:
-        """What the words of members alone tell, to somebody who was told the members among half of the pool."""
-        if self._by_words is None:
-            self._by_words = WordsAlone.of(truth.pool_tokens, self.subject.knowledge.seed)
-        return self._by_words.scores(truth.members)
-
-    def _contributors(self) -> list[int]:
-        view = self.subject.view
-        if Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes:
-            return sorted({frame.sender for frame in view.uploads(UploadKind.VECTOR)})
-        return sorted(
-            {n for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR for n in entry.roster}
-        )
-
-    def _of_pool(self, content: NDArray[np.bool_]) -> _Pool:
-        if self._pool is None:
-            knowledge = self.subject.knowledge
-            inner = (
-                inner_tokens(self.subject.backbone, knowledge.task, knowledge.pool) if knowledge.pool else []
-            )
-            self._pool = _Pool(
-                {key_of(example): i for i, example in enumerate(knowledge.pool)},
-                tuple(private_strings(example.text) for example in knowledge.pool),
-                tuple(frozenset(token for token in ids if content[token]) for ids in inner),
-            )
-        return self._pool
 
     def _chance(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> float | None:
         """For a single vector: how likely a blind choice of as many candidates holds as many members or more.
@@ -270,18 +192,6 @@ class _Judge:
         return float(stats.hypergeom.sf(hits - 1, pool, len(truth.members), content.chosen))
 
 
-def content_tokens(backbone: Backbone, knowledge: Knowledge) -> NDArray[np.bool_]:
-    """Tokens that count, bool over the vocabulary: none that half of the public texts hold, and no special ones."""
-    counts = np.zeros(int(backbone.head.weight.shape[0]))
-    inner = inner_tokens(backbone, knowledge.task, knowledge.public) if knowledge.public else []
-    for ids in inner:
-        counts[list(set(ids))] += 1
-    counts = counts / max(1, len(inner))
-    content = counts < COMMON
-    content[[i for i in backbone.tokenizer.all_special_ids if i < len(content)]] = False
-    return np.asarray(content)
-
-
 def _by_metric(contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str, list[float]]:
     rows = [measure(content, truth) for content, truth in zip(contents, truths, strict=True)]
     # A vector of which the pool holds nobody has nothing to measure, for the attack and for its controls alike.
@@ -298,11 +208,11 @@ def curves_of(subject: Subject, guesses: Sequence[Guess]) -> list[dict[str, obje
     """
     if subject.truth is None:
         return []
-    judge_one = _Judge(subject)
+    truths = Truths(subject)
     found: list[dict[str, object]] = []
     for guess in guesses:
         rows = [
-            (told_apart(answer.content, judge_one.truth(answer.who).members), number)
+            (told_apart(answer.content, truths.of(answer.who).members), number)
             for number, answer in enumerate(guess.answers)
             if isinstance(answer.content, Scores)
         ]

@@ -123,8 +123,7 @@ def whole_counts(
     for index in start.columns[np.argsort(np.floor(shares) - shares, kind="stable")]:
         if counts.sum() < total:
             counts[index] += 1
-    while counts.sum() > total:
-        counts[np.argmin(np.where(counts > 0, counts, total + 1))] -= 1
+    _shorten(counts, total)
     while counts.sum() < total:
         residual = vector - _mean(columns, counts, total)
         counts[np.argmin(squares - 2 * (columns @ residual) / total)] += 1
@@ -145,6 +144,14 @@ def whole_counts(
         counts[taken[into]] += 1
         residual = vector - _mean(columns, counts, total)
     return counts, float(residual @ residual) / size
+
+
+def _shorten(counts: NDArray[np.int64], total: int) -> None:
+    """Takes what is too many from the smallest counts, the first of equals first, in place."""
+    # Weights that noise made add up to far more than 1, and to take their counts one by one took minutes.
+    smallest = np.argsort(counts, kind="stable")
+    before = np.cumsum(counts[smallest]) - counts[smallest]
+    counts[smallest] -= np.clip(counts.sum() - total - before, 0, counts[smallest])
 
 
 def _mean(columns: NDArray[np.floating], counts: NDArray[np.int64], total: int) -> Floats:

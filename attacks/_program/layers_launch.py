@@ -163,14 +163,16 @@ def by_part(
     from dataclasses import replace
 
     from attacks._judging.judge import score
+    from attacks._judging.truths import Truths
     from attacks.layers import guesses
 
+    truths = Truths(subject)
     for number, part in enumerate(parts):
         progress("reading parts of vectors", number, len(parts))
         made = guesses(subject.backbone, subject.knowledge, targets, part, names)
         drawn = guesses(subject.backbone, subject.knowledge, random, part, names) if random else ()
         told = replace(subject, knowledge=replace(subject.knowledge, sites=part.sites))
-        yield part, score(told, made, {targets.scope: targets.targets}, drawn, among)
+        yield part, score(told, made, {targets.scope: targets.targets}, drawn, among, truths)
     progress("reading parts of vectors", len(parts), len(parts))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from attacks._mixes.mixture import CERTAIN, unmix, whole_counts
+from attacks._mixes.mixture import CERTAIN, Mixture, _shorten, unmix, whole_counts
 
 
 @settings(max_examples=20)
@@ -67,3 +67,21 @@ def test_a_vector_of_strangers_is_not_certain():
         vector = (rng.normal(size=(4, 60)) * 30).mean(axis=0)
         _, residual = whole_counts(columns, vector, unmix(columns, vector, at_most=20), 4)
         assert residual > CERTAIN
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.integers(0, 60))
+def test_what_is_too_many_goes_from_the_smallest_counts(counts, total):
+    slow = np.array(counts)
+    while slow.sum() > total:
+        slow[np.argmin(np.where(slow > 0, slow, 100))] -= 1
+    quick = np.array(counts)
+    _shorten(quick, total)
+    assert quick.tolist() == slow.tolist()
+
+
+def test_weights_that_add_up_to_far_more_than_one_are_cut_at_once():
+    columns = np.random.default_rng(0).normal(size=(60, 20))
+    # One count at a time, this would take a year.
+    start = Mixture(np.arange(50), np.full(50, 1e9), 1.0)
+    counts, _ = whole_counts(columns, columns[:5].mean(axis=0), start, 10)
+    assert counts.sum() == 10
