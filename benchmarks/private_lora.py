@@ -142,7 +142,7 @@ def train(
 
     Args:
         backbone: the frozen model.
-        task: whose label words are one token each, so that a batch's mean loss is the mean over its examples.
+        task: the task's wording.
         examples: of all clients.
         recipe: how.
         epsilon: the budget of all steps; infinite for neither clip nor noise.
@@ -151,7 +151,6 @@ def train(
     from opacus.optimizers import DPOptimizer
 
     objective = Objective(backbone, task, examples)
-    assert all(d.answer_length == 1 for d in objective.demonstrations), "answers of several tokens"
     adapters = Adapters(backbone, recipe.rank, recipe.alpha, _TARGETS)
     rng = np.random.default_rng([seed, _STREAM])
     sampled, private = min(1.0, recipe.batch / len(examples)), math.isfinite(epsilon)
@@ -197,7 +196,12 @@ def _backward(
     by_length = sorted((int(i) for i in some), key=lambda i: len(objective.demonstrations[i].ids))
     for start in range(0, len(by_length), _MICRO):
         batch = by_length[start : start + _MICRO]
-        (objective.loss_of(batch, loss) * len(batch)).backward()  # type: ignore[no-untyped-call]
+        if all(objective.demonstrations[i].answer_length == 1 for i in batch):
+            summed = objective.loss_of(batch, loss) * len(batch)
+        else:
+            # A batch's mean over tokens would weigh examples by their lengths; such labels compete with all words.
+            summed = objective.losses_of(batch).sum()
+        summed.backward()  # type: ignore[no-untyped-call]
     if not by_length:
         for weight in weights:
             weight.grad_sample = torch.zeros(0, *weight.shape)  # type: ignore[attr-defined]

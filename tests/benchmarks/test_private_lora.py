@@ -29,13 +29,15 @@ def data():
     return shipped.load("mood", seed=7, train=6, validation=1, test=1)
 
 
-@pytest.mark.parametrize("loss", Loss)
-def test_each_examples_gradient_is_that_of_the_example_alone(backbone, data, loss):
+@pytest.mark.parametrize(("name", "loss"), [*(("mood", loss) for loss in Loss), ("intake", Loss.VOCABULARY)])
+def test_each_examples_gradient_is_that_of_the_example_alone(backbone, name, loss):
+    data = shipped.load(name, seed=7, train=6, validation=1, test=1)
     adapters = Adapters(backbone, 2, 4.0, ("q_proj", "v_proj"))
     rng = np.random.default_rng(0)
     # B away from zero, or A would have no gradient to compare.
     arrays = {name: 0.1 * rng.normal(size=shape) for name, shape in adapters.shapes.items()}
     objective = Objective(backbone, data.task, data.train)
+    assert all((d.answer_length > 1) == (name == "intake") for d in objective.demonstrations)
     by_length = sorted(range(6), key=lambda i: len(objective.demonstrations[i].ids))
     with adapters.on(arrays) as weights:
         with lora.gradients_of_each(backbone, weights):
