@@ -104,7 +104,7 @@ def tasks() -> str:
     found: Found = {**cells("one_shot_curve"), **cells("one_shot_tasks"), **adapters()}
     bare = cells("one_shot_gain")
     rows = [[PLAIN, "", *(f"{np.mean(values(bare[task], PLAIN)):.3f}" for task in AGREEING)]]
-    for mode in ("public", "federated", "DP-SGD LoRA"):
+    for mode in ("public", "federated", "federated, even shares", "DP-SGD LoRA"):
         for budget in ("0.25", "1", "inf"):
             row = [mode, budget if budget != "inf" else "no privacy"]
             for task in AGREEING:

@@ -175,12 +175,25 @@ def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
     return found
 
 
+HALVES = "federated, even shares"
+"""As federated, with as much of the budget for coefficients as for the vector, and not a fifth."""
+
+
 def method_of(mode: str) -> dict[str, Any]:
     """A mode's method section."""
     if mode == "public":
         return {"coefficients": "public"}
-    rate, count = (0.1, 60) if mode == "federated" else (0.05, 20)
-    return {"coefficients": mode, "calibration": {"rounds": count, "steps": 1, "rate": rate}}
+    kind = "federated" if mode == HALVES else mode
+    rate, count = (0.1, 60) if kind == "federated" else (0.05, 20)
+    return {"coefficients": kind, "calibration": {"rounds": count, "steps": 1, "rate": rate}}
+
+
+def shares_of(mode: str, examples: int) -> dict[str, Any]:
+    """How a mode splits its budget, if not as runs do by themselves, with the share of examples that a step samples."""
+    if mode != HALVES:
+        return {}
+    sampled = min(1.0, _SAMPLED / examples)
+    return {"vector": {"share": 0.45}, "coefficients": {"share": 0.45, "rate": sampled}}
 
 
 def privacy_of(epsilon: float, examples: int, **more: Any) -> dict[str, Any]:
@@ -209,7 +222,7 @@ def curve(name: str, backbone: Backbone, options: argparse.Namespace) -> dict[st
         if kept.has(cell, seed, key):
             continue
         started = time.perf_counter()
-        defense = privacy_of(epsilon, examples)
+        defense = privacy_of(epsilon, examples, **shares_of(mode, examples))
         found, *_ = bench.accuracy(
             task, configuration(task, seed, examples, method_of(mode), defense=defense)
         )
