@@ -104,14 +104,15 @@ def tasks() -> str:
     found: Found = {**cells("one_shot_curve"), **cells("one_shot_tasks"), **adapters()}
     bare = cells("one_shot_gain")
     rows = [[PLAIN, "", *(f"{np.mean(values(bare[task], PLAIN)):.3f}" for task in AGREEING)]]
-    for mode in ("public", "federated", "federated, even shares", "DP-SGD LoRA"):
+    for mode in ("public", "federated", "federated (even shares)", "DP-SGD LoRA"):
         for budget in ("0.25", "1", "inf"):
             row = [mode, budget if budget != "inf" else "no privacy"]
             for task in AGREEING:
                 by_seed = found.get(f"{task}, {mode}, {_AT} examples", {})
                 each = [figures[budget] for figures in by_seed.values() if budget in figures]
                 row.append(_short(each) if each else "")
-            rows.append(row)
+            if any(row[2:]):
+                rows.append(row)
     return markdown([f"{_AT:,} examples", "ε", *AGREEING], rows)
 
 

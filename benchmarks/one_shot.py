@@ -175,7 +175,7 @@ def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
     return found
 
 
-HALVES = "federated, even shares"
+HALVES = "federated (even shares)"
 """As federated, with as much of the budget for coefficients as for the vector, and not a fifth."""
 
 
