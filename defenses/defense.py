@@ -13,8 +13,9 @@ from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.dp.by_layout import ByLayout, ring_of
 from defenses.dp.compressed import Compressed
+from defenses.dp.plain import Plain
 from defenses.dp.promise import bounded
-from defenses.dp.release import Plain, Release
+from defenses.dp.release import Release
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.errors import UserError
 from defenses.frame import SERVER, decode, encode, peek

@@ -33,6 +33,20 @@ class UserError(IfedprivError):
     exit_code = 2
 
 
+class NotFiniteError(UserError):
+    """Numbers that a client would send are not finite.
+
+    Args:
+        what: which numbers, in words that name no value, for example ``"the context vector"``.
+        message: see `IfedprivError`.
+        hint: see `IfedprivError`.
+    """
+
+    def __init__(self, what: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.what = what
+
+
 class FrameError(IfedprivError):
     """Bytes that are not a frame of this protocol, or not one of a version we read."""
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from defenses.errors import UserError
+from defenses.errors import NotFiniteError, UserError
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -141,7 +141,8 @@ def frozen_arrays(arrays: Mapping[str, npt.ArrayLike], owner: str) -> Mapping[st
         with np.errstate(over="ignore"):
             copy = np.array(given, dtype=np.float32, order="C")
         if not np.isfinite(copy).all():
-            raise UserError(
+            raise NotFiniteError(
+                f"the array {name!r} of its {owner}",
                 f"{owner} array {name!r} holds a number that is not a finite float32",
                 "look for an overflow or an empty mean before it",
             )

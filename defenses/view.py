@@ -191,6 +191,36 @@ class ServerViewWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    def copy_after(self, round_number: int, folder: Path | str) -> bool:
+        """Put every frame and every round after this one into a recording of their own.
+
+        Returns:
+            Whether there was any frame; without one there is no such recording.
+        """
+        self._file.flush()
+        later = [record for record, _ in _scan(self._folder / "frames.bin") if record.round > round_number]
+        if not later:
+            return False
+        facts = self._facts
+        created = ServerViewWriter.create(
+            folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
+        )
+        with created as other:
+            other._set_facts(
+                rounds=tuple(entry for entry in facts.rounds if entry.number > round_number),
+                layouts=facts.layouts,
+                sums=tuple(entry for entry in facts.sums if entry.round > round_number),
+            )
+            for record in later:
+                other.append(
+                    record.direction,
+                    sender=record.sender,
+                    recipient=record.recipient,
+                    round_number=record.round,
+                    frame=record.frame,
+                )
+        return True
+
     def truncate_to(self, round_number: int) -> None:
         """Forget every frame and every round after this one; -1 forgets all."""
         self._file.flush()

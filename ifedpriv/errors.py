@@ -3,9 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from defenses.errors import FrameError, IfedprivError, ProtocolError, UserError
+from defenses.errors import FrameError, IfedprivError, NotFiniteError, ProtocolError, UserError
 
-__all__ = ["FrameError", "IfedprivError", "InputError", "ModelError", "ProtocolError", "UserError", "writing"]
+__all__ = [
+    "FrameError",
+    "IfedprivError",
+    "InputError",
+    "ModelError",
+    "NotFiniteError",
+    "NotFiniteModelError",
+    "ProtocolError",
+    "UserError",
+    "writing",
+]
 
 
 class InputError(UserError):
@@ -14,6 +24,10 @@ class InputError(UserError):
 
 class ModelError(UserError):
     """A backbone or an injection that this project cannot work with."""
+
+
+class NotFiniteModelError(NotFiniteError, ModelError):
+    """What was to be injected, or sent, is not finite."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from attacks._mechanisms.mechanism import Floats
 from defenses.dp.release import ARRAY, Bounded
 from defenses.entropy import Entropy
 from defenses.records import Records
-from defenses.units import Trust, Unit
+from defenses.units import Trust
 from defenses.upload import Layout, Upload
 
 
@@ -74,7 +74,8 @@ class OneRound:
 
 def offered(held: Floats | None, release: Bounded, layout: Layout) -> Upload | Records:
     """What a method would offer for some records; for none, what counts as zero."""
-    if held is None and release.unit is Unit.CLIENT:
-        return Upload(layout.unflatten(release.transform.centre), 1, 0, release.kind)
+    nothing = release.zero(layout, None, 0) if held is None else None
+    if nothing is not None:
+        return nothing
     rows = np.zeros((0, layout.size)) if held is None else held.reshape(len(held), layout.size)
     return Records(layout, iter([rows]), 0, release.kind)

@@ -8,8 +8,10 @@ less than is asked, leaves no epsilon standing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from defenses.accounting.composition import Bound, Composition
 from defenses.accounting.continuous import Gaussian
@@ -17,9 +19,12 @@ from defenses.accounting.gaussian import check_delta, check_epsilon
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.mechanisms import MECHANISMS, mechanism_from_json
 from defenses.errors import UserError
-from defenses.ledger import NO_MECHANISM, Event, Ledger
+from defenses.ledger import NO_MECHANISM, Event, Ledger, Parameters
 from defenses.units import Neighbouring, Unit
 from defenses.upload import UploadKind
+
+ROUNDING = 1e-6
+"""By how much of a budget its own calibration may miss it, as the arithmetic of a composition rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def mechanism_of(event: Event) -> Mechanism:
         )
     if event.mechanism == Gaussian.name and not event.parameters:
         return Gaussian(event.sensitivity, event.noise)
-    mechanism = mechanism_from_json({"mechanism": event.mechanism, **dict(event.parameters)})
+    mechanism = _mechanism_from(event.mechanism, event.parameters)
     for name, said, meant in (
         ("sensitivity", event.sensitivity, mechanism.moved),
         ("noise", event.noise, mechanism.spread),
@@ -114,6 +119,12 @@ def mechanism_of(event: Event) -> Mechanism:
                 "use the ledger of the run as it is",
             )
     return mechanism
+
+
+@lru_cache(maxsize=256)
+def _mechanism_from(name: str, parameters: Parameters) -> Mechanism:
+    """Rounds of one kind share theirs, and a ledger is read before and after every round."""
+    return mechanism_from_json({"mechanism": name, **dict(parameters)})
 
 
 def ledger_bound(
@@ -141,12 +152,15 @@ def ledger_bound(
         if reason is not None:
             return Unbounded(f"{event.released!r} of round {event.round} {reason}")
         charged.append((event, mechanism_of(event)))
-    clients: set[int | None] = {client for event, _ in charged for client in event.by}
-    sets = {
-        Composition.of(mechanism for event, mechanism in charged if not event.by or client in event.by)
-        for client in (clients or {None})
-    }
-    worst, method = max((composition.epsilon(delta) for composition in sets), key=lambda found: found[0])
+    everybodys: Counter[Mechanism] = Counter(mechanism for event, mechanism in charged if not event.by)
+    own: dict[int, Counter[Mechanism]] = {}
+    for event, mechanism in charged:
+        for client in event.by:
+            own.setdefault(client, Counter())[mechanism] += 1
+    # Most clients are in the same releases.
+    sets = {frozenset(((everybodys + each) if everybodys else each).items()) for each in own.values()}
+    compositions = [Composition.of(each) for each in sets or {frozenset(everybodys.items())}]
+    worst, method = max((each.epsilon(delta) for each in compositions), key=lambda found: found[0])
     if math.isinf(worst):
         raise UserError(
             f"delta is {delta:g}, which does not cover the releases' own delta",
@@ -158,6 +172,8 @@ def ledger_bound(
 def would_exceed(ledger: Ledger, following: Iterable[Event], budget: Budget) -> str | None:
     """Why a run has to stop before it makes some releases; None where it may go on.
 
+    A run whose noise was made for its budget comes to that budget in the end, so what is above it by `ROUNDING` is not.
+
     Args:
         ledger: what has been released.
         following: what would be released next.
@@ -166,7 +182,7 @@ def would_exceed(ledger: Ledger, following: Iterable[Event], budget: Budget) -> 
     after = ledger_bound((*ledger.events, *following), budget.delta, budget.unit, budget.neighbouring)
     if isinstance(after, Unbounded):
         return f"the releases would have no bound at all: {after.reason}"
-    if after.epsilon <= budget.epsilon:
+    if after.epsilon <= budget.epsilon * (1 + ROUNDING):
         return None
     before = ledger_bound(ledger, budget.delta, budget.unit, budget.neighbouring)
     spent = f", of which {before.epsilon:.4g} is spent" if isinstance(before, Bound) else ""

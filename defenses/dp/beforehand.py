@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from defenses.dp.charge import charge
-from defenses.dp.release import Contributed
+from defenses.dp.release import Contributed, Told
 from defenses.entropy import Entropy
 from defenses.errors import UserError
 from defenses.ledger import Event
@@ -41,7 +41,12 @@ class Beforehand:
         return layout
 
     def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+        self,
+        contributed: Contributed,
+        centre: Float32Array | None,
+        roster: int,
+        entropy: Entropy,
+        told: Told | None = None,
     ) -> Upload:
         """The upload."""
         if isinstance(contributed, Records):

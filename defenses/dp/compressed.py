@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from defenses.compression import projection
 from defenses.compression_specs import CompressionSpec
-from defenses.dp.release import Contributed, Release
+from defenses.dp.release import Contributed, Release, Told
 from defenses.entropy import Entropy
 from defenses.ledger import Event
 from defenses.session import Aggregate
@@ -38,10 +38,15 @@ class Compressed:
         return projection(self.spec, layout, 0).kept
 
     def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+        self,
+        contributed: Contributed,
+        centre: Float32Array | None,
+        roster: int,
+        entropy: Entropy,
+        told: Told | None = None,
     ) -> Upload:
         """The change to the broadcast, projected; or the upload, where there was no broadcast."""
-        upload = self.inner.give(contributed, centre, roster, entropy)
+        upload = self.inner.give(contributed, centre, roster, entropy, told)
         found = projection(self.spec, upload.layout, upload.round)
         flat = upload.layout.flatten(upload.arrays).astype(np.float64) - _floats(centre)
         arrays = found.kept.unflatten(found.apply(flat[None])[0].astype(np.float32))

@@ -5,8 +5,10 @@ Invariant: the bound is what the accounting makes of the ledger, under assumptio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from defenses.errors import UserError
-from defenses.ledger import Ledger
+from defenses.ledger import Event, Ledger
 from defenses.privacy_specs import PrivacySpec
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Trust, Unit
@@ -56,6 +58,20 @@ def bounded(protection: PrivacyStatement | None, spec: PrivacySpec, ledger: Ledg
     )
 
 
+def beyond_budget(spec: PrivacySpec, ledger: Ledger, following: Iterable[Event]) -> str | None:
+    """Why a run may not make some releases, with what they would cost; None where its budget has room for them.
+
+    Args:
+        spec: the privacy section, which has the budget.
+        ledger: what was released.
+        following: what would be released next.
+    """
+    from defenses.accounting.spent import Budget, would_exceed
+
+    budget = Budget(spec.epsilon, spec.delta, Unit(spec.unit), Neighbouring.ADD_OR_REMOVE)
+    return would_exceed(ledger, following, budget)
+
+
 def _made(spec: PrivacySpec, ledger: Ledger) -> list[str]:
     """What is not done by default to rows and with noise, as sentences."""
     from defenses.accounting.discrete import Skellam
@@ -96,7 +112,8 @@ def _assumptions(spec: PrivacySpec, trust: Trust, unit: Unit, ledger: Ledger) ->
         found.append("a gradient computed in a batch is, up to rounding, the one computed alone")
         found.append(SampledDiscreteGaussian.assumes)
     found.append(
-        "noise is drawn once for each release; a client never answers the same round twice with fresh noise"
+        "noise is drawn once for each release in the ledger; no client answers a round with fresh noise a second time "
+        "unless that is charged as well"
     )
     return tuple(found)
 

@@ -48,6 +48,9 @@ _ROTATION = "ifedpriv grid rotation 1"
 
 Contributed = Upload | Records
 
+Told = Callable[[int], None]
+"""Told, at the client and nowhere else, how many of its rows were not finite and count as zero."""
+
 
 class Release(Protocol):
     """The way of one kind of upload through the door."""
@@ -57,7 +60,12 @@ class Release(Protocol):
         ...
 
     def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+        self,
+        contributed: Contributed,
+        centre: Float32Array | None,
+        roster: int,
+        entropy: Entropy,
+        told: Told | None = None,
     ) -> Upload:
         """What a client sends.
 
@@ -66,6 +74,7 @@ class Release(Protocol):
             centre: what everybody knows already, flat; None where the release has its own.
             roster: how many clients the round asks.
             entropy: draws the noise.
+            told: told of rows that are not finite, where such rows count as zero.
         """
         ...
 
@@ -88,35 +97,6 @@ class Release(Protocol):
             roster: how many clients the round asked.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """Sent as it is; rows are averaged."""
-
-    kind: UploadKind
-
-    def travels(self, layout: Layout) -> Layout:
-        """The same."""
-        return layout
-
-    def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
-    ) -> Upload:
-        """The upload, or the mean of the rows."""
-        return contributed.mean() if isinstance(contributed, Records) else contributed
-
-    def take(
-        self, aggregate: Aggregate, layout: Layout, centre: Float32Array | None, roster: int, entropy: Entropy
-    ) -> Aggregate:
-        """The same."""
-        return aggregate
-
-    def events(
-        self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int
-    ) -> list[Event]:
-        """One release that nothing protects, if there was a sum."""
-        return [Event(released, number, contributors, self.kind)] if contributors else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +218,12 @@ class Bounded:
         return Layout.of({ARRAY: (numbers + (self.unit is Unit.EXAMPLE),)})
 
     def give(
-        self, contributed: Contributed, centre: Float32Array | None, roster: int, entropy: Entropy
+        self,
+        contributed: Contributed,
+        centre: Float32Array | None,
+        roster: int,
+        entropy: Entropy,
+        told: Told | None = None,
     ) -> Upload:
         """The client's bounded sum with its share of the noise; of weight 1, whatever the client holds.
 
@@ -247,8 +232,19 @@ class Bounded:
         Raises:
             UserError: examples are to be hidden, and what is offered does not say what each of them did.
         """
-        sent = self.several(contributed, centre, roster, entropy, 1)[0]
+        sent = self.several(contributed, centre, roster, entropy, 1, told)[0]
         return Upload({ARRAY: sent.astype(np.float32)}, 1, contributed.round, self.kind)
+
+    def zero(self, layout: Layout, centre: Float32Array | None, round_number: int) -> Upload | None:
+        """What a client offers that has nothing finite to offer: its row is zero, before its noise.
+
+        None where examples are hidden: what one of them spoiled would then take all others of its client out of the
+        sum, which is more than one row.
+        """
+        if self.unit is not Unit.CLIENT:
+            return None
+        around = self.coordinates(centre, round_number).centre
+        return Upload(layout.unflatten(around), 1, round_number, self.kind)
 
     def several(
         self,
@@ -257,6 +253,7 @@ class Bounded:
         roster: int,
         entropy: Entropy,
         times: int,
+        told: Told | None = None,
     ) -> npt.NDArray[np.int64]:
         """The whole numbers of `give`, so many times over with fresh noise each time: ``[times, width]``.
 
@@ -273,6 +270,8 @@ class Bounded:
             # A branch, so that how much rounding draws does not move the noise.
             entropy=entropy.branch("rounding"),
         )
+        if found.broken and told is not None:
+            told(found.broken)
         total = np.repeat(found.total[None], times, axis=0)
         if terms.share:
             total += drawn(terms.kind, terms.share, total.size, entropy).reshape(total.shape)

@@ -65,6 +65,11 @@ def local_injection(setup: Setup, injection: Adaptation, client: Client) -> Answ
     return _answers(setup, setup.queries(client.group), injection=injection)
 
 
+def bare(setup: Setup, client: Client) -> Answers:
+    """What the model as it is answers to a client's queries."""
+    return _answers(setup, setup.queries(client.group))
+
+
 def train_alone(setup: Setup, client: Client) -> Injection | LoraAdapter:
     """What a client makes alone, with as many steps as it takes in the federation, or with public coefficients."""
     if isinstance(setup.method, FedLora):

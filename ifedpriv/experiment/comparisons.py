@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+from ifedpriv.errors import NotFiniteError
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.prompts_compared import PromptAnswers
@@ -35,6 +36,8 @@ from ifedpriv.report.schema import (
     PROTOTYPE_PROMPT,
     ZERO_SHOT,
 )
+
+_BARE = "a client whose own training came to numbers that are not finite answers with the bare model"
 
 Job = tuple[str, str, Callable[[], dict[str, Any]]]
 """Row, name of the piece, and how to make it."""
@@ -110,7 +113,11 @@ def jobs(setup: Setup, artifact: Artifact) -> list[Job]:
 
     def alone(client: Client) -> dict[str, Any]:
         before = time.process_time()
-        own = baselines.train_alone(setup, client)
+        try:
+            own = baselines.train_alone(setup, client)
+        except NotFiniteError:
+            # With privacy the run goes on without such a client, and this line says what it has by itself.
+            return piece(baselines.bare(setup, client), time.process_time() - before, note=_BARE)
         spent = time.process_time() - before
         return piece(baselines.local_injection(setup, own, client), spent)
 

@@ -10,7 +10,7 @@ from defenses.view import ServerViewWriter
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.federation.cohort import Cohort
-from ifedpriv.federation.federation import Federation
+from ifedpriv.federation.federation import Federation, Intend
 from ifedpriv.methods.method import State
 
 Report = Callable[[str, int, int], None]
@@ -43,6 +43,7 @@ def federation_of(
     ledger: Ledger,
     view: ServerViewWriter | None = None,
     queries: Callable[[], int] | None = None,
+    intend: Intend | None = None,
 ) -> Federation:
     """Server and clients of an experiment.
 
@@ -51,6 +52,7 @@ def federation_of(
         ledger: is told of every release.
         view: records every frame, where given.
         queries: how many sequences have gone through the model, where somebody counts.
+        intend: is told what each round is about to release, where given.
     """
     return Federation(
         setup.method,
@@ -63,6 +65,7 @@ def federation_of(
         view=view,
         agreed=agreed(setup),
         queries=queries,
+        intend=intend,
     )
 
 

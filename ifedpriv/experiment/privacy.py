@@ -17,6 +17,7 @@ from defenses.accounting.composition import Bound
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.plan import Plan, Planned
 from defenses.accounting.sampled_discrete import SampledDiscreteGaussian
+from defenses.accounting.spent import ROUNDING
 from defenses.compression import compresses, projection
 from defenses.dp.beforehand import Beforehand
 from defenses.dp.by_layout import ByLayout, ring_of
@@ -116,10 +117,15 @@ def plan_privacy(
     # Each round has as large a part of the chance of a wrap as any other.
     wrap = spec.grid.wrap / max(1, through.total())
     bounded = {kind: replace(_bounded(*kind, spec, config, coordinates), wrap=wrap) for kind in through}
-    drawn = {method.asks(number) for number in range(method.rounds) if method.cohort(number) != 0}
+    fewest: dict[Asked, int] = {}
+    for number in range(method.rounds):
+        eligible = sum(method.takes_part(number, client) for client in clients) or len(clients)
+        size = eligible if method.cohort(number) == 0 else config.cohort.size(eligible)
+        # Where the bound depends on the size of a round at all, it is the dearer the fewer are asked.
+        fewest[method.asks(number)] = min(size, fewest.get(method.asks(number), size))
 
     def asked(kind: Asked) -> int:
-        return config.cohort.size(len(clients)) if kind in drawn else len(clients)
+        return fewest[kind]
 
     def mechanism(kind: Asked, multiplier: float) -> Mechanism:
         if kind in bounded:
@@ -193,7 +199,7 @@ def calibrated(
         # The lattice is finer where the noise is smaller, so the bound is taken anew from what will run.
         used = tuple(Planned(mechanism(kind, multipliers[kind]), times) for kind, times in kinds.items())
         bound = replace(plan, releases=used).bound()
-        if bound.epsilon <= spec.epsilon * (1 + 1e-6):
+        if bound.epsilon <= spec.epsilon * (1 + ROUNDING):
             return multipliers, bound
     raise UserError(
         f"privacy.bits is {spec.bits}, too coarse for {spec.grid.noise} noise at epsilon {spec.epsilon:g}",

@@ -163,6 +163,7 @@ def _rows(outcome: Outcome) -> list[Row]:
             spent = sum(line["client_seconds"] for line in outcome.rounds) / n_clients
             up, down = _mean(outcome.up, n_clients), _mean(outcome.down, n_clients)
         scores, beside = figures(kind, comparison.lists), _beside(setup, comparison)
+        notes = "; ".join(filter(None, (notes, comparison.note)))
         result.append(Row(key, name, scores, up, down, spent, tokens, notes, **beside))
     for key, name in CONTROL_NAMES.items():
         if key in outcome.rows:

@@ -1,8 +1,9 @@
 """One experiment: rounds, comparisons, report; resumable at any moment with the same numbers.
 
-The invariant: every number is a function of the configuration. Rounds draw from seed, round and client;
+The invariant: every number of a simulation is a function of the configuration. Rounds draw from seed, round and client;
 finished rounds are in the checkpoint and finished comparisons beside it, so a resumed run repeats nothing and
-differs in nothing but the clock.
+differs in nothing but the clock. A real run with privacy cannot draw the same noise again: what it sends is written
+down before it is sent, and a round that it was interrupted in is charged when it goes on.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from ifedpriv.experiment import control_plan, controls, membership
 from ifedpriv.experiment.comparisons import Job, jobs, on_validation, server_queries, stood_in, together
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import figures, primary_metric
+from ifedpriv.experiment.intents import Intents, charge_interrupted
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.privacy import rings_in
 from ifedpriv.experiment.public_start import declared
 from ifedpriv.experiment.rundir import RunDirectory, fresh_path
-from ifedpriv.federation.federation import RoundRecord
+from ifedpriv.federation.federation import Federation, RoundRecord
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.icl.evaluate import Answers
 from ifedpriv.methods.fed_lora import FedLora
@@ -106,8 +108,29 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     _check_begun_with(setup, ledger)
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
+    intents = Intents(run.releases) if _real(setup) else None
+    interrupted = () if intents is None else charge_interrupted(intents, facts.get("settled", 0), ledger)
+
+    def save() -> None:
+        settled = {} if intents is None else {"settled": intents.count}
+        run.save_checkpoint(
+            state,
+            {
+                "ledger": ledger.to_json(),
+                "up": up.to_dict(),
+                "down": down.to_dict(),
+                "seconds": before + time.perf_counter() - started,
+                "started": facts["started"],
+                **settled,
+            },
+        )
+
     with _recording(setup, run, state.round) as view, counted(setup.backbone) as queries:
-        federation = federation_of(setup, ledger, view, queries)
+        intend = None if intents is None else intents.write
+        federation = federation_of(setup, ledger, view, queries, intend)
+        _afford(federation, range(state.round, setup.method.rounds), interrupted)
+        if interrupted:
+            save()
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
             state, record = federation.play_round(state)
@@ -116,16 +139,7 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
             line = _line(setup, state, record, ledger)
             run.append_round(line)
             rounds.append(line)
-            run.save_checkpoint(
-                state,
-                {
-                    "ledger": ledger.to_json(),
-                    "up": up.to_dict(),
-                    "down": down.to_dict(),
-                    "seconds": before + time.perf_counter() - started,
-                    "started": facts["started"],
-                },
-            )
+            save()
     statement = setup.defense.statement(ledger)
     said = {
         **task_facts(setup.data.task),
@@ -139,6 +153,29 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     told = _membership(setup, run, injection)
     seconds = before + time.perf_counter() - started
     return Outcome(setup, state, injection, ledger, rounds, rows, up, down, told, seconds, facts["started"])
+
+
+def _real(setup: Setup) -> bool:
+    """Whether a round that is played again would send other noise, about data that a bound speaks of."""
+    return setup.defense.spec.privacy is not None and not setup.config.simulation
+
+
+def _afford(federation: Federation, rounds: Sequence[int], interrupted: Sequence[int]) -> None:
+    """Refuse a run whose budget has no room for all rounds that are left, while none of them has spent anything."""
+    beyond = federation.beyond_budget(rounds)
+    if beyond is None:
+        return
+    if interrupted:
+        which = "round " + " and round ".join(map(str, interrupted))
+        raise UserError(
+            f"{which} of this run stopped in the middle and counts as spent, since what was sent cannot be taken back: "
+            f"with the rounds that are left, {beyond}",
+            "begin another run, whose epsilon adds to what this one has spent",
+        )
+    raise UserError(
+        f"this run has no budget for the rounds that are left: {beyond}",
+        "put the configuration back as it was when the run began, or begin another run",
+    )
 
 
 def _membership(setup: Setup, run: RunDirectory, injection: Artifact) -> dict[str, Any] | None:
@@ -243,7 +280,7 @@ def _comparison(pieces: Sequence[dict[str, Any]]) -> Comparison:
     return Comparison(
         tuple(Answers(tuple(piece["truth"]), tuple(piece["predicted"])) for piece in pieces),
         sum(spent) / len(spent) if spent else None,
-        pieces[0].get("note", ""),
+        next((piece["note"] for piece in pieces if piece.get("note")), ""),
     )
 
 
@@ -283,12 +320,17 @@ def _add(total: Traffic, more: Traffic) -> None:
 
 @contextmanager
 def _recording(setup: Setup, run: RunDirectory, round_number: int) -> Iterator[ServerViewWriter | None]:
-    """The recording, cut back to where the checkpoint stands; None where nothing is recorded."""
+    """The recording, cut back to where the checkpoint stands; None where nothing is recorded.
+
+    Of a real private run, what is cut off was sent and will not be sent again, so it is kept apart.
+    """
     if not setup.config.record_view:
         yield None
         return
     if (run.view / "view.json").exists():
         writer = ServerViewWriter.resume(run.view)
+        if _real(setup):
+            writer.copy_after(round_number - 1, run.interrupted(round_number))
         writer.truncate_to(round_number - 1)
     else:
         writer = ServerViewWriter.create(

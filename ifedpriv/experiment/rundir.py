@@ -31,7 +31,8 @@ class RunDirectory:
         """Start a run's folder; an existing run is never overwritten."""
         run = cls(path)
         # Any of them without its configuration is what is left of a run, and would be gone on from.
-        if any(left.exists() for left in (path / "config.yaml", path / "checkpoint", run.view, run.rounds)):
+        left = (path / "config.yaml", path / "checkpoint", run.view, run.rounds, run.releases)
+        if any(each.exists() for each in left):
             raise UserError(
                 f"{path} holds a run already", "give --out another folder, or --resume to go on with this one"
             )
@@ -80,6 +81,15 @@ class RunDirectory:
     def rounds(self) -> Path:
         """One JSON line a round."""
         return self.path / "rounds.jsonl"
+
+    @property
+    def releases(self) -> Path:
+        """One JSON line for each round of a real private run, written before the round sends anything."""
+        return self.path / "releases.jsonl"
+
+    def interrupted(self, round_number: int) -> Path:
+        """A folder that is free, for the recording of a round that was interrupted."""
+        return fresh_path(self.path / "interrupted", f"round-{round_number}")
 
     @property
     def _checkpoint(self) -> Path:

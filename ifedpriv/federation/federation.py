@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from defenses.defense import Defense
+from defenses.dp.promise import beyond_budget
 from defenses.entropy import Entropy
 from defenses.errors import ProtocolError
 from defenses.frame import SERVER, Precision, encode
@@ -27,8 +28,9 @@ from defenses.view_facts import SumFacts
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange
+from ifedpriv.federation.offering import offer
 from ifedpriv.federation.traffic import Traffic
-from ifedpriv.methods.method import SERVERS, Client, ClientStep, Method, State
+from ifedpriv.methods.method import SERVERS, Client, Method, State
 
 _STEP = 13
 
@@ -41,6 +43,10 @@ _RELEASED = {
     UploadKind.PROMPTS: "changes to soft prompts tuned on the clients' examples, by cluster",
     UploadKind.COUNTS: "how many clients are in each cluster",
 }
+
+
+Intend = Callable[[int, Sequence[Event]], None]
+"""Told of a round and of what it is about to release, before its first frame is sent."""
 
 
 class ClientPool(Protocol):
@@ -103,6 +109,7 @@ class Federation:
         agreed: digest of what all ends have agreed on beside the state (method, template, model); with the state it
             makes the context of a round, for defenses that bind to one.
         queries: how many sequences have gone through the model so far, for methods that do not count by themselves.
+        intend: is told what each round is about to release, before the round sends anything.
     """
 
     def __init__(
@@ -118,6 +125,7 @@ class Federation:
         view: ServerViewWriter | None = None,
         agreed: bytes = b"",
         queries: Callable[[], int] | None = None,
+        intend: Intend | None = None,
     ) -> None:
         self.method = method
         self.defense = defense.enrolled(_everybody(method, clients), entropy.branch("enrolment"))
@@ -129,6 +137,27 @@ class Federation:
         self.view = view
         self.agreed = agreed
         self.queries = queries
+        self.intend = intend
+
+    def prospect(self, number: int) -> list[Event]:
+        """What the ledger will have of a round, if everybody who is asked sends."""
+        kind, layout = self.method.asks(number)
+        invited = self._invited(number)
+        if not invited:
+            return []
+        release = self.defense.release(kind, layout)
+        return release.events(_RELEASED[kind], number, invited, invited, len(invited))
+
+    def beyond_budget(self, numbers: Iterable[int]) -> str | None:
+        """Why these rounds together may not be played after what was released, with what they would cost.
+
+        None where there is room for them, or where the defense has no budget.
+        """
+        privacy = self.defense.spec.privacy
+        if privacy is None:
+            return None
+        following = [event for number in numbers for event in self.prospect(number)]
+        return beyond_budget(privacy, self.ledger, following)
 
     def play_round(self, state: State) -> tuple[State, RoundRecord]:
         """One round: broadcast, client steps, aggregate.
@@ -137,15 +166,17 @@ class Federation:
             The next state and the record. If there is no aggregate, the state's arrays stay as they were.
 
         Raises:
-            UserError: if there is none in round 0, since there is nothing to go on with.
+            UserError: if there is none in round 0, since there is nothing to go on with; or if the round would exceed
+                the budget, before anything of it is sent.
         """
         started = time.perf_counter()
         number = state.round
         kind, layout = self.method.asks(number)
         record = RoundRecord(number, kind)
-        invited = self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
+        invited = self._invited(number)
         if not invited:
             return self._nobody(state, record, started)
+        self._begin(number)
         release = self.defense.release(kind, layout)
         info = RoundInfo(number, kind, invited, release.travels(layout))
         if self.view is not None:
@@ -176,12 +207,19 @@ class Federation:
                     exchange.lose([client])
                     continue
             asked = self.queries() if self.queries else None
-            step = self._client_step(state, client, record)
             entropy = self.entropy.branch(f"round {number} client {client}")
             session = self.defense.client(client, info, entropy)
-            # Rows of examples are computed here, one by one, as they are taken.
             before = time.process_time()
-            upload = release.give(step.upload, centre, len(invited), entropy.branch("noise"))
+            step, upload = offer(
+                self.method,
+                state,
+                self.clients[client],
+                release,
+                rng=np.random.default_rng([self.seed, _STEP, number, client]),
+                centre=centre,
+                roster=len(invited),
+                noise=entropy.branch("noise"),
+            )
             record.client_seconds += time.process_time() - before
             # A method that counts by itself counts what a resumed run has to compute again only once.
             queries = step.queries
@@ -221,6 +259,20 @@ class Federation:
             self._compute(aggregate)
         return self._over(self.method.server_step(state, aggregate), record, started)
 
+    def _invited(self, number: int) -> tuple[int, ...]:
+        return self.cohort.invited(self.method.cohort(number), self.clients.numbers(number))
+
+    def _begin(self, number: int) -> None:
+        """Nothing of a round is sent before its cost fits the budget, and before it is known that the round begins."""
+        beyond = self.beyond_budget([number])
+        if beyond is not None:
+            raise UserError(
+                f"round {number} was not begun: {beyond}",
+                "raise defense.privacy.epsilon before the first round, or ask for fewer rounds",
+            )
+        if self.intend is not None:
+            self.intend(number, self.prospect(number))
+
     def _charge(self, events: list[Event]) -> None:
         for event in events:
             self.ledger.add(event)
@@ -238,13 +290,6 @@ class Federation:
                 round_number=aggregate.round,
                 frame=encode(upload, SERVER, Precision.FP32),
             )
-
-    def _client_step(self, state: State, client: int, record: RoundRecord) -> ClientStep:
-        rng = np.random.default_rng([self.seed, _STEP, state.round, client])
-        before = time.process_time()
-        step = self.method.client_step(state, self.clients[client], rng)
-        record.client_seconds += time.process_time() - before
-        return step
 
     def _broadcast(
         self, state: State, recipients: tuple[int, ...], record: RoundRecord

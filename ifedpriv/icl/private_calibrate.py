@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from defenses.dp.release import Told
 from defenses.entropy import Entropy
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.backbone.each import per_example
@@ -87,6 +88,7 @@ def calibrate_privately(
     terms: PrivateSteps,
     entropy: Entropy,
     free: NDArray[np.bool_] | None = None,
+    told: Told | None = None,
 ) -> Coefficients:
     """Minimise cross-entropy of the answers over the scalars by DP-SGD.
 
@@ -100,6 +102,7 @@ def calibrate_privately(
         terms: sampling, clip and noise.
         entropy: draws the samples and the noise.
         free: bool ``[layers, 2, 2]``, which coefficients may move; None for all.
+        told: told of gradients that are not finite and count as zero; how many in all steps, once.
 
     Reference: Abadi et al. 2016, Algorithm 1, with Adam on the noised gradient, which is post-processing.
     """
@@ -110,14 +113,16 @@ def calibrate_privately(
     # float64, so that clipping is exact to far below one step of the noise's grid.
     scalars: Any = torch.nn.Parameter(begin.double())
     optimizer = _optimizer(scalars, learning_rate, terms, entropy)
+    broken: list[int] = []
 
     def gradients(chosen: list[int]) -> torch.Tensor:
         """Each chosen example's gradient, float64 ``[chosen, L, 2, 2]``; zero where one is not finite."""
         here = Coefficients(scalars.detach().float().cpu().numpy())
         rows = [np.zeros((0, *begin.shape)), *gradient_rows(backbone, objective, vector, here, chosen, free)]
         found = torch.from_numpy(np.concatenate(rows)).to(begin.device)
-        finite = torch.isfinite(found).flatten(1).all(dim=1)[:, None, None, None]
-        return torch.where(finite, found, 0.0)
+        finite = torch.isfinite(found).flatten(1).all(dim=1)
+        broken.append(int((~finite).sum()))
+        return torch.where(finite[:, None, None, None], found, 0.0)
 
     for _ in range(steps):
         scalars.grad_sample = gradients(poisson_sample(len(objective.demonstrations), terms.rate, entropy))
@@ -126,6 +131,8 @@ def calibrate_privately(
         with torch.no_grad():
             # Adam moves a coefficient that has noise for a gradient, so those that may not move are put back.
             scalars.copy_(torch.where(mask, scalars, begin))
+    if any(broken) and told is not None:
+        told(sum(broken))
     return Coefficients(scalars.detach().float().cpu().numpy())
 
 

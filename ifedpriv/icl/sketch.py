@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.dp.release import Told
 from defenses.prototypes.spherical import unit
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task, TaskKind
@@ -51,7 +52,10 @@ class PublicSketch:
         return len(self.centres) * len(self.basis)
 
     def of(
-        self, rows: Iterable[tuple[Sequence[int], NDArray[np.float32]]], classes: Sequence[int]
+        self,
+        rows: Iterable[tuple[Sequence[int], NDArray[np.float32]]],
+        classes: Sequence[int],
+        told: Told | None = None,
     ) -> NDArray[np.float32]:
         """A client's sketch.
 
@@ -59,16 +63,21 @@ class PublicSketch:
             rows: indices into its examples and their activations ``[batch, layers, 2, width]``; one that is not finite
                 counts as the centre.
             classes: class of each example; 0 for all where there are no classes.
+            told: told how many are not finite, if any is.
 
         Returns:
             float32 ``[size]`` of length 1; zero if the examples say nothing.
         """
-        total = np.zeros((len(self.centres), len(self.basis)))
+        total, broken = np.zeros((len(self.centres), len(self.basis))), 0
         for chosen, values in rows:
             mine = np.asarray([classes[index] for index in chosen])
             with np.errstate(invalid="ignore", over="ignore"):
                 moved = (values.reshape(len(mine), -1) - self.centres[mine]) @ self.basis.T
-            np.add.at(total, mine, np.where(np.isfinite(moved).all(axis=1, keepdims=True), moved, 0.0))
+            finite = np.isfinite(moved).all(axis=1)
+            np.add.at(total, mine, np.where(finite[:, None], moved, 0.0))
+            broken += int((~finite).sum())
+        if broken and told is not None:
+            told(broken)
         return unit(total.reshape(-1)).astype(np.float32)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ifedpriv.errors import ModelError
+from ifedpriv.errors import ModelError, NotFiniteModelError
 
 ATTENTION, MLP = 0, 1
 LAMBDA, BETA = 0, 1
@@ -84,8 +84,10 @@ def _owned(values: ArrayLike, name: str, second: int) -> NDArray[np.float32]:
     if array.ndim != 3 or array.shape[1] != second:
         raise ModelError(f"the {name} has shape {array.shape}", f"it must be [layers, {second}, ...]")
     if not np.isfinite(array).all():
-        raise ModelError(
-            f"the {name} holds a number that is not finite", "look for an overflow in half precision"
+        raise NotFiniteModelError(
+            f"the {name}",
+            f"the {name} holds a number that is not finite",
+            "look for an overflow in half precision",
         )
     array.flags.writeable = False
     return array

@@ -177,13 +177,14 @@ class Ficpd:
         found = self.tuned(state, client)
         loss = found.loss if turn.fresh and math.isfinite(found.loss) else None
         queries = found.queries if turn.fresh else 0
+        skipped = f"{found.skipped} steps of tuning" if turn.fresh and found.skipped else ""
         if turn.phase is Phase.COMMON:
             arrays = slots.in_slot(0, found.prompt - state.arrays["origin"], clusters)
-            return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries)
+            return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries, skipped)
         if turn.phase is Phase.COUNT:
             slot = self._nearest(state, found)
             arrays = {MEMBERS: slotted({}, slot, clusters)[MEMBERS]}
-            return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.COUNTS), loss, queries)
+            return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.COUNTS), loss, queries, skipped)
         counts = state.arrays["counts"]
         if not counts.any():
             # The counts were lost, so nothing is known to be large enough.
@@ -191,7 +192,7 @@ class Ficpd:
             return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), None, queries)
         slot = self._nearest(state, found, living(counts, 1, self.spec.min_members))
         arrays = slots.in_slot(slot, found.prompt - state.arrays["prototypes"][slot], clusters)
-        return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries)
+        return ClientStep(Upload(arrays, 1.0, state.round, UploadKind.PROMPTS), loss, queries, skipped)
 
     def server_step(self, state: State, aggregate: Aggregate) -> State:
         """Counts, the mean prompt, or one step of Lloyd's; and the distillation where it is due."""

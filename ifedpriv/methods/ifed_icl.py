@@ -16,6 +16,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.dp.release import Told
 from defenses.entropy import Entropy, SecureEntropy
 from defenses.records import Records
 from defenses.session import Aggregate
@@ -165,7 +166,9 @@ class IfedIcl:
             held = guarding.scores(self.backbone, self.task, client, self.artifact(state), state.round)
             return ClientStep(held, None)
         if self.private is not None:
-            return ClientStep(self._privately(state, client, self.private), None)
+            broken: list[int] = []
+            upload = self._privately(state, client, self.private, broken.append)
+            return ClientStep(upload, None, not_finite=f"{broken[0]} gradients" if broken else "")
         result = self._calibrator(client).run(
             self.vector(state), Coefficients(state.arrays["coefficients"]), self.plan(state.round), rng
         )
@@ -176,7 +179,7 @@ class IfedIcl:
         weight = self._weight(client) if self.private is None else 1.0
         return Upload(split(found.values), weight, state.round, UploadKind.COEFFICIENTS)
 
-    def _privately(self, state: State, client: Client, terms: PrivateSteps) -> Upload | Records:
+    def _privately(self, state: State, client: Client, terms: PrivateSteps, told: Told) -> Upload | Records:
         """Coefficients after steps of the client's own, or each sampled example's gradient for a step of all."""
         entropy = self.entropy.branch(f"calibration {state.round} client {client.number}")
         plan, objective = self.plan(state.round), self._calibrator(client)
@@ -197,6 +200,7 @@ class IfedIcl:
             terms=terms,
             entropy=entropy,
             free=plan.free,
+            told=told,
         )
         return self._coefficients(state, client, calibrated)
 

@@ -82,11 +82,13 @@ class ClientStep:
         upload: what the server should have of it: arrays, or one row for each example, whose mean it should have.
         loss: mean loss over the steps; None where the round does not train, or where it may not be looked at.
         queries: forward passes of one example that it asked of the model; None where nobody counts them.
+        not_finite: what was not finite and has counted as zero already, in words; empty for nothing. Never sent.
     """
 
     upload: Upload | Records
     loss: float | None
     queries: int | None = None
+    not_finite: str = ""
 
 
 class Artifact(Adaptation, Protocol):
@@ -128,6 +130,10 @@ class Method(Protocol):
 
     def heard(self, state: State, broadcast: Upload) -> State:
         """The state with a broadcast as clients decode it: what a coarse wire has rounded off is gone for all."""
+        ...
+
+    def takes_part(self, round_number: int, client: Client) -> bool:
+        """Whether a client has what a round asks for."""
         ...
 
     def client_step(self, state: State, client: Client, rng: np.random.Generator) -> ClientStep:

@@ -10,6 +10,7 @@ are the same with every defense but for its rounding.
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,7 @@ class PrototypeIcl:
         known = sketch.centres.mean(axis=0) if noised else np.zeros_like(sketch.centres[0])
         self._anchor = known.reshape(backbone.n_layers, 2, backbone.width)
         self._sketches: dict[int, tuple[Client, NDArray[np.float32]]] = {}
+        self._unreadable: dict[int, int] = {}
         self._stand_in: State | None = None
 
     def standing_in(self, found: State, vectors: NDArray[np.float32]) -> PrototypeIcl:
@@ -175,7 +177,9 @@ class PrototypeIcl:
         if phase is not None:
             # A sketch is computed once, so a client that has been restarted computes it anew and counts it no more.
             asked = len(client.train) if state.round == 0 else 0
-            return ClientStep(self.clustering.gives(state, phase, self.sketch_of(client)), None, asked)
+            given = self.clustering.gives(state, phase, self.sketch_of(client))
+            broken = self._unreadable.get(client.number, 0)
+            return ClientStep(given, None, asked, f"{broken} rows of its sketch" if broken else "")
         if state.round == self.vector_round:
             return ClientStep(self._vector(state, client), None, len(client.train))
         if state.round == self.guard_round:
@@ -231,7 +235,9 @@ class PrototypeIcl:
         kept = self._sketches.get(client.number)
         if kept is None or kept[0] is not client:
             rows = self.work.activations(client, Position(self.spec.position), self.spec.batch_size)
-            kept = (client, self.sketch.of(rows, classes_of(self.task, client.train)))
+            self._unreadable.pop(client.number, None)
+            told = partial(self._unreadable.__setitem__, client.number)
+            kept = (client, self.sketch.of(rows, classes_of(self.task, client.train), told))
             # A sketch is of a few hundred numbers, so everybody's are kept.
             self._sketches[client.number] = kept
         return kept[1]

@@ -17,7 +17,8 @@ from defenses.accounting.spent import Bound, ledger_bound, mechanism_of
 from defenses.dp.by_layout import ByLayout, ring_of
 from defenses.dp.lattice import lattice
 from defenses.dp.modulus import ring_bits
-from defenses.dp.release import ARRAY, Bounded, Plain
+from defenses.dp.plain import Plain
+from defenses.dp.release import ARRAY, Bounded
 from defenses.dp.transform import Transform
 from defenses.entropy import InsecureSeeded
 from defenses.grid import Grid

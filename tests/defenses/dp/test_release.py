@@ -14,7 +14,8 @@ from defenses.accounting.mechanisms import MECHANISMS
 from defenses.accounting.spent import mechanism_of
 from defenses.defense import Defense
 from defenses.dp.beforehand import Beforehand
-from defenses.dp.release import ARRAY, Bounded, Plain
+from defenses.dp.plain import Plain
+from defenses.dp.release import ARRAY, Bounded
 from defenses.dp.transform import Transform
 from defenses.entropy import InsecureSeeded
 from defenses.errors import UserError
