@@ -7,6 +7,7 @@ from functools import partial
 from _sweep import RESULTS
 from _tables import markdown
 
+from defenses.decimals import at_most
 from ifedpriv.report import wording
 from ifedpriv.report.curve import Curve, Level
 from ifedpriv.report.parts import PUBLIC_MEAN
@@ -48,7 +49,7 @@ def _row(whole: Curve, level: Level) -> list[str]:
         level.means[whole.primary_metric].text(),
         "" if beside is None else beside.means[whole.primary_metric].text(),
         "" if level.share is None else wording.share(level.share),
-        "" if level.spent_epsilon is None else f"{level.spent_epsilon:.3g}",
+        "" if level.spent_epsilon is None else at_most(level.spent_epsilon, 3),
         *(
             ["", "", ""]
             if attack is None

@@ -105,7 +105,7 @@ def error(release: Bounded, held: list[Floats], truth: Floats, draws: int) -> fl
     errors = []
     for total in sent:
         mean = {ARRAY: (total / CLIENTS).astype(np.float32)}
-        summed = Aggregate(mean, float(CLIENTS), tuple(range(CLIENTS)), UploadKind.VECTOR, 0)
+        summed = Aggregate(mean, float(CLIENTS), tuple(range(CLIENTS)), UploadKind.VECTOR, 0, sums=total)
         taken = release.take(summed, LAYOUT, None, CLIENTS, entropy)
         errors.append(taken.means["vector"].reshape(-1) - truth)
     return float(np.sqrt(np.mean(np.square(errors))))

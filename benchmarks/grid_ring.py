@@ -88,8 +88,8 @@ def _played(release: Bounded, defense: Defense, info: RoundInfo) -> tuple[int, f
         exchange.begin(client, defense.client(client, info, source), upload)
     exchange.finish()
     (sent,) = set(up.payload.values())
-    came = server.aggregate().means[ARRAY].astype(np.float64) * clients
-    # Means are float32, so sums of many bits come back to a few units.
+    came = server.aggregate().sums
+    assert came is not None
     return sent, float(np.abs(came - total).max())
 
 

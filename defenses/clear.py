@@ -201,7 +201,8 @@ class ClearServer:
             sums += upload.weight * self.round.layout.flatten(upload.arrays).astype(np.float64)
             total += upload.weight
         means = self.round.layout.unflatten((sums / total).astype(np.float32))
-        return Aggregate(means, total, tuple(sorted(self._frames)), self.round.kind, self.round.number)
+        senders = tuple(sorted(self._frames))
+        return Aggregate(means, total, senders, self.round.kind, self.round.number, sums=sums)
 
     def save(self) -> bytes:
         """The session's state, every upload that has arrived included."""

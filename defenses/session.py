@@ -99,6 +99,9 @@ class Aggregate:
         noise: standard deviation of the noise of differential privacy in each mean, its root mean square over all
             numbers; of vectors in units of a block's public size, of all else in the coordinates of the clip. 0
             where there is none.
+        sums: ``[size]``, what the contributors' numbers times their weights add up to, in layout order, before anything
+            is divided: in steps of the grid where they came on one. Whole numbers of up to 2^53 are exact here, and in
+            means of 24 bits they are not. None where there is no single sum.
     """
 
     means: Mapping[str, Float32Array]
@@ -109,6 +112,7 @@ class Aggregate:
     parts: tuple[Aggregate, ...] = ()
     lacking: tuple[str, ...] = ()
     noise: float = 0.0
+    sums: npt.NDArray[Any] | None = None
 
     @property
     def released(self) -> tuple[Aggregate, ...]:

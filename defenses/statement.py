@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from defenses.decimals import at_most
 from defenses.errors import UserError
 from defenses.units import Neighbouring, Trust, Unit
 
@@ -73,12 +74,12 @@ class PrivacyStatement:
 
     def text(self) -> str:
         """One paragraph that a reader without the code can follow."""
-        if self.epsilon is None:
+        if self.epsilon is None or self.delta is None:
             first = "There is no privacy bound."
         else:
             first = (
-                f"The run is ({self.epsilon:g}, {self.delta:g})-differentially private for one {self.unit} "
-                f"({self.neighbouring}), with trust in: {self.trust}."
+                f"The run is ({at_most(self.epsilon, 6)}, {at_most(self.delta, 6)})-differentially private for one "
+                f"{self.unit} ({self.neighbouring}), with trust in: {self.trust}."
             )
         parts = [first, self.summary, f"Releases: {self.releases}."]
         if self.simulation:

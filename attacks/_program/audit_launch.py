@@ -19,10 +19,12 @@ import numpy as np
 
 from attacks._base.defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TEXTS, TRIALS
 from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
+from defenses.decimals import at_most
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
 from ifedpriv.errors import IfedprivError, InputError, UserError
+from ifedpriv.report.audit.parts import reached
 
 if TYPE_CHECKING:
     from attacks._program.released import OwnRelease
@@ -221,7 +223,8 @@ def render(result: Mapping[str, Any]) -> str:
     if "claim" not in result:
         return f"ifedpriv attack {NAME}: {result['conclusion']}, {result['why']}"
     claim = result["claim"]
-    told = [f"({claim['epsilon']:.4g}, {claim['delta']:g}) for one {claim['unit']} ({claim['neighbouring']})"]
+    bound = f"({at_most(claim['epsilon'], 4)}, {at_most(claim['delta'], 6)})"
+    told = [f"{bound} for one {claim['unit']} ({claim['neighbouring']})"]
     told += [f"{name} {claim[name]:.5g}" for name in ("sensitivity", "noise") if claim[name] is not None]
     lines = [
         f"ifedpriv attack {NAME}: {result['conclusion'].upper()}",
@@ -245,14 +248,14 @@ def render(result: Mapping[str, Any]) -> str:
     order = [bound["estimator"] for bound in first]
     lines.append(f"{'canary':<19}" + "".join(f"{name:<16}" for name in order) + "verdict")
     for game in result["games"]:
-        values = "".join(f"{bound['epsilon']:<16.3f}" for bound in game["bounds"])
+        values = "".join(f"{reached(bound['epsilon']):<16}" for bound in game["bounds"])
         lines.append(f"{game['canary']:<19}{values}{game['conclusion']}")
     lines.append(f"{'at the most':<19}" + "".join(f"{bound['ceiling']:<16.3f}" for bound in first))
     once = result["one_run"]
     if once is not None:
         lines += [
             "",
-            f"one run, {once['canaries']} canaries: ε at least {once['epsilon']:.3f} "
+            f"one run, {once['canaries']} canaries: ε at least {reached(once['epsilon'])} "
             f"(at the most {once['ceiling']:.3f}); {once['gaussian']:.3f} if Gaussian",
         ]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.request import Request
 from defenses.accounting.composition import Bound
 from defenses.accounting.spent import ledger_bound
+from defenses.decimals import at_most
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
@@ -123,8 +124,8 @@ def _accounted(declared: dict[str, Any], ledger: Ledger | None) -> tuple[dict[st
     }
     if found.epsilon > declared["epsilon"] * (1 + _SAME) + _SAME:
         return told, (
-            f"ε {declared['epsilon']:.4g} is declared, and the releases in the ledger come to {found.epsilon:.4g} "
-            f"at δ {found.delta:g}"
+            f"ε {declared['epsilon']:.4g} is declared, and the releases in the ledger come to "
+            f"{at_most(found.epsilon, 4)} at δ {found.delta:g}"
         )
     return told, ""
 

@@ -16,6 +16,7 @@ from defenses.accounting.continuous import SampledGaussian
 from defenses.accounting.gaussian import check_delta, check_epsilon, gaussian_mu_for
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.mechanisms import mechanism_class, mechanism_from_json
+from defenses.decimals import at_most
 from defenses.errors import UserError
 from defenses.units import Neighbouring, Unit
 
@@ -162,7 +163,8 @@ class Plan:
         spent, _ = Composition.of(given).epsilon(self.delta) if given else (0.0, "")
         if spent >= epsilon:
             raise UserError(
-                f"the releases whose noise is given cost epsilon {spent:.4g} already, and the budget is {epsilon:g}",
+                f"the releases whose noise is given cost epsilon {at_most(spent, 4)} already, and the budget is "
+                f"{epsilon:g}",
                 "give them more noise, or raise epsilon",
             )
         if 2 * self._distance >= self.delta:

@@ -18,6 +18,7 @@ from defenses.accounting.continuous import Gaussian
 from defenses.accounting.gaussian import check_delta, check_epsilon
 from defenses.accounting.mechanism import Mechanism
 from defenses.accounting.mechanisms import MECHANISMS, mechanism_from_json
+from defenses.decimals import at_most
 from defenses.errors import UserError
 from defenses.ledger import NO_MECHANISM, Event, Ledger, Parameters
 from defenses.units import Neighbouring, Unit
@@ -185,9 +186,9 @@ def would_exceed(ledger: Ledger, following: Iterable[Event], budget: Budget) -> 
     if after.epsilon <= budget.epsilon * (1 + ROUNDING):
         return None
     before = ledger_bound(ledger, budget.delta, budget.unit, budget.neighbouring)
-    spent = f", of which {before.epsilon:.4g} is spent" if isinstance(before, Bound) else ""
+    spent = f", of which {at_most(before.epsilon, 4)} is spent" if isinstance(before, Bound) else ""
     return (
-        f"the releases would bring epsilon to {after.epsilon:.4g} at delta {budget.delta:g}, "
+        f"the releases would bring epsilon to {at_most(after.epsilon, 4)} at delta {budget.delta:g}, "
         f"and the budget is {budget.epsilon:g}{spent}"
     )
 

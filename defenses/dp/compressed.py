@@ -59,9 +59,8 @@ class Compressed:
         found = projection(self.spec, layout, aggregate.round)
         flat = found.undo(found.kept.flatten(aggregate.means)[None])[0] + _floats(centre)
         means = layout.unflatten(flat.astype(np.float32))
-        return self.inner.take(
-            replace(aggregate, means=means, parts=(), lacking=()), layout, centre, roster, entropy
-        )
+        turned = replace(aggregate, means=means, parts=(), lacking=(), sums=None)
+        return self.inner.take(turned, layout, centre, roster, entropy)
 
     def events(
         self, released: str, number: int, contributors: tuple[int, ...], sent: tuple[int, ...], roster: int

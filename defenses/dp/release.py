@@ -283,9 +283,10 @@ class Bounded:
     ) -> Aggregate:
         """The mean of units, noised; where the server adds the noise, this is where."""
         terms, clients = self.lattice(roster), len(aggregate.contributors)
-        # A mean of float32 numbers over equal weights; the sum under it is whole.
-        total = np.rint(aggregate.means[ARRAY].astype(np.float64) * clients)
-        total = self.noised(total, roster, entropy)
+        if aggregate.sums is None:
+            raise ValueError("a bounded release is taken from one exact sum")
+        # Not from the means: a sum that was rounded to their 24 bits moves by more than one unit's row.
+        total = self.noised(aggregate.sums.astype(np.float64), roster, entropy)
         units = float(max(total[-1] / terms.unit, 1.0)) if terms.counted else float(clients)
         step = terms.clip / terms.steps / units
         values = self.turned_back(total, aggregate.round) * step

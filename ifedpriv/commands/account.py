@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from defenses.decimals import at_most
 from ifedpriv.commands.console import Json, print_json, say
+from ifedpriv.commands.wire_bits import Width, Wire, taken_out, width
 from ifedpriv.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -26,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:KEY=VALUE,...",
         help="one kind of release: its mechanism and parameters, count=N for how many times, share=S of the budget; "
         "without noise, it is found. May be given again. Mechanisms: gaussian (sensitivity, noise); "
-        "sampled-gaussian (rate, steps, noise_multiplier); discrete-gaussian (sensitivity, dimension, noise); "
+        "sampled-gaussian and sampled-discrete-gaussian (rate, steps, noise_multiplier); "
+        "discrete-gaussian (sensitivity, dimension, noise); "
         "distributed-discrete-gaussian (sensitivity, dimension, shares, noise_share); "
-        "skellam (sensitivity_l2, sensitivity_l1, mu)",
+        "skellam (sensitivity_l2, sensitivity_l1, mu). The latter two with clients=N,bits=B, and perhaps wrap=P, "
+        "also tell the bits of a value on the wire (skellam: dimension, and shares if not all clients')",
     )
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="the same as YAML or JSON, in place of --release"
@@ -53,12 +59,14 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from defenses.accounting import plan_from_mapping
 
-    plan, epsilon = plan_from_mapping(_mapping(options))
+    fields, wires = _without_wires(_mapping(options))
+    plan, epsilon = plan_from_mapping(fields)
     if plan.fixed:
         bound = plan.bound()
         if epsilon is not None and bound.epsilon > epsilon:
             raise UserError(
-                f"the plan costs epsilon {bound.epsilon:.6g} at delta {plan.delta:g}, and the budget is {epsilon:g}",
+                f"the plan costs epsilon {at_most(bound.epsilon, 6)} at delta {plan.delta:g}, and the budget is "
+                f"{epsilon:g}",
                 "raise the noise, or leave it out and it is found",
             )
         shares: tuple[float | None, ...] = (None,) * len(plan.releases)
@@ -71,11 +79,24 @@ def run(options: argparse.Namespace) -> int:
         )
         plan, bound = plan.calibrated(epsilon)
     attacker = plan.composition().attacker()
+    widths = [
+        None if wire is None else width(wire, release.mechanism)
+        for wire, release in zip(wires, plan.releases, strict=True)
+    ]
     if options.json:
-        print_json(_document(plan, bound, attacker))
+        print_json(_document(plan, bound, attacker, widths))
     else:
-        say(_text(plan, bound, attacker, shares))
+        say(_text(plan, bound, attacker, shares, widths))
     return 0
+
+
+def _without_wires(fields: dict[str, Any]) -> tuple[dict[str, Any], list[Wire | None]]:
+    """The plan's fields without what releases say of the wire, and that."""
+    releases = fields.get("releases")
+    if not isinstance(releases, list | tuple):
+        return fields, []
+    found = [taken_out(release) if isinstance(release, dict) else (release, None) for release in releases]
+    return {**fields, "releases": [release for release, _ in found]}, [wire for _, wire in found]
 
 
 def _mapping(options: argparse.Namespace) -> dict[str, Any]:
@@ -132,7 +153,9 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _document(plan: Plan, bound: Bound, attacker: Attacker) -> dict[str, Json]:
+def _document(
+    plan: Plan, bound: Bound, attacker: Attacker, widths: Sequence[Width | None]
+) -> dict[str, Json]:
     return {
         "epsilon": bound.epsilon,
         "delta": bound.delta,
@@ -140,6 +163,7 @@ def _document(plan: Plan, bound: Bound, attacker: Attacker) -> dict[str, Json]:
         "neighbouring": bound.neighbouring,
         "method": bound.method,
         "releases": [{**release.mechanism.to_json(), "count": release.count} for release in plan.releases],
+        "wire": [asdict(found) if found else None for found in widths],
         "attacker": {
             "true_positives": {f"{rate:g}": value for rate, value in attacker.true_positives.items()},
             "advantage": attacker.advantage,
@@ -149,7 +173,13 @@ def _document(plan: Plan, bound: Bound, attacker: Attacker) -> dict[str, Json]:
     }
 
 
-def _text(plan: Plan, bound: Bound, attacker: Attacker, shares: tuple[float | None, ...]) -> str:
+def _text(
+    plan: Plan,
+    bound: Bound,
+    attacker: Attacker,
+    shares: tuple[float | None, ...],
+    widths: Sequence[Width | None],
+) -> str:
     rows = [("release", "times", "share", "noise", "epsilon alone")]
     for release, share in zip(plan.releases, shares, strict=True):
         alone, _ = _alone(release).epsilon(plan.delta)
@@ -157,18 +187,26 @@ def _text(plan: Plan, bound: Bound, attacker: Attacker, shares: tuple[float | No
             f"{release.mechanism.noise_field}={getattr(release.mechanism, release.mechanism.noise_field):g}"
         )
         given = "given" if share is None else f"{share:.3g}"
-        rows.append((_title(release), str(release.count), given, noise, f"{alone:.4g}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rows.insert(1, tuple("-" * width for width in widths))  # type: ignore[arg-type]
+        rows.append((_title(release), str(release.count), given, noise, at_most(alone, 4)))
+    columns = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    rows.insert(1, tuple("-" * width for width in columns))  # type: ignore[arg-type]
     table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip()
+        for row in rows
     ]
     reached = ", ".join(
-        f"{100 * value:.3g} % at {100 * rate:g} % false alarms"
+        f"{at_most(100 * value, 3)} % at {100 * rate:g} % false alarms"
         for rate, value in attacker.true_positives.items()
     )
     sentences = [
-        f"Together: epsilon {bound.epsilon:.6g} at delta {bound.delta:g}, by {bound.method}.",
+        f"Together: epsilon {at_most(bound.epsilon, 6)} at delta {bound.delta:g}, by {bound.method}.",
+        *(["That is no rounding: delta alone covers all that can be told."] if bound.epsilon == 0 else []),
+        *(
+            f"{release.mechanism.name}: {found.bits_per_value} bits a value on the wire under masks (the sum needs "
+            f"{found.needed_bits}), {found.bytes_per_upload:,} bytes an upload."
+            for release, found in zip(plan.releases, widths, strict=True)
+            if found is not None
+        ),
         f"The best attacker, who knows all data but one {plan.unit}, detects it with at most: {reached}.",
         f"Proved in: {'; '.join(_proofs(plan))}.",
         f"Assumed: {'; '.join(_assumed(plan))}.",

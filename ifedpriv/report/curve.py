@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses.decimals import at_most
 from ifedpriv.errors import InputError
 from ifedpriv.report import attack_points, wording
 from ifedpriv.report.attack_points import AttackLevel, AttackPoint
@@ -286,7 +287,7 @@ def table(curve: Curve) -> str:
 
 def _cells(level: Level, metrics: Sequence[str]) -> list[str]:
     name = f"{level.epsilon:g}" if level.epsilon is not None else level.kind
-    spent = wording.NOTHING if level.spent_epsilon is None else f"{level.spent_epsilon:.3g}"
+    spent = wording.NOTHING if level.spent_epsilon is None else at_most(level.spent_epsilon, 3)
     guard = wording.NOTHING if level.accepted is None else f"{level.accepted}/{level.seeds}"
     return [name, *(level.means[metric].text() for metric in metrics), spent, guard]
 

@@ -223,7 +223,7 @@ def _rounds(report: Report) -> str:
         (
             "epsilon",
             True,
-            ["no bound" if r.epsilon is None else wording.number(r.epsilon) for r in records],
+            ["no bound" if r.epsilon is None else wording.promised(r.epsilon) for r in records],
         ),
         ("clients", True, [str(len(r.took_part)) for r in records]),
         ("dropped out", any(r.dropped for r in records), [_dropped(r) for r in records]),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from string import ascii_lowercase
 from typing import Any
 
+from defenses.decimals import at_most
 from ifedpriv.report.schema import CLASSIFICATION, Figure, Report, RoundSummary, Row, Traffic, VectorShare
 
 NOTHING = "-"
@@ -213,6 +214,11 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.4g}"
 
 
+def promised(bound: float) -> str:
+    """A number that is promised not to be exceeded, short: never rounded down."""
+    return at_most(bound, 4)
+
+
 def percent(level: float) -> str:
     """A level of confidence: ``95%``."""
     return f"{100 * level:g}%"
@@ -339,7 +345,7 @@ def privacy_headline(report: Report) -> str:
     privacy = report.privacy
     if privacy.epsilon is None or privacy.delta is None:
         return "no privacy bound"
-    bound = f"epsilon = {number(privacy.epsilon)}, delta = {number(privacy.delta)}"
+    bound = f"epsilon = {promised(privacy.epsilon)}, delta = {promised(privacy.delta)}"
     return f"{bound}, in simulation only: nobody is protected" if privacy.simulation else bound
 
 

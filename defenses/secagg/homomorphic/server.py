@@ -108,6 +108,7 @@ class HomomorphicServer:
             self._contributors,
             self.terms.round.kind,
             self.terms.round.number,
+            sums=ring.signed(sums[:-1]),
         )
 
     def lost(self, clients: Collection[int]) -> dict[int, list[bytes]]:

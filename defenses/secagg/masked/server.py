@@ -276,6 +276,7 @@ class MaskedServer:
             contributors,
             self.round.kind,
             self.round.number,
+            sums=terms.grid.ring.signed(self._total[:-1]),
         )
 
     def _number(self, place: int) -> int:

@@ -204,7 +204,14 @@ class RatchetServer:
             return
         contributors = tuple(self.round.roster[place] for place in self._alive)
         arrays = self.round.layout.unflatten(means)
-        self._aggregate = Aggregate(arrays, float(weight), contributors, self.round.kind, self.round.number)
+        self._aggregate = Aggregate(
+            arrays,
+            float(weight),
+            contributors,
+            self.round.kind,
+            self.round.number,
+            sums=terms.grid.ring.signed(self._total[:-1]),
+        )
         self.phase = ServerPhase.DONE
 
     def sum(self) -> UIntArray:

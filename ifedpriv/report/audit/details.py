@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ifedpriv.report.audit.parts import Table, bracketed, number
+from ifedpriv.report.audit.parts import Table, bracketed, number, reached
 
 # So many hashes or texts say what was found; the JSON has them all.
 _MOST = 8
@@ -38,7 +38,7 @@ def of_audit(audited: Mapping[str, Any]) -> tuple[Table, ...]:
     checks = tuple((check["name"], _MARKS[check["holds"]], check["why"]) for check in audited["checks"])
     order = [bound["estimator"] for bound in audited["games"][0]["bounds"]]
     games = [
-        (game["canary"], *(number(bound["epsilon"]) for bound in game["bounds"]), game["conclusion"])
+        (game["canary"], *(reached(bound["epsilon"]) for bound in game["bounds"]), game["conclusion"])
         for game in audited["games"]
     ]
     ceilings = [number(bound["ceiling"]) for bound in audited["games"][0]["bounds"]]
@@ -47,7 +47,7 @@ def of_audit(audited: Mapping[str, Any]) -> tuple[Table, ...]:
     if once is not None:
         told = f"{once['canaries']} canaries, ceiling {number(once['ceiling'])}; for information"
         blank = ["-"] * (len(order) - 2)
-        games.append(("one run", number(once["gaussian"]), number(once["epsilon"]), *blank, told))
+        games.append(("one run", number(once["gaussian"]), reached(once["epsilon"]), *blank, told))
     caption = f"ε at least, {audited['trials']:,} runs a side and canary; {audited['decided_by']} decides."
     return (
         Table("Replays with frozen noise", ("Check", "", "Why"), checks),

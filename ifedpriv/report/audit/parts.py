@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
+
+_THREE = Decimal("0.001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,16 @@ class Section:
 def number(value: float | None) -> str:
     """Three digits after the point; ``-`` for none."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def promised(value: float | None) -> str:
+    """As `number`, of what is promised not to be exceeded: never rounded down."""
+    return "-" if value is None else str(Decimal(repr(float(value))).quantize(_THREE, ROUND_CEILING))
+
+
+def reached(value: float | None) -> str:
+    """As `number`, of what was shown to be reached: never rounded up."""
+    return "-" if value is None else str(Decimal(repr(float(value))).quantize(_THREE, ROUND_FLOOR))
 
 
 def bracketed(value: float, interval: Sequence[float] | None) -> str:

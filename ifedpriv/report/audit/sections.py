@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifedpriv.report.audit import details
-from ifedpriv.report.audit.parts import Section, Table, bracketed, number
+from ifedpriv.report.audit.parts import Section, Table, bracketed, number, promised, reached
 from ifedpriv.report.wording import defense_in_words
 
 Document = Mapping[str, Any]
@@ -60,7 +60,7 @@ def verdict_lines(document: Document) -> list[str]:
     else:
         declared = bound["declared"]
         lines.append(
-            f"Bound: {verdict['bound'].upper()}. Declared is ε = {number(declared['epsilon'])} at δ = "
+            f"Bound: {verdict['bound'].upper()}. Declared is ε = {promised(declared['epsilon'])} at δ = "
             f"{declared['delta']:g} for one {declared['unit']} ({declared['neighbouring']}): {bound['why']}."
         )
         if declared["simulation"]:
@@ -124,8 +124,8 @@ def _bound(document: Document) -> Section:
     rows = [
         (
             "the whole run",
-            number(declared["epsilon"]),
-            number(accounted["epsilon"]) if accounted else "-",
+            promised(declared["epsilon"]),
+            promised(accounted["epsilon"]) if accounted else "-",
             "-",
             "-",
             bound["conclusion"].upper() if not audited else "accounted anew from the ledger",
@@ -136,8 +136,8 @@ def _bound(document: Document) -> Section:
             (
                 audited["release"],
                 "-",
-                number(audited["claim"]["epsilon"]),
-                number(audited["lower_bound"]),
+                promised(audited["claim"]["epsilon"]),
+                reached(audited["lower_bound"]),
                 number(audited["ceiling"]),
                 f"{audited['conclusion'].upper()}, by the estimator {audited['decided_by']}",
             )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.audit.parts import number
+from ifedpriv.report.audit.parts import number, promised, reached
 from ifedpriv.report.audit.sections import best, headline, verdict_lines
 
 _WIDTH = 98
@@ -51,11 +51,13 @@ def _bound(bound: Mapping[str, Any]) -> list[str]:
     if "claim" in audited:
         ends = (audited["lower_bound"], audited["ceiling"])
         rows.append((audited["release"], None, audited["claim"]["epsilon"], *ends))
+    shown = (promised, promised, reached, number)
     lines = [f"  {heads[0]:<22}" + "".join(f"{head:>12}" for head in heads[1:])]
     return [
         *lines,
         *(
-            f"  {wording.printable(row[0])[:21]:<22}" + "".join(f"{number(cell):>12}" for cell in row[1:])
+            f"  {wording.printable(row[0])[:21]:<22}"
+            + "".join(f"{show(cell):>12}" for show, cell in zip(shown, row[1:], strict=True))
             for row in rows
         ),
     ]

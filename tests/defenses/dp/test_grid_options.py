@@ -220,7 +220,7 @@ def through(found, offered, seed=0, each=None):
         for n, (way, offer) in enumerate(zip(mine, offered, strict=True))
     ]
     mean = {ARRAY: np.mean(sent, axis=0).astype(np.float32)}
-    summed = Aggregate(mean, float(len(sent)), tuple(range(len(sent))), KIND, 0)
+    summed = Aggregate(mean, float(len(sent)), tuple(range(len(sent))), KIND, 0, sums=np.sum(sent, axis=0))
     return found.take(summed, LAYOUT, None, len(offered), entropy.branch("server"))
 
 

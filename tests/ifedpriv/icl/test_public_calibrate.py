@@ -119,7 +119,7 @@ def test_it_is_what_a_release_makes_of_the_same_noised_mean(noise):
     moved = (some.rows.mean(axis=0, dtype=np.float64) - some.blank) / sizes
     noised = moved + noise * draw.standard_normal(moved.shape)
     total = np.rint(noised.reshape(-1) * terms.steps / terms.clip)
-    summed = Aggregate({ARRAY: total.astype(np.float32)}, 1.0, (0,), UploadKind.VECTOR, 0)
+    summed = Aggregate({ARRAY: total.astype(np.float32)}, 1.0, (0,), UploadKind.VECTOR, 0, sums=total)
     layout = Layout.of({"vector": SHAPE})
     released = bounded.take(summed, layout, None, 1, InsecureSeeded(0, "none"))
     assert released.noise == pytest.approx(noise, rel=1e-3)
