@@ -11,12 +11,14 @@ from typing import Any
 from attacks._base.attack import Progress
 from attacks._base.defaults import NO_BOUND, NOTHING_ALONE, TEXTS
 from attacks._statistics.epsilon import Conclusion
+from attacks._whole_run.charged import left_out
 from attacks._whole_run.request import Request
 from defenses.accounting.composition import Bound
 from defenses.accounting.spent import ledger_bound
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
+from defenses.view import ServerView
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.errors import InputError
 from ifedpriv.experiment.prepare import prepare
@@ -43,6 +45,9 @@ def bound_of(request: Request, progress: Progress) -> dict[str, Any]:
     accounted, against = _accounted(declared, ledger)
     if against:
         return _told(Conclusion.VIOLATION, against, declared=declared, accounted=accounted)
+    conclusion, why = _charged(request, ledger)
+    if conclusion is not Conclusion.CONSISTENT:
+        return _told(conclusion, why, declared=declared, accounted=accounted)
     audited = _audited(request, config, declared, progress)
     return _told(
         Conclusion(audited["conclusion"]),
@@ -69,6 +74,25 @@ def _ledger(request: Request) -> Ledger | None:
             f"the checkpoint of {request.target} holds no ledger", "use the folder as the run left it"
         )
     return Ledger.from_json(saved[1]["ledger"])
+
+
+def _charged(request: Request, ledger: Ledger | None) -> tuple[Conclusion, str]:
+    """Whether the ledger holds every release that the recording shows; nothing against it where there is none."""
+    saved = RunDirectory(request.target).load_checkpoint() if request.is_run else None
+    if ledger is None or saved is None:
+        return Conclusion.CONSISTENT, ""
+    missing = left_out(ServerView.open(request.view), ledger)
+    over = (request.target / "report.json").is_file()
+    accused = [why for number, why in missing.items() if over or number < saved[0].round]
+    if accused:
+        more = f"; likewise {len(accused) - 1} more rounds" if len(accused) > 1 else ""
+        return Conclusion.VIOLATION, f"a release is not accounted for: {accused[0]}{more}"
+    if missing:
+        return Conclusion.NOT_EVALUABLE, (
+            f"the run broke off in round {min(missing)}, whose uploads are in the recording and not yet in the ledger; "
+            "go on with it (ifedpriv run --resume) and audit it then"
+        )
+    return Conclusion.CONSISTENT, ""
 
 
 def _declared(request: Request, config: RunConfig, ledger: Ledger | None) -> dict[str, Any] | None:

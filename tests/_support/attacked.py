@@ -92,8 +92,8 @@ def attacked_run(folder: Path, **changes: Any) -> Path:
     return folder / "run"
 
 
-def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
-    """Such a run with noise that each client adds for itself, or as ``privacy`` has it."""
+def private_run(folder: Path, kind: str = "none", *, rounds: int = 0, **privacy: Any) -> Path:
+    """Such a run with noise that each client adds for itself, or as ``privacy`` has it; coefficients in ``rounds``."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
     (folder / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -105,5 +105,6 @@ def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
         "public": {"path": str(folder / "public.jsonl"), "texts": 32},
         **privacy,
     }
-    method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
+    calibration = {"rounds": rounds, "steps": 1}
+    method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": calibration}
     return attacked_run(folder, defense={"kind": kind, "privacy": section}, method=method)
