@@ -175,7 +175,7 @@ def test_a_bare_recording_needs_a_folder_and_is_scored_with_its_configuration(ru
     document = report(out)
     assert document["scored"] is True
     told = {(test["attack"], test["method"]): test for test in document["tests"]}
-    assert told["membership", "cosine"]["why"] == "the attacker has no a pool of candidates"
+    assert told["membership", "cosine"]["why"] == "the attacker has no pool of candidates"
 
 
 def test_what_is_no_run(tmp_path):
