@@ -154,6 +154,7 @@ def looked_at(
     from attacks._program.diff_read import read_with, told, truth_of
     from attacks._program.diff_subject import private_reader
     from attacks.diff import NAME, diff
+    from defenses.view_lacks import lacks
 
     views = [subject.view for subject in subjects]
     minimum = minimum or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
@@ -192,6 +193,7 @@ def looked_at(
                     if one.recording == number
                 ],
                 "refused": reason,
+                "lacks": lacks(view),
             }
             for number, (view, reason) in enumerate(zip(views, why, strict=True))
         ],
