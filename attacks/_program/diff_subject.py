@@ -50,7 +50,9 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
     if UploadKind.VECTOR not in asked:
         return None
     release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
-    if not isinstance(release, Bounded):
+    backbone = subject.backbone
+    if not isinstance(release, Bounded) or release.transform.size != backbone.n_layers * 2 * backbone.width:
+        # Of vectors by cluster or class no sum is one vector.
         return None
     rosters = {entry.number: len(entry.roster) for entry in subject.view.facts.rounds}
 

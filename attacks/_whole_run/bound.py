@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from attacks._base.attack import Progress
-from attacks._base.defaults import NO_BOUND, NOTHING_ALONE, TEXTS
+from attacks._base.defaults import NO_BOUND, TEXTS
 from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.charged import left_out
 from attacks._whole_run.request import Request
@@ -156,32 +156,24 @@ def _accounted(declared: dict[str, Any], ledger: Ledger | None) -> tuple[dict[st
 def _audited(
     request: Request, config: RunConfig, declared: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
-    """The run's own release of one round, played by itself against what its ledger entry declares."""
+    """Each of the run's own releases, a round of it, played by itself against what its ledger entry declares."""
     from attacks._judging.score import Wishes, public_texts
-    from attacks._program.released import own_release
-    from attacks.audit import audit
+    from attacks._program.own_audit import audited
+    from attacks._program.released import own_releases
 
     setup = prepare(config)
     public, _ = public_texts(config, setup.data, Wishes(public=request.public, public_texts=TEXTS))
-    own = own_release(setup, declared["delta"], CLIENTS, EXAMPLES, request.seed, public)
-    if own is None:
-        return {"conclusion": str(Conclusion.NOT_EVALUABLE), "why": NOTHING_ALONE}
-    made = audit(
-        own.mechanism,
-        own.base,
-        own.claim,
+    made = audited(
+        own_releases(setup, declared["delta"], CLIENTS, EXAMPLES, request.seed, public),
         trials=request.trials,
         alpha=request.alpha,
         seed=request.seed,
-        natural=own.natural,
-        crafted=own.crafted,
         one_run=request.one_run,
         progress=progress,
-    ).to_dict()
-    best = max((game["bounds"][0] for game in made["games"]), key=lambda bound: float(bound["epsilon"]))
-    return {
-        **made,
-        "release": "vectors, one round",
-        "lower_bound": best["epsilon"],
-        "ceiling": best["ceiling"],
-    }
+    )
+    for each in made["releases"]:
+        if "games" in each:
+            bounds = [game["bounds"][0] for game in each["games"]]
+            best = max(bounds, key=lambda bound: float(bound["epsilon"]))
+            each |= {"lower_bound": best["epsilon"], "ceiling": best["ceiling"]}
+    return made

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.audit.parts import number
+from ifedpriv.report.audit.parts import number, played
 from ifedpriv.report.audit.sections import best, headline, verdict_lines
 
 _WIDTH = 98
 _COLUMN = 15
+_NAME = 48
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -48,17 +49,19 @@ def _bound(bound: Mapping[str, Any]) -> list[str]:
     heads = ("release", "declared", "accounted", "at least", "ceiling")
     accounted = bound["accounted"]["epsilon"] if bound["accounted"] else None
     rows = [("the whole run", bound["declared"]["epsilon"], accounted, None, None)]
-    if "claim" in audited:
-        ends = (audited["lower_bound"], audited["ceiling"])
-        rows.append((audited["release"], None, audited["claim"]["epsilon"], *ends))
-    lines = [f"  {heads[0]:<22}" + "".join(f"{head:>12}" for head in heads[1:])]
-    return [
-        *lines,
-        *(
-            f"  {wording.printable(row[0])[:21]:<22}" + "".join(f"{number(cell):>12}" for cell in row[1:])
-            for row in rows
-        ),
-    ]
+    for release in audited.get("releases", ()):
+        epsilon = release["claim"]["epsilon"] if "claim" in release else None
+        rows.append((played(release), None, epsilon, release.get("lower_bound"), release.get("ceiling")))
+    shown = [wording.printable(row[0])[:_NAME] for row in rows]
+    wide = max(20, *map(len, shown))
+    lines = [f"  {heads[0]:<{wide}}" + "".join(f"{head:>11}" for head in heads[1:])]
+    for name, row in zip(shown, rows, strict=True):
+        lines.append(f"  {name:<{wide}}" + "".join(f"{number(cell):>11}" for cell in row[1:]))
+    for release in audited.get("releases", ()):
+        said = release.get("note") or ("" if "claim" in release else release["why"])
+        if said:
+            lines += _wrapped(f"{release['release']}: {said}", 2)
+    return lines
 
 
 def _wrapped(text: str, indent: int = 0, hanging: int | None = None) -> list[str]:

@@ -25,11 +25,20 @@ WAYS = {
     "distributed": {"kind": "masked", "trust": "distributed", "dropout": 0.2},
 }
 
+ROUND = {
+    "method": {
+        "kind": "ifed_icl",
+        "aggregation": "count",
+        "guard": False,
+        "calibration": {"rounds": 1, "steps": 1},
+    }
+}
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return {
-        name: private_run(tmp_path_factory.mktemp(name), rounds=1, epsilon=8.0, **way)
+        name: private_run(tmp_path_factory.mktemp(name), changes=ROUND, epsilon=8.0, **way)
         for name, way in WAYS.items()
     }
 
