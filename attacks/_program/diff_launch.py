@@ -154,7 +154,6 @@ def looked_at(
     from attacks._program.diff_read import read_with, told, truth_of
     from attacks._program.diff_subject import private_reader
     from attacks.diff import NAME, diff
-    from defenses.view_lacks import lacks
 
     views = [subject.view for subject in subjects]
     minimum = minimum or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
@@ -193,9 +192,9 @@ def looked_at(
                     if one.recording == number
                 ],
                 "refused": reason,
-                "lacks": lacks(view),
+                "lacks": subject.lacks,
             }
-            for number, (view, reason) in enumerate(zip(views, why, strict=True))
+            for number, (subject, view, reason) in enumerate(zip(subjects, views, why, strict=True))
         ],
         "minimum": minimum,
         "rank": made.isolation.rank,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from attacks._base.attack import Progress
 from attacks._differences.sums import Private
 from attacks._judging.score import Subject
@@ -51,8 +53,9 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
         return None
     release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
     backbone = subject.backbone
-    if not isinstance(release, Bounded) or release.transform.size != backbone.n_layers * 2 * backbone.width:
-        # Of vectors by cluster or class no sum is one vector.
+    shape = (backbone.n_layers, 2, backbone.width)
+    # Of vectors by cluster no sum is one vector.
+    if not isinstance(release, Bounded) or release.transform.size != int(np.prod(shape)):
         return None
     rosters = {entry.number: len(entry.roster) for entry in subject.view.facts.rounds}
 

@@ -347,7 +347,6 @@ def to_json(
     """
     from attacks._judging.judge import curves_of
     from attacks._program.answers import finding_to_json, guess_to_json
-    from defenses.view_lacks import lacks
 
     key = secrets.token_bytes(16)
 
@@ -363,7 +362,7 @@ def to_json(
             "task": subject.view.facts.task,
             "defense": subject.view.facts.defense.model_dump(mode="json"),
             "server_computes": [str(what) for what in subject.view.facts.server_computes],
-            "lacks": lacks(subject.view),
+            "lacks": subject.lacks,
         },
         "knowledge": {
             "public_texts": len(knowledge.public),

@@ -95,7 +95,6 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
     from attacks._judging.score import open_subject
     from attacks._program.launch import wishes_of
     from attacks.layers import MEASURES, NAME, parts_of
-    from defenses.view_lacks import lacks
 
     subject = open_subject(path, wishes_of(options), progress)
     targets = targets_of(subject, options.vectors)
@@ -124,7 +123,7 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
         "public_texts": len(subject.knowledge.public),
         "pool": len(subject.knowledge.pool),
         "scored": subject.truth is not None,
-        "lacks": lacks(subject.view),
+        "lacks": subject.lacks,
         "metrics": {name: MEASURES[name][1] for name in names},
         "parts": rows,
     }
