@@ -5,8 +5,8 @@
 Membership: means of activations of the shipped model on task ``topic``, with Gaussian noise on every number, in a pool
 of 1,000 candidates; the attacker is told the noise. Estimators: normal scores of a Gaussian mechanism of known ε.
 Audit: a clipped sum with distributed Gaussian noise, of the size of the shipped model's vectors, and small ones with
-one bug each; seconds are of the processor, and the sound one is timed at all its trials. Release: a run's own release
-of vectors, its canaries played many rounds at once and one by one, each against runs of its own. Results go to
+one bug each; seconds are of the processor, and the sound one is timed at all its trials. Release: every release of some
+runs, its canaries played many rounds at once and one by one, each against runs of its own. Results go to
 ``results/audit.json``; a part by itself leaves the others there as they are.
 """
 
@@ -27,7 +27,6 @@ from attacks._base.attack import Declared, Knowledge, Others, Who
 from attacks._base.space import read
 from attacks._base.targets import Target, noisy, rounding_variance
 from attacks._judging.score import Wishes, public_texts
-from attacks._mechanisms.mechanism import flatten
 from attacks._mechanisms.one_run import one_run, one_run_gaussian
 from attacks._members.likelihood import (
     Population,
@@ -39,7 +38,8 @@ from attacks._members.likelihood import (
 )
 from attacks._members.shadows import Shadows, in_and_out, relative
 from attacks._mixes.labels import counted
-from attacks._program.released import own_release
+from attacks._program.own_audit import often
+from attacks._program.released import OwnRelease, own_releases
 from attacks._statistics.epsilon import ESTIMATORS, ceiling
 from attacks._statistics.gaussian import epsilon_of, mu_of
 from attacks._statistics.roc import auc, rate_at
@@ -59,23 +59,24 @@ from mechanisms import BUGS, ClippedSum, base
 DELTA, ALPHA, POOL = 1e-5, 0.05, 1000
 SHADOWS = (4, 64)
 SINGLY = 200
-"""Calls by themselves that are timed."""
-PRIVATE = {
+"""The most calls by themselves that are timed."""
+_EVERYBODY = {"trust": "distributed", "epsilon": 2, "delta": DELTA, "dropout": 0.1}
+_EXAMPLES = {"kind": "masked", "privacy": {**_EVERYBODY, "unit": "example", "max_examples": 256}}
+_CLIENTS = {"kind": "masked", "privacy": {**_EVERYBODY, "unit": "client"}}
+_WHERE = {
     "data": {"name": "mood", "train": 700},
     "partition": {"kind": "iid", "clients": 10, "examples_per_client": 50},
-    "method": {"aggregation": "count", "guard": False, "calibration": {"rounds": 0}},
-    "defense": {
-        "kind": "masked",
-        "privacy": {
-            "unit": "example",
-            "trust": "distributed",
-            "epsilon": 2,
-            "delta": DELTA,
-            "dropout": 0.1,
-            "max_examples": 256,
-        },
-    },
 }
+RUNS = {
+    "ifed_icl": {**_WHERE, "defense": _EXAMPLES, "method": {"aggregation": "count"}},
+    "prototype_icl": {
+        **_WHERE,
+        "defense": _CLIENTS,
+        "method": {"kind": "prototype_icl", "clusters": {"number": "auto", "min_members": 3}},
+    },
+    "ficpd": {**_WHERE, "defense": _CLIENTS, "method": {"kind": "ficpd", "clusters": 4}},
+}
+"""One of each method whose uploads are noised, with everything that it releases."""
 
 
 def membership(seeds: int) -> list[dict[str, Any]]:
@@ -192,11 +193,19 @@ def audits(trials: int) -> list[dict[str, Any]]:
 
 
 def release(trials: int) -> list[dict[str, Any]]:
-    """Processor seconds of an audit of a run's own release: as it is played, and as it would be one call at a time."""
-    setup = prepare(parse_config(PRIVATE, "the run that is audited"))
-    public, _ = public_texts(setup.config, setup.data, Wishes(public_texts=200))
-    own = own_release(setup, DELTA, 3, 8, 0, public)
-    assert own is not None
+    """Processor seconds of an audit of a run's own releases: as they are played, and as it would be call by call."""
+    rows = []
+    for name, config in RUNS.items():
+        setup = prepare(parse_config(config, "the run that is audited"))
+        public, _ = public_texts(setup.config, setup.data, Wishes(public_texts=200))
+        for own in own_releases(setup, DELTA, 3, 8, 0, public):
+            assert isinstance(own, OwnRelease)
+            rows.append({"run": name, **_played(own, often(trials, own.numbers))})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def _played(own: OwnRelease, trials: int) -> dict[str, Any]:
     # The table of the noise is made with the first draw.
     own.mechanism(own.base, InsecureSeeded(0, "first"))
     started = time.process_time()
@@ -205,22 +214,22 @@ def release(trials: int) -> list[dict[str, Any]]:
     )
     whole = time.process_time() - started
     started = time.process_time()
-    for i in range(SINGLY):
+    calls = min(SINGLY, trials, max(10, SINGLY * 1000 // own.numbers))
+    for i in range(calls):
         own.mechanism(own.base, InsecureSeeded(i, "alone"))
-    call = (time.process_time() - started) / SINGLY
-    row = {
+    call = (time.process_time() - started) / calls
+    return {
+        "release": own.name,
         "accounted": own.claim.epsilon,
         "proved": max(game.bounds[0].epsilon for game in made.games),
         "conclusion": str(made.conclusion),
         "canaries": len(made.games),
         "trials": trials,
-        "numbers": len(flatten(own.mechanism(own.base, InsecureSeeded(0, "size")))[0]),
+        "numbers": own.numbers,
         "seconds": round(whole, 1),
         "ms a call by itself": round(1e3 * call, 2),
         "seconds, two sides a canary and one call at a time": round(2 * trials * len(made.games) * call, 1),
     }
-    print(row, flush=True)
-    return [row]
 
 
 def main() -> None:

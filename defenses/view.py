@@ -296,6 +296,14 @@ class ServerView:
         """Every whole record, in order."""
         return (record for record, _ in _scan(self.folder / "frames.bin"))
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether the file ends within a record, as a crash leaves it; `frames` gives what stands before."""
+        path, end = self.folder / "frames.bin", len(FILE_MAGIC)
+        for _, after in _scan(path):
+            end = after
+        return path.stat().st_size != end
+
     def uploads(self, kind: UploadKind | None = None) -> Iterator[DecodedFrame]:
         """Every client's upload as the server reads it, in order of arrival.
 

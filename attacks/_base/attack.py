@@ -160,7 +160,11 @@ class Knowledge:
 
     def lacks(self, needs: Sequence[Capability]) -> str | None:
         """Why an attack with these needs cannot be run, as half a sentence; None if it can."""
-        missing = [str(need) for need in needs if need not in self.capabilities]
+        missing = [
+            str(need).removeprefix("a ").removeprefix("the ")
+            for need in needs
+            if need not in self.capabilities
+        ]
         return f"the attacker has no {' and no '.join(missing)}" if missing else None
 
 

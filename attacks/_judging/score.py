@@ -20,6 +20,7 @@ from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from defenses.view_facts import Computes
+from defenses.view_lacks import lacks
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.data import shipped
@@ -85,6 +86,7 @@ class Subject:
         knowledge: what attacks are handed.
         truth: each client's examples, by number; None where nobody knows them here.
         why_no_truth: one sentence; empty where there is truth.
+        lacks: what is missing from the recording as it was opened, half a sentence; empty for nothing.
     """
 
     view: ServerView
@@ -92,6 +94,7 @@ class Subject:
     knowledge: Knowledge
     truth: Mapping[int, tuple[Example, ...]] | None
     why_no_truth: str = ""
+    lacks: str = ""
 
 
 def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Subject:
@@ -106,7 +109,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
             f"{path} has no recording", "run it with record_view: true; without one nothing can be attacked"
         )
     view = ServerView.open(path / "view" if is_run else path)
-    next(view.frames(), None)
+    missing = lacks(view)
     config = (
         load_config(path / "config.yaml" if is_run else wishes.config) if is_run or wishes.config else None
     )
@@ -131,7 +134,7 @@ def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Sub
     pool = _pool(config, data, truth, wishes)
     why = "" if truth is not None else "a bare recording says nothing of whose texts are behind it"
     others = all_but_one(view, truth, pool, wishes.seed) if wishes.strong and truth is not None else {}
-    return Subject(view, backbone, replace(knowledge, pool=pool, others=others), truth, why)
+    return Subject(view, backbone, replace(knowledge, pool=pool, others=others), truth, why, missing)
 
 
 # ---- what is public

@@ -155,8 +155,8 @@ def flatten(release: Release) -> tuple[Floats, tuple[Segment, ...]]:
     return flat, tuple(segments)
 
 
-_AT_ONCE = 250
-"""Releases that are held at a time."""
+_AT_ONCE, _NUMBERS_AT_ONCE = 250, 500_000
+"""The most releases that are held at a time, and the most numbers."""
 
 
 def releases(
@@ -167,19 +167,15 @@ def releases(
     A mechanism that can be called many times at once is, where one release by that way is to the digit the one that a
     call by itself gives; else it is called one by one.
     """
-    if isinstance(mechanism, Repeatable) and _is_the_same(mechanism, mechanism, data, entropy):
-        for start in range(0, trials, _AT_ONCE):
-            times = min(_AT_ONCE, trials - start)
-            made = np.asarray(mechanism.many(data, entropy.branch(f"from {start}"), times), dtype=np.float64)
-            yield made.reshape(times, -1)
-        return
+    if isinstance(mechanism, Repeatable):
+        alone, _ = flatten(mechanism(data, entropy.branch("one")))
+        (row,) = np.asarray(mechanism.many(data, entropy.branch("one"), 1), dtype=np.float64)
+        if np.array_equal(alone, row.reshape(-1)):
+            most = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // max(1, alone.size)))
+            for start in range(0, trials, most):
+                times = min(most, trials - start)
+                made = np.asarray(mechanism.many(data, entropy.branch(f"from {start}"), times), np.float64)
+                yield made.reshape(times, -1)
+            return
     for i in range(trials):
         yield flatten(mechanism(data, entropy.branch(str(i))))[0][None]
-
-
-def _is_the_same(
-    mechanism: Mechanism, repeatable: Repeatable, data: Sequence[Floats], entropy: InsecureSeeded
-) -> bool:
-    alone, _ = flatten(mechanism(data, entropy.branch("one")))
-    (row,) = np.asarray(repeatable.many(data, entropy.branch("one"), 1), dtype=np.float64)
-    return bool(np.array_equal(alone, row.reshape(-1)))

@@ -8,29 +8,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
-from attacks._base.defaults import ALPHA, NAME, NO_BOUND, NOTHING_ALONE, ONE_RUN_CANARIES, TEXTS, TRIALS
+from attacks._base.defaults import ALPHA, NAME, NO_BOUND, ONE_RUN_CANARIES, TEXTS, TRIALS
 from attacks._mechanisms.mechanism import Claim, Floats, Mechanism
-from defenses.decimals import at_most
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
 from ifedpriv.errors import IfedprivError, InputError, UserError
-from ifedpriv.report.audit.parts import reached
-
-if TYPE_CHECKING:
-    from attacks._program.released import OwnRelease
 
 _SHAPE = "5,2,128"
-_WIDTH = 98
+SCHEMA = 2
+_NONE = {"conclusion": "not evaluable", "releases": []}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Audit what the options name; returns the exit code."""
+    from attacks._program.audit_table import render
     from attacks._program.launch import LEAKS, check_home, write_out
     from attacks._statistics.epsilon import Conclusion
     from ifedpriv.commands.console import Stages, print_json, say
@@ -85,23 +81,28 @@ def run(options: argparse.Namespace) -> int:
 
 def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """The audit as plain data, or why there is none."""
-    from attacks.audit import audit
-
     claim = declared(options)
     if claim is None:
-        return _not_evaluable(NO_BOUND)
-    natural: Floats | None = None
-    crafted: Mapping[str, Floats] = {}
-    if options.mechanism is None:
-        if options.target is None:
-            raise InputError("there is no mechanism to audit", "name one with --mechanism MODULE:NAME")
-        own = _own(options, claim)
-        if isinstance(own, str):
-            return _not_evaluable(own)
-        mechanism, claim, base = own.mechanism, own.claim, own.base
-        natural, crafted = own.natural, own.crafted
+        return {"schema": SCHEMA, "attack": NAME, **_NONE, "why": NO_BOUND}
+    if options.mechanism is not None:
+        made = _named(options, claim, progress)
+        whole = {"conclusion": made["conclusion"], "why": made["why"], "releases": [made]}
+    elif options.target is not None:
+        whole = _own(options, claim, progress)
+        if not whole["releases"]:
+            whole["why"] += "; name a callable with --mechanism"
     else:
-        mechanism, base = find(options.mechanism), _base(options, claim)
+        raise InputError("there is no mechanism to audit", "name one with --mechanism MODULE:NAME")
+    return {"schema": SCHEMA, "attack": NAME, **whole}
+
+
+def _named(
+    options: argparse.Namespace, claim: Claim, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """The audit of a callable of the user's."""
+    from attacks.audit import audit
+
+    mechanism, base = find(options.mechanism), _base(options, claim)
     try:
         made = audit(
             mechanism,
@@ -110,8 +111,6 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
             trials=options.trials,
             alpha=options.alpha,
             seed=options.seed,
-            natural=natural,
-            crafted=crafted,
             one_run=options.one_run,
             progress=progress,
         )
@@ -123,7 +122,7 @@ def found(options: argparse.Namespace, progress: Callable[[str, int, int], None]
             f"({type(error).__name__}: {' '.join(str(error).split())})",
             "it takes a list of arrays [n, ...], one a client, and a source of entropy; --shape says what a record is",
         ) from error
-    return {"schema": 1, **made.to_dict()}
+    return {"release": options.mechanism, "rounds": None, "note": "", **made.to_dict()}
 
 
 def declared(options: argparse.Namespace) -> Claim | None:
@@ -157,17 +156,26 @@ def _of_run(path: Path) -> Claim | None:
     return Claim.of_run(statement, ledger)
 
 
-def _own(options: argparse.Namespace, claim: Claim) -> OwnRelease | str:
-    """The run's own release of vectors, what is declared of it alone, and records for it; or why there is none."""
+def _own(
+    options: argparse.Namespace, claim: Claim, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """The audit of each of the run's own releases, by itself."""
     from attacks._judging.score import Wishes, public_texts
-    from attacks._program.released import own_release
+    from attacks._program.own_audit import audited
+    from attacks._program.released import own_releases
     from ifedpriv.experiment.prepare import prepare
     from ifedpriv.experiment.rundir import RunDirectory
 
     setup = prepare(RunDirectory.open(options.target).config())
     public, _ = public_texts(setup.config, setup.data, Wishes(public=options.public, public_texts=TEXTS))
-    found = own_release(setup, claim.delta, options.clients, options.examples, options.seed, public)
-    return found if found is not None else f"{NOTHING_ALONE}; name a callable with --mechanism"
+    return audited(
+        own_releases(setup, claim.delta, options.clients, options.examples, options.seed, public),
+        trials=options.trials,
+        alpha=options.alpha,
+        seed=options.seed,
+        one_run=options.one_run,
+        progress=progress,
+    )
 
 
 def find(name: str) -> Mechanism:
@@ -210,52 +218,3 @@ def _base(options: argparse.Namespace, claim: Claim) -> list[Floats]:
     rng = np.random.default_rng([options.seed, 29])
     scale = 0.2 * (claim.sensitivity or 1.0) / np.sqrt(np.prod(shape))
     return [scale * rng.normal(size=(options.examples, *shape)) for _ in range(options.clients)]
-
-
-def _not_evaluable(why: str) -> dict[str, Any]:
-    from attacks._statistics.epsilon import Conclusion
-
-    return {"schema": 1, "attack": NAME, "conclusion": str(Conclusion.NOT_EVALUABLE), "why": why}
-
-
-def render(result: Mapping[str, Any]) -> str:
-    """The result for a person."""
-    if "claim" not in result:
-        return f"ifedpriv attack {NAME}: {result['conclusion']}, {result['why']}"
-    claim = result["claim"]
-    bound = f"({at_most(claim['epsilon'], 4)}, {at_most(claim['delta'], 6)})"
-    told = [f"{bound} for one {claim['unit']} ({claim['neighbouring']})"]
-    told += [f"{name} {claim[name]:.5g}" for name in ("sensitivity", "noise") if claim[name] is not None]
-    lines = [
-        f"ifedpriv attack {NAME}: {result['conclusion'].upper()}",
-        *wrap(result["why"], _WIDTH, initial_indent="  ", subsequent_indent="  "),
-        "",
-        f"declared: {', '.join(told)}, rounds {claim['rounds']}",
-        "",
-        "replayed                     holds  why",
-    ]
-    marks = {True: "yes", False: "NO", None: "?"}
-    for check in result["checks"]:
-        why = wrap(check["why"], _WIDTH - 36)
-        lines.append(f"{check['name']:<29}{marks[check['holds']]:<7}{why[0]}")
-        lines += [" " * 36 + more for more in why[1:]]
-    first = result["games"][0]["bounds"]
-    lines += [
-        "",
-        f"ε at least, by canary ({result['trials']:,} runs a side; {first[0]['estimator']} decides)",
-        "",
-    ]
-    order = [bound["estimator"] for bound in first]
-    lines.append(f"{'canary':<19}" + "".join(f"{name:<16}" for name in order) + "verdict")
-    for game in result["games"]:
-        values = "".join(f"{reached(bound['epsilon']):<16}" for bound in game["bounds"])
-        lines.append(f"{game['canary']:<19}{values}{game['conclusion']}")
-    lines.append(f"{'at the most':<19}" + "".join(f"{bound['ceiling']:<16.3f}" for bound in first))
-    once = result["one_run"]
-    if once is not None:
-        lines += [
-            "",
-            f"one run, {once['canaries']} canaries: ε at least {reached(once['epsilon'])} "
-            f"(at the most {once['ceiling']:.3f}); {once['gaussian']:.3f} if Gaussian",
-        ]
-    return "\n".join(lines)

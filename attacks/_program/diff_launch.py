@@ -192,8 +192,9 @@ def looked_at(
                     if one.recording == number
                 ],
                 "refused": reason,
+                "lacks": subject.lacks,
             }
-            for number, (view, reason) in enumerate(zip(views, why, strict=True))
+            for number, (subject, view, reason) in enumerate(zip(subjects, views, why, strict=True))
         ],
         "minimum": minimum,
         "rank": made.isolation.rank,

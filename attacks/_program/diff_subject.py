@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from attacks._base.attack import Progress
 from attacks._differences.sums import Private
 from attacks._judging.score import Subject
@@ -50,7 +52,10 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
     if UploadKind.VECTOR not in asked:
         return None
     release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
-    if not isinstance(release, Bounded):
+    backbone = subject.backbone
+    shape = (backbone.n_layers, 2, backbone.width)
+    # Of vectors by cluster no sum is one vector.
+    if not isinstance(release, Bounded) or release.transform.size != int(np.prod(shape)):
         return None
     rosters = {entry.number: len(entry.roster) for entry in subject.view.facts.rounds}
 

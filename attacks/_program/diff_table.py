@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
-from attacks._program.table import rows_of
+from attacks._program.table import remark, rows_of
 
 _WIDTH = 98
 _SHOWN = 12
@@ -23,6 +23,7 @@ def render(result: Mapping[str, Any]) -> str:
         more = f" and {len(each['sums']) - _SHOWN} more" if len(each["sums"]) > _SHOWN else ""
         said = each["refused"] or f"sums over {sizes}{more} clients"
         lines += _wrapped(f"recording {number} (defense {each['defense']}): {said}", indent="")
+        lines += remark(each["lacks"])
     smallest = len(result["smallest"])
     complete = "" if result["complete"] else ", as far as was searched"
     lines += [
@@ -50,8 +51,8 @@ def render(result: Mapping[str, Any]) -> str:
         lines += [f"{each['attack']}, {each['scope']}", *rows_of(each["findings"])]
     for why in result["not_evaluable"]:
         lines += _wrapped(f"not evaluable: {why}", indent="")
-    for remark in result["remarks"]:
-        lines += _wrapped(f"remark: {remark}", indent="")
+    for more in result["remarks"]:
+        lines += _wrapped(f"remark: {more}", indent="")
     lines.append("Taken for granted: a client keeps its number, and its examples unless sums say otherwise.")
     return "\n".join(lines)
 

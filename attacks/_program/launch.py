@@ -362,6 +362,7 @@ def to_json(
             "task": subject.view.facts.task,
             "defense": subject.view.facts.defense.model_dump(mode="json"),
             "server_computes": [str(what) for what in subject.view.facts.server_computes],
+            "lacks": subject.lacks,
         },
         "knowledge": {
             "public_texts": len(knowledge.public),

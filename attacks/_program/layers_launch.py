@@ -123,6 +123,7 @@ def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[s
         "public_texts": len(subject.knowledge.public),
         "pool": len(subject.knowledge.pool),
         "scored": subject.truth is not None,
+        "lacks": subject.lacks,
         "metrics": {name: MEASURES[name][1] for name in names},
         "parts": rows,
     }
@@ -197,10 +198,13 @@ def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
 
 def render(document: Mapping[str, Any]) -> str:
     """The curve as a table: a row for each part, a column for each measure, the best control in brackets."""
+    from attacks._program.table import remark
+
     names = list(document["metrics"])
     lines = [
         f"ifedpriv attack {document['attack']}: defense {document['defense']}, {document['vectors']} vectors of "
         f"{document['scope']}, {document['public_texts']} public texts, pool of {document['pool']}",
+        *remark(document["lacks"]),
         "",
         f"{'what is read':<30}" + "".join(f"{name:<18}" for name in names),
         f"{'':<30}" + "".join(f"{document['metrics'][name]:<18}" for name in names),

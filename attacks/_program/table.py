@@ -19,6 +19,7 @@ def render(result: Mapping[str, Any]) -> str:
         f"ifedpriv attack {result['attack']}: defense {result['view']['defense']['kind']},"
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
         *([f"read: {known['read']}"] if known["read"] != "both branches" else []),
+        *remark(result["view"]["lacks"]),
         "",
     ]
     lines += rows_of(result["findings"], result["curves"])
@@ -32,6 +33,11 @@ def render(result: Mapping[str, Any]) -> str:
     if not result["revealed"]:
         lines.append("Guessed texts are shown as hashes, in --json and --out; --reveal shows them.")
     return "\n".join(lines)
+
+
+def remark(what: str) -> list[str]:
+    """What has to be known of a recording before its numbers are read, wrapped; no line for nothing."""
+    return textwrap.wrap(f"NOTE: {what}.", _WIDTH, subsequent_indent="  ") if what else []
 
 
 def rows_of(found: list[Mapping[str, Any]], drawn: Sequence[Mapping[str, Any]] = ()) -> list[str]:

@@ -9,8 +9,9 @@ import json
 from typing import Any
 
 from attacks._base.attack import Progress
-from attacks._base.defaults import NO_BOUND, NOTHING_ALONE, TEXTS
+from attacks._base.defaults import NO_BOUND, TEXTS
 from attacks._statistics.epsilon import Conclusion
+from attacks._whole_run.charged import left_out
 from attacks._whole_run.request import Request
 from defenses.accounting.composition import Bound
 from defenses.accounting.spent import ledger_bound
@@ -18,6 +19,7 @@ from defenses.decimals import at_most
 from defenses.ledger import Ledger
 from defenses.statement import PrivacyStatement
 from defenses.units import Neighbouring, Unit
+from defenses.view import ServerView
 from ifedpriv.config import RunConfig, load_config
 from ifedpriv.errors import InputError
 from ifedpriv.experiment.prepare import prepare
@@ -44,6 +46,9 @@ def bound_of(request: Request, progress: Progress) -> dict[str, Any]:
     accounted, against = _accounted(declared, ledger)
     if against:
         return _told(Conclusion.VIOLATION, against, declared=declared, accounted=accounted)
+    conclusion, why = _charged(request, ledger)
+    if conclusion is not Conclusion.CONSISTENT:
+        return _told(conclusion, why, declared=declared, accounted=accounted)
     audited = _audited(request, config, declared, progress)
     return _told(
         Conclusion(audited["conclusion"]),
@@ -70,6 +75,25 @@ def _ledger(request: Request) -> Ledger | None:
             f"the checkpoint of {request.target} holds no ledger", "use the folder as the run left it"
         )
     return Ledger.from_json(saved[1]["ledger"])
+
+
+def _charged(request: Request, ledger: Ledger | None) -> tuple[Conclusion, str]:
+    """Whether the ledger holds every release that the recording shows; nothing against it where there is none."""
+    saved = RunDirectory(request.target).load_checkpoint() if request.is_run else None
+    if ledger is None or saved is None:
+        return Conclusion.CONSISTENT, ""
+    missing = left_out(ServerView.open(request.view), ledger)
+    over = (request.target / "report.json").is_file()
+    accused = [why for number, why in missing.items() if over or number < saved[0].round]
+    if accused:
+        more = f"; likewise {len(accused) - 1} more rounds" if len(accused) > 1 else ""
+        return Conclusion.VIOLATION, f"a release is not accounted for: {accused[0]}{more}"
+    if missing:
+        return Conclusion.NOT_EVALUABLE, (
+            f"the run broke off in round {min(missing)}, whose uploads are in the recording and not yet in the ledger; "
+            "go on with it (ifedpriv run --resume) and audit it then"
+        )
+    return Conclusion.CONSISTENT, ""
 
 
 def _declared(request: Request, config: RunConfig, ledger: Ledger | None) -> dict[str, Any] | None:
@@ -133,32 +157,24 @@ def _accounted(declared: dict[str, Any], ledger: Ledger | None) -> tuple[dict[st
 def _audited(
     request: Request, config: RunConfig, declared: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
-    """The run's own release of one round, played by itself against what its ledger entry declares."""
+    """Each of the run's own releases, a round of it, played by itself against what its ledger entry declares."""
     from attacks._judging.score import Wishes, public_texts
-    from attacks._program.released import own_release
-    from attacks.audit import audit
+    from attacks._program.own_audit import audited
+    from attacks._program.released import own_releases
 
     setup = prepare(config)
     public, _ = public_texts(config, setup.data, Wishes(public=request.public, public_texts=TEXTS))
-    own = own_release(setup, declared["delta"], CLIENTS, EXAMPLES, request.seed, public)
-    if own is None:
-        return {"conclusion": str(Conclusion.NOT_EVALUABLE), "why": NOTHING_ALONE}
-    made = audit(
-        own.mechanism,
-        own.base,
-        own.claim,
+    made = audited(
+        own_releases(setup, declared["delta"], CLIENTS, EXAMPLES, request.seed, public),
         trials=request.trials,
         alpha=request.alpha,
         seed=request.seed,
-        natural=own.natural,
-        crafted=own.crafted,
         one_run=request.one_run,
         progress=progress,
-    ).to_dict()
-    best = max((game["bounds"][0] for game in made["games"]), key=lambda bound: float(bound["epsilon"]))
-    return {
-        **made,
-        "release": "vectors, one round",
-        "lower_bound": best["epsilon"],
-        "ceiling": best["ceiling"],
-    }
+    )
+    for each in made["releases"]:
+        if "games" in each:
+            bounds = [game["bounds"][0] for game in each["games"]]
+            best = max(bounds, key=lambda bound: float(bound["epsilon"]))
+            each |= {"lower_bound": best["epsilon"], "ceiling": best["ceiling"]}
+    return made

@@ -33,6 +33,7 @@ from attacks._whole_run.request import Request
 from attacks._whole_run.subject import Reading, hasher, knowledge_of, open_readings
 from attacks._whole_run.whole_texts import SEARCH, TRAINED, by_inverter, whole_texts
 from defenses.view import ServerView
+from defenses.view_lacks import lacks
 from ifedpriv.config import load_config
 from ifedpriv.experiment.reporting import versions
 
@@ -138,6 +139,7 @@ def _together(
             *(reason for name in OF_PARTS for reason in found[name]["left_out"]),
             *NOT_COVERED,
         ],
+        "lacks": lacks(view),
         "scored": found["subject"]["scored"],
         "revealed": request.reveal,
         "model": view.facts.backbone,

@@ -143,7 +143,7 @@ class Request:
 
         Args:
             versions: of everything that may change a number.
-            bound: for the audit of the mechanism, which reads what a run declares and no recording.
+            bound: for what a run declares and spends; of its recording that reads which rounds there were.
             inverted: for what trained inverters find, which nothing else depends on.
         """
         told = self.settings()
@@ -153,7 +153,7 @@ class Request:
         files = [self.config_path, self.view / "frames.bin", self.view / "view.json"]
         if bound:
             checkpoint = self.target / "checkpoint" / "state.safetensors"
-            files = [self.config_path, self.target / "report.json", checkpoint]
+            files += [self.target / "report.json", checkpoint]
             told = {**mechanism, "seed": self.seed, "public_file": told["public_file"]}
         parts = [told, versions, [digest_of(path) for path in files], self.reveal and not bound]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

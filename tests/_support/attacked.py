@@ -87,13 +87,13 @@ def attacked_config(folder: Path, **changes: Any) -> dict[str, Any]:
 def attacked_run(folder: Path, **changes: Any) -> Path:
     """Such a run, finished; its folder is returned."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_config(write_config(folder / "config.yaml", attacked_config(folder, **changes)))
-    execute(prepare(config), RunDirectory.create(folder / "run", config))
-    return folder / "run"
+    return _finished(folder, attacked_config(folder, **changes))
 
 
-def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
-    """Such a run with noise that each client adds for itself, or as ``privacy`` has it."""
+def private_config(
+    folder: Path, kind: str = "none", *, changes: dict[str, Any] | None = None, **privacy: Any
+) -> dict[str, Any]:
+    """Such a run's configuration with noise that each client adds for itself, or as ``privacy`` has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
     (folder / "public.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -106,4 +106,18 @@ def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
         **privacy,
     }
     method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
-    return attacked_run(folder, defense={"kind": kind, "privacy": section}, method=method)
+    made = {"defense": {"kind": kind, "privacy": section}, "method": method, **(changes or {})}
+    return attacked_config(folder, **made)
+
+
+def private_run(
+    folder: Path, kind: str = "none", *, changes: dict[str, Any] | None = None, **privacy: Any
+) -> Path:
+    """Such a run, finished; its folder is returned."""
+    return _finished(folder, private_config(folder, kind, changes=changes, **privacy))
+
+
+def _finished(folder: Path, made: dict[str, Any]) -> Path:
+    config = load_config(write_config(folder / "config.yaml", made))
+    execute(prepare(config), RunDirectory.create(folder / "run", config))
+    return folder / "run"

@@ -248,7 +248,7 @@ def test_shadows_and_gradients_are_made_once(subject):
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"pool": ()}, "no a pool of candidates"),
+        ({"pool": ()}, "no pool of candidates"),
         ({"public": ()}, "no public texts"),
         ({"labelled": False}, "no labelled public texts"),
         ({"plans": {}}, "nothing says how clients calibrate"),

@@ -121,7 +121,7 @@ def test_without_an_artifact_or_a_pool_it_says_so(tmp_path):
     told = deployed.guess(view, tiny_backbone(), knowledge())
     assert all("there is no injection" in guess.refused for guess in told)
     poor = replace(knowledge(artifact=injection(tiny_backbone())), pool=())
-    assert all("no a pool" in guess.refused for guess in deployed.guess(view, tiny_backbone(), poor))
+    assert all("no pool" in guess.refused for guess in deployed.guess(view, tiny_backbone(), poor))
     few = replace(knowledge(artifact=injection(tiny_backbone())), public=())
     refused = {g.method: g.refused for g in deployed.guess(view, tiny_backbone(), few)}
     assert refused["loss"] == "" and "no public texts" in refused["loss, calibrated, near duplicates"]

@@ -224,5 +224,5 @@ def test_every_method_answers_or_says_why(tmp_path):
     )
     none = membership.guess(view, backbone, Knowledge(task(), Position.LABEL, public))
     assert {g.refused for g in none if g.method != "all others known"} == {
-        "the attacker has no a pool of candidates"
+        "the attacker has no pool of candidates"
     }

@@ -32,9 +32,10 @@ _MARKS = {True: "holds", False: "FAILS", None: "not measured"}
 
 
 def of_audit(audited: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Replays and canaries of an audited mechanism; nothing where none was."""
+    """Replays and canaries of an audited release; nothing where it was not played."""
     if "games" not in audited:
         return ()
+    name = audited["release"]
     checks = tuple((check["name"], _MARKS[check["holds"]], check["why"]) for check in audited["checks"])
     order = [bound["estimator"] for bound in audited["games"][0]["bounds"]]
     games = [
@@ -50,8 +51,8 @@ def of_audit(audited: Mapping[str, Any]) -> tuple[Table, ...]:
         games.append(("one run", number(once["gaussian"]), reached(once["epsilon"]), *blank, told))
     caption = f"ε at least, {audited['trials']:,} runs a side and canary; {audited['decided_by']} decides."
     return (
-        Table("Replays with frozen noise", ("Check", "", "Why"), checks),
-        Table("Canaries", ("Canary", *order, "Verdict"), tuple(games), caption),
+        Table(f"Replays with frozen noise: {name}", ("Check", "", "Why"), checks),
+        Table(f"Canaries: {name}", ("Canary", *order, "Verdict"), tuple(games), caption),
     )
 
 

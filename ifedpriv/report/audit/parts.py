@@ -75,3 +75,14 @@ def reached(value: float | None) -> str:
 def bracketed(value: float, interval: Sequence[float] | None) -> str:
     """A value with its interval, where it has one."""
     return number(value) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
+
+
+def played(release: Mapping[str, Any]) -> str:
+    """Which release an audit has played, and one of how many rounds it is; of no round, where it is no run's."""
+    match release["rounds"]:
+        case None:
+            return str(release["release"])
+        case 1:
+            return f"{release['release']}, its round"
+        case several:
+            return f"{release['release']}, one of {several} rounds"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifedpriv.report.audit import details
-from ifedpriv.report.audit.parts import Section, Table, bracketed, number, promised, reached
+from ifedpriv.report.audit.parts import Section, Table, bracketed, number, played, promised, reached
 from ifedpriv.report.wording import defense_in_words
 
 Document = Mapping[str, Any]
@@ -67,6 +67,8 @@ def verdict_lines(document: Document) -> list[str]:
             lines.append(
                 "Its noise was drawn from a seed that can be foretold: a simulation, which protects nobody."
             )
+    if document["lacks"]:
+        lines.append(f"NOTE: {document['lacks']}. All numbers are of what is left of it.")
     if not document["scored"]:
         lines.append("Nothing was scored, since nobody here knows whose texts are behind the recording.")
     return lines
@@ -131,15 +133,21 @@ def _bound(document: Document) -> Section:
             bound["conclusion"].upper() if not audited else "accounted anew from the ledger",
         )
     ]
-    if "claim" in audited:
+    for release in audited.get("releases", ()):
+        name = played(release)
+        said = release["conclusion"].upper()
+        if "claim" not in release:
+            rows.append((name, "-", "-", "-", "-", f"{said}: {release['why']}"))
+            continue
         rows.append(
             (
-                audited["release"],
+                name,
                 "-",
-                promised(audited["claim"]["epsilon"]),
-                reached(audited["lower_bound"]),
-                number(audited["ceiling"]),
-                f"{audited['conclusion'].upper()}, by the estimator {audited['decided_by']}",
+                promised(release["claim"]["epsilon"]),
+                reached(release["lower_bound"]),
+                number(release["ceiling"]),
+                f"{said}, by the estimator {release['decided_by']}, {release['trials']:,} runs a side"
+                + (f"; {release['note']}" if release["note"] else ""),
             )
         )
     caption = (
@@ -153,7 +161,8 @@ def _bound(document: Document) -> Section:
         caption,
     )
     lines = (f"{bound['conclusion'].upper()}: {bound['why']}.",)
-    return Section("bound", "The declared bound", lines, (table,), details.of_audit(audited))
+    folded = [table for release in audited.get("releases", ()) for table in details.of_audit(release)]
+    return Section("bound", "The declared bound", lines, (table,), tuple(folded))
 
 
 def _attack(document: Document, attack: str) -> Section:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.audit.parts import number, promised, reached
+from ifedpriv.report.audit.parts import number, played, promised, reached
 from ifedpriv.report.audit.sections import best, headline, verdict_lines
 
 _WIDTH = 98
 _COLUMN = 15
+_NAME = 48
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -48,19 +49,21 @@ def _bound(bound: Mapping[str, Any]) -> list[str]:
     heads = ("release", "declared", "accounted", "at least", "ceiling")
     accounted = bound["accounted"]["epsilon"] if bound["accounted"] else None
     rows = [("the whole run", bound["declared"]["epsilon"], accounted, None, None)]
-    if "claim" in audited:
-        ends = (audited["lower_bound"], audited["ceiling"])
-        rows.append((audited["release"], None, audited["claim"]["epsilon"], *ends))
+    for release in audited.get("releases", ()):
+        epsilon = release["claim"]["epsilon"] if "claim" in release else None
+        rows.append((played(release), None, epsilon, release.get("lower_bound"), release.get("ceiling")))
+    names = [wording.printable(row[0])[:_NAME] for row in rows]
     shown = (promised, promised, reached, number)
-    lines = [f"  {heads[0]:<22}" + "".join(f"{head:>12}" for head in heads[1:])]
-    return [
-        *lines,
-        *(
-            f"  {wording.printable(row[0])[:21]:<22}"
-            + "".join(f"{show(cell):>12}" for show, cell in zip(shown, row[1:], strict=True))
-            for row in rows
-        ),
-    ]
+    wide = max(20, *map(len, names))
+    lines = [f"  {heads[0]:<{wide}}" + "".join(f"{head:>11}" for head in heads[1:])]
+    for name, row in zip(names, rows, strict=True):
+        cells = (f"{show(cell):>11}" for show, cell in zip(shown, row[1:], strict=True))
+        lines.append(f"  {name:<{wide}}" + "".join(cells))
+    for release in audited.get("releases", ()):
+        said = release.get("note") or ("" if "claim" in release else release["why"])
+        if said:
+            lines += _wrapped(f"{release['release']}: {said}", 2)
+    return lines
 
 
 def _wrapped(text: str, indent: int = 0, hanging: int | None = None) -> list[str]:

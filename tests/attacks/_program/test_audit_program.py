@@ -83,13 +83,15 @@ def test_a_runs_own_release_is_inconclusive_where_trials_are_few(loose):
     assert said.code == 0, said
     result = json.loads(said.out)
     assert result["conclusion"] == "inconclusive", result["why"]
-    assert result["claim"]["epsilon"] > max(game["bounds"][0]["ceiling"] for game in result["games"])
+    (release,) = result["releases"]
+    assert release["claim"]["epsilon"] > max(game["bounds"][0]["ceiling"] for game in release["games"])
     assert called("audit", loose, *few, "--pool", 50, "--without", "public-texts").code == UNDECIDED
 
 
 def test_a_runs_own_release_is_played_with_four_kinds_of_canaries(loose):
     said = called("attack", "audit", loose, "--trials", 20, "--one-run", 0, "--json")
-    names = {game["canary"] for game in json.loads(said.out)["games"]}
+    (release,) = json.loads(said.out)["releases"]
+    names = {game["canary"] for game in release["games"]}
     assert {"random direction", "farthest", "random tokens", "ordinary"} <= names
 
 
@@ -123,7 +125,8 @@ def test_a_run_without_a_bound_is_not_evaluable(tmp_path):
     (run / "report.json").write_text(json.dumps(report))
     assert "no round of the run can be played alone" in called("attack", "audit", run).out
     said = called("attack", "audit", run, "--mechanism", "mechanisms:halved", "--noise", 3, *QUICK, "--json")
-    claim = json.loads(said.out)["claim"]
+    (release,) = json.loads(said.out)["releases"]
+    claim = release["claim"]
     assert (claim["epsilon"], claim["noise"], claim["sensitivity"]) == (2.0, 3.0, None)
 
 

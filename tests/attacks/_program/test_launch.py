@@ -144,12 +144,22 @@ def test_another_version(spoilt):
     assert "view has schema 99" in called("attack", "labels", spoilt).refusal()
 
 
-def test_a_truncated_recording_is_what_is_left_of_it(spoilt):
+@pytest.mark.parametrize("name", ["labels", "layers", "diff"])
+def test_a_truncated_recording_is_what_is_left_of_it_and_says_so(spoilt, tmp_path, name):
+    """As after a server's crash, so it is read; and nobody takes it for the whole."""
+    out = tmp_path / "found.json"
+    more = ("--measure", "labels") if name == "layers" else ()
     frames = spoilt / "view" / "frames.bin"
+    assert "NOTE" not in called("attack", name, spoilt, *POOL, *more).out
     frames.write_bytes(frames.read_bytes()[: 8 + 3 * 200])
-    said = called("attack", "labels", spoilt)
+    said = called("attack", name, spoilt, *POOL, *more, "--out", out)
     assert said.code == 0, said
-    assert "a claim needs 5" in said.out
+    assert "NOTE: the recording ends early, within a record, and lacks 3 of 6 uploads of round 0" in " ".join(
+        said.out.split()
+    )
+    found = json.loads(out.read_text())
+    places = {"layers": found, "diff": (found.get("recordings") or [{}])[0]}
+    assert "lacks 3 of 6 uploads" in places.get(name, found.get("view", {}))["lacks"]
 
 
 def test_a_damaged_recording(spoilt):

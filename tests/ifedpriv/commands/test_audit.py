@@ -142,7 +142,9 @@ def test_a_declared_bound_is_accounted_and_audited(private):
     bound = document["bound"]
     assert (said.code, bound["conclusion"]) == (0, "consistent"), said
     assert bound["accounted"]["epsilon"] <= bound["declared"]["epsilon"] == 4.0
-    assert 0 < bound["audited"]["lower_bound"] <= bound["audited"]["claim"]["epsilon"]
+    (release,) = bound["audited"]["releases"]
+    assert (release["release"], release["rounds"]) == ("vector", 1)
+    assert 0 < release["lower_bound"] <= release["claim"]["epsilon"]
     assert "the declared bound: CONSISTENT" in said.out
     singles = [t for t in document["tests"] if t["scope"] == "single uploads" and t["attack"] == "membership"]
     assert all(test["findings"] for test in singles)
@@ -164,6 +166,18 @@ def test_a_bound_below_what_was_spent_is_a_violation(private, tmp_path):
 # ---- what can be given wrongly
 
 
+def test_a_recording_that_ends_early_is_audited_and_the_report_says_so(run, done, spoilt):
+    assert report(run)["lacks"] == "" and "NOTE" not in done.out
+    frames = spoilt / "view" / "frames.bin"
+    frames.write_bytes(frames.read_bytes()[: frames.stat().st_size // 3])
+    said = called("audit", spoilt, *SMALL, "--without", "pool", "--without", "public-texts")
+    assert said.code == 0, said
+    assert "ends early, within a record, and lacks" in report(spoilt)["lacks"]
+    for shown in (said.out, *((spoilt / name).read_text("utf-8") for name in FILES[1:])):
+        plain = " ".join(shown.replace("\\", "").split())
+        assert "NOTE: the recording ends early, within a record, and lacks" in plain
+
+
 def test_a_bare_recording_needs_a_folder_and_is_scored_with_its_configuration(run, tmp_path):
     bare = shutil.copytree(run / "view", tmp_path / "bare")
     assert "no folder for the report" in called("audit", bare).refusal()
@@ -175,7 +189,7 @@ def test_a_bare_recording_needs_a_folder_and_is_scored_with_its_configuration(ru
     document = report(out)
     assert document["scored"] is True
     told = {(test["attack"], test["method"]): test for test in document["tests"]}
-    assert told["membership", "cosine"]["why"] == "the attacker has no a pool of candidates"
+    assert told["membership", "cosine"]["why"] == "the attacker has no pool of candidates"
 
 
 def test_what_is_no_run(tmp_path):
