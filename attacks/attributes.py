@@ -27,12 +27,11 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     needs = [Capability.PUBLIC_TEXTS]
     if knowledge.position.value == "prompt_end":
         needs.append(Capability.LABELLED_PUBLIC_TEXTS)
-    lacks = knowledge.lacks(needs)
     names = names_of(knowledge)
     none = "" if names else "no attribute varies among the public texts"
     found = []
     for targets in read_told(view, backbone, knowledge.declared):
-        refused = targets.refused or lacks or none
+        refused = targets.lacks(knowledge, needs) or none
         if refused:
             found.append(Guess(NAME, METHOD, targets.scope, (), refused, 0.0))
             continue

@@ -113,7 +113,7 @@ def guesses(
     found = []
     for name in names:
         method, _, needs = MEASURES[name]
-        refused = targets.refused or knowledge.lacks(needs) or ""
+        refused = targets.lacks(knowledge, needs)
         started = time.perf_counter()
         answers = () if refused else method(backbone, told, seen)
         found.append(Guess(NAME, name, targets.scope, answers, refused, time.perf_counter() - started))

@@ -14,7 +14,7 @@ import numpy as np
 
 from attacks._base.attack import Declared, Knowledge, Others, Progress, Who, silent
 from attacks._base.defaults import SHADOWS
-from attacks._base.targets import own_block
+from attacks._base.targets import OwnUpload, own_block
 from defenses.compression import compresses
 from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
@@ -85,6 +85,7 @@ class Subject:
         knowledge: what attacks are handed.
         truth: each client's examples, by number; None where nobody knows them here.
         why_no_truth: one sentence; empty where there is truth.
+        told: uploads of colluding clients, by number.
     """
 
     view: ServerView
@@ -92,6 +93,7 @@ class Subject:
     knowledge: Knowledge
     truth: Mapping[int, tuple[Example, ...]] | None
     why_no_truth: str = ""
+    told: Mapping[int, OwnUpload] = field(default_factory=dict)
 
 
 def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Subject:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="ifedpriv-layers-") as made, Stages() as stages:
         path = options.target or small_run(Path(made) / "run", {}, (), stages.show)
-        document = found(path, options, stages.show)
+        document = found(path, options, Path(made), stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(document, indent=1) + "\n")
     for path in options.figure or ():
@@ -90,13 +90,15 @@ def run(options: argparse.Namespace) -> int:
     return LEAKS if options.fail_on_leak and leaks else 0
 
 
-def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def found(path: Path, options: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
     """Every part of every vector, measured."""
     from attacks._judging.score import open_subject
     from attacks._program.launch import wishes_of
+    from attacks._whole_run.colluders import played_with
     from attacks.layers import MEASURES, NAME, parts_of
 
     subject = open_subject(path, wishes_of(options), progress)
+    subject = played_with(path, subject, options.colluding, folder)
     targets = targets_of(subject, options.vectors)
     names = options.measure or METHODS
     rows = []
