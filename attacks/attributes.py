@@ -10,7 +10,7 @@ import time
 
 from attacks._base.attack import Capability, Guess, Knowledge
 from attacks._base.targets import read_told
-from attacks._mixes.attributes import attribute_mixes, names_of
+from attacks._mixes.attributes import NO_ATTRIBUTE, attribute_mixes, names_of
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -28,7 +28,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     if knowledge.position.value == "prompt_end":
         needs.append(Capability.LABELLED_PUBLIC_TEXTS)
     names = names_of(knowledge)
-    none = "" if names else "no attribute varies among the public texts"
+    none = "" if names else NO_ATTRIBUTE
     found = []
     for targets in read_told(view, backbone, knowledge.declared):
         refused = targets.lacks(knowledge, needs) or none

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from attacks._judging.score import Subject
     from attacks.layers import Part
 
-METHODS = ("labels", "probe", "corpus", "membership")
+METHODS = ("labels", "attributes", "probe", "corpus", "membership")
 KINDS = ("svg", "pdf", "png")
 MOST = 40
 
@@ -180,11 +180,13 @@ def by_part(
 
 def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
     """The finding of one metric, with its best control; why there is none."""
+    from attacks._judging.metrics import RULES
+
     chosen = next((f for f in findings if f.metric == metric), None)
     if chosen is None:
         why = findings[0].why if findings else "nothing was measured"
         return {"value": None, "interval": None, "control": None, "verdict": "not evaluable", "why": why}
-    lower = metric == "total variation"
+    lower = RULES[metric].lower_is_better
     # The nearest public texts read the vector too, and are no control.
     controls = {name: value for name, value in chosen.controls if name != "nearest public texts"}
     best = (min if lower else max)(controls.values()) if controls else None
@@ -221,7 +223,7 @@ def render(document: Mapping[str, Any]) -> str:
         lines.append(f"{named(part):<30}" + "".join(cells))
     lines += [
         "",
-        "In brackets: the best control, which is made without the vector. Total variation: smaller is better.",
+        "In brackets: the best control, which is made without the vector. Of variations, smaller is better.",
     ]
     return "\n".join(line.rstrip() for line in [*lines, *dict.fromkeys(reasons)])
 

@@ -146,6 +146,8 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
     noise = "; ".join(f"{value:.4g} in each number of {scope}" for scope, value in told.items() if value)
     classes = ", ".join(knowledge.task.label_words[:12])
     covered = "a file" if request.pool_file else f"{request.covered:.0%} of the true texts among others"
+    if not request.pool_file and len(knowledge.pool) > request.pool:
+        covered += f"; more than the {request.pool} asked for, so that half of them are others"
     withheld = "withheld by --without"
     scored = first.truth is not None
     rows = [
