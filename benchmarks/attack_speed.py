@@ -5,9 +5,9 @@
 Undefended vectors of the shipped model and task, on one thread. Each attack is started with nothing read and on a few
 vectors; then twice more with public texts and candidates at hand, on a few and on all. The difference of the latter is
 what a vector costs, and what is left of the first is what is spent whatever the number of vectors; where a vector takes
-seconds, their mean, and the difference of the first two. With ``--scripts``
-attacks are started as somebody does who gives them no argument, and the whole process is timed. Only processor seconds
-are kept: on a machine that is shared, a clock says nothing. Results go to ``results/attack_speed.json`` row by row.
+seconds, their mean, and the difference of the first two. With ``--scripts`` attacks are started as somebody does who
+gives them no argument, and the whole process is timed. Only processor seconds are kept: on a machine that is shared, a
+clock says nothing. Results go to ``results/attack_speed.json`` row by row.
 """
 
 from __future__ import annotations

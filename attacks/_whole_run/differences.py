@@ -78,7 +78,9 @@ def differences(
         "tests": tests,
         "curves": curves,
         "guesses": guesses,
-        "sums": [] if all(len(one["clients"]) == 1 for one in recording["sums"]) else recording["sums"],
+        "sums": []
+        if all(len(one["clients"] + one["colluding"]) == 1 for one in recording["sums"])
+        else recording["sums"],
         "isolated": found["isolated"],
         "left_out": [f"differences of sums: {reason}" for reason in found["not_evaluable"]],
     }

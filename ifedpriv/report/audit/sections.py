@@ -198,12 +198,12 @@ def _attack(document: Document, attack: str) -> Section:
             "'nearest public texts' reads the vector as simply as can be and decides nothing."
         )
         tables.append(Table(f"{attack}: numbers", heads, tuple(rows), caption))
-    heads = ("Method", "on", "Verdict", "Why")
+    columns = ("Method", "on", "Verdict", "Why")
     for what, whether in (("verdicts without a number", False), ("not measured", True)):
         # The algebra of sums and a protocol have a verdict of their own, and that is no lack of a measurement.
         chosen = tuple(row for row in idle if (row[2] == "NOT EVALUABLE") is whether)
         if chosen:
-            tables.append(Table(f"{attack}: {what}", heads, chosen))
+            tables.append(Table(f"{attack}: {what}", columns, chosen))
     curves = tuple(curve for curve in document["curves"] if curve["attack"] == attack)
     if curves:
         tables.append(details.of_curves(curves))

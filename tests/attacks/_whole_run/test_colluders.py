@@ -14,6 +14,7 @@ from attacks._base.targets import read_targets
 from attacks._judging.score import Wishes, key_of, open_subject
 from attacks._judging.truths import Truths
 from attacks._whole_run.colluders import colluding, numbers_of, others_alone, played_with, setup_of
+from attacks._whole_run.differences import differences
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import knowledge_of, open_readings
 from attacks.membership import guess
@@ -89,8 +90,13 @@ def test_uploads_that_are_read_one_by_one_are_not_shown(opened, tmp_path):
     assert not [r for r in left.view.frames() if r.direction is Direction.UP and r.sender == 1]
 
 
-def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(tmp_path):
-    run = private_run(tmp_path, kind="masked", trust="distributed", epsilon=500)
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    return private_run(tmp_path_factory.mktemp("run"), kind="masked", trust="distributed", epsilon=500)
+
+
+def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(private, tmp_path):
+    run = private
     request = Request(run, pool=150, colluding=(0, 1, 2))
     (reading,) = open_readings(request, tmp_path / "own", lambda *_: None)
     (before,) = open_readings(Request(run, pool=150), tmp_path / "before", lambda *_: None)
@@ -142,6 +148,23 @@ def test_all_but_one_isolate_that_one_and_an_attack_on_the_sum_finds_its_texts(m
     assert document["knowledge"]["colluding"] == [0, 1, 2, 3, 4]
     recall = [f for f in document["findings"] if f["metric"] == "corpus recall"]
     assert [f["value"] for f in recall] == [1.0]
+
+
+def test_an_audit_subtracts_what_was_told_from_the_sums_themselves(masked, tmp_path):
+    request = Request(masked, pool=150, without=("pool",), colluding=(0, 1, 2, 3, 4))
+    readings = open_readings(request, tmp_path / "own", lambda *_: None)
+    found = differences(request, readings, tmp_path / "diff", str, lambda *_: None)
+    assert found["tests"][0]["verdict"] == "severe"
+    assert [(one["clients"], one["colluding"]) for one in found["sums"]] == [([5], [0, 1, 2, 3, 4])]
+    assert [one["clients"] for one in found["isolated"]] == [[5]]
+
+
+def test_an_audit_of_a_private_run_knows_whose_uploads_are_in_its_sum(private, tmp_path):
+    request = Request(private, pool=150)
+    readings = open_readings(request, tmp_path / "own", lambda *_: None)
+    found = differences(request, readings, tmp_path / "diff", str, lambda *_: None)
+    assert found["tests"][0]["why"] == "there is one sum, over 6 clients, and no second one to subtract"
+    assert [one["clients"] for one in found["sums"]] == [list(range(6))]
 
 
 def test_who_is_named_wrongly_is_told(masked, tmp_path):
