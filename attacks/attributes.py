@@ -10,7 +10,7 @@ import time
 
 from attacks._base.attack import Capability, Guess, Knowledge
 from attacks._base.targets import read_told
-from attacks._mixes.attributes import attribute_mixes, names_of
+from attacks._mixes.attributes import NO_ATTRIBUTE, attribute_mixes, names_of
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
@@ -27,12 +27,11 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     needs = [Capability.PUBLIC_TEXTS]
     if knowledge.position.value == "prompt_end":
         needs.append(Capability.LABELLED_PUBLIC_TEXTS)
-    lacks = knowledge.lacks(needs)
     names = names_of(knowledge)
-    none = "" if names else "no attribute varies among the public texts"
+    none = "" if names else NO_ATTRIBUTE
     found = []
     for targets in read_told(view, backbone, knowledge.declared):
-        refused = targets.refused or lacks or none
+        refused = targets.lacks(knowledge, needs) or none
         if refused:
             found.append(Guess(NAME, METHOD, targets.scope, (), refused, 0.0))
             continue

@@ -93,7 +93,9 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 def _lacks(knowledge: Knowledge, recorded: Recorded) -> str:
     needs = [Capability.PUBLIC_TEXTS]
     if knowledge.task.n_classes:
-        needs.append(Capability.LABELLED_PUBLIC_TEXTS)
+        needs += [Capability.LABELLED_PUBLIC_TEXTS, Capability.CLASSES]
+    if knowledge.colluding and recorded.rounds and not recorded.rounds[0].moves:
+        return "what colluding clients have added to sums of coefficients is not worked out here"
     if any(each.number not in knowledge.plans for each in recorded.rounds):
         return "nothing says how clients calibrate: the recording came without a configuration"
     return knowledge.lacks(needs) or ""

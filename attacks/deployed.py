@@ -33,7 +33,8 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     if not any(True for _ in view.frames()):
         raise UserError("the recording is empty", "give the folder of a run that was recorded")
     why = "there is no injection: none was trained, or the recording came without its run"
-    lacks = knowledge.lacks([Capability.POOL]) or ("" if knowledge.artifact is not None else why)
+    needs = [Capability.POOL, *([Capability.CLASSES] if knowledge.task.n_classes else [])]
+    lacks = knowledge.lacks(needs) or ("" if knowledge.artifact is not None else why)
     no_public = lacks or knowledge.lacks([Capability.PUBLIC_TEXTS]) or ""
     kept: dict[tuple[bool, bool], TokenScores] = {}
 

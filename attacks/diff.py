@@ -6,8 +6,10 @@ differences of two; and whatever a combination isolates is a vector with a known
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from attacks._base.targets import OwnUpload
+from attacks._differences.colluders import others_in
 from attacks._differences.sums import Differences, Private, Sum, differences, read_sums
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -22,6 +24,7 @@ def diff(
     minimum: int,
     privates: Sequence[Private | None] = (),
     noise: float = 0.0,
+    told: Sequence[Mapping[int, OwnUpload]] = (),
 ) -> tuple[Differences, tuple[str, ...]]:
     """What the sums of some recordings isolate, and for each recording why it gave none, or nothing.
 
@@ -31,6 +34,7 @@ def diff(
         minimum: the fewest clients that a sum is to hide a client among.
         privates: for each recording, how whole numbers of a private run are read; None where it is none.
         noise: declared standard deviation in each number of a released mean.
+        told: for each recording, what colluding clients say that they have added.
 
     Raises:
         UserError: the recordings are of different tasks or models.
@@ -46,7 +50,7 @@ def diff(
         found, reason = read_sums(
             view, backbone, number, privates[number] if number < len(privates) else None, noise
         )
-        sums += found
+        sums += others_in(found, told[number]) if number < len(told) else found
         why.append(reason)
     return differences(sums, minimum), tuple(why)
 

@@ -84,7 +84,7 @@ def _run(
     needs: Sequence[Capability],
     run: _Method,
 ) -> list[Guess]:
-    refused = targets.refused or knowledge.lacks(needs) or ""
+    refused = targets.lacks(knowledge, needs)
     started = time.perf_counter()
     answers: dict[str, tuple[Answer, ...]] = {}
     facts: tuple[tuple[str, float], ...] = ()

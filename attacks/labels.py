@@ -26,11 +26,12 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     needs = [Capability.CLASSES, Capability.PUBLIC_TEXTS]
     if knowledge.position.value == "prompt_end":
         needs.append(Capability.LABELLED_PUBLIC_TEXTS)
-    lacks = knowledge.lacks(needs)
     found = []
     for targets in read_told(view, backbone, knowledge.declared):
         known = any(target.who.label is not None for target in targets.targets)
-        refused = targets.refused or lacks or ("each vector is of one class, which it names" if known else "")
+        refused = targets.lacks(knowledge, needs) or (
+            "each vector is of one class, which it names" if known else ""
+        )
         started = time.perf_counter()
         answers = () if refused else label_mixes(backbone, knowledge, targets.targets)
         seconds = time.perf_counter() - started

@@ -18,6 +18,7 @@ from attacks._base.space import Space, read
 from attacks._base.targets import Floats, Target, Targets
 from attacks._base.tokens import inner_tokens
 from attacks._members.likelihood import Population, as_scores, likelihood_ratio
+from attacks._mixes.attributes import NO_ATTRIBUTE, attribute_mixes, names_of
 from attacks._mixes.labels import counted, label_mixes
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import Words
@@ -85,8 +86,15 @@ def members(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target])
     )
 
 
+def attributes(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> tuple[Answer, ...]:
+    """The mix of the first attribute that public texts carry."""
+    name, values = next(iter(names_of(knowledge).items()))
+    return attribute_mixes(backbone, knowledge, targets, name, values)
+
+
 MEASURES: dict[str, tuple[Measure, str, tuple[Capability, ...]]] = {
     "labels": (label_mixes, "total variation", (Capability.CLASSES, Capability.PUBLIC_TEXTS)),
+    "attributes": (attributes, "attribute variation", (Capability.PUBLIC_TEXTS,)),
     "probe": (probe, "average precision", (Capability.PUBLIC_TEXTS,)),
     "corpus": (identify, "corpus recall", (Capability.PUBLIC_TEXTS, Capability.POOL)),
     "membership": (members, "AUC", (Capability.PUBLIC_TEXTS, Capability.POOL)),
@@ -113,7 +121,9 @@ def guesses(
     found = []
     for name in names:
         method, _, needs = MEASURES[name]
-        refused = targets.refused or knowledge.lacks(needs) or ""
+        refused = targets.lacks(knowledge, needs) or (
+            NO_ATTRIBUTE if method is attributes and not names_of(knowledge) else ""
+        )
         started = time.perf_counter()
         answers = () if refused else method(backbone, told, seen)
         found.append(Guess(NAME, name, targets.scope, answers, refused, time.perf_counter() - started))

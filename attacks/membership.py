@@ -51,7 +51,7 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Guess]:
-    refused = given.refused or knowledge.lacks(NEEDS) or ""
+    refused = given.lacks(knowledge, NEEDS)
     targets = given.targets if refused else counted(backbone, knowledge, given.targets)
     population = None if refused else Population.of(backbone, knowledge, targets)
 

@@ -93,8 +93,33 @@ def _judged(row: Mapping[str, Any]) -> list[str]:
     return [f"{row['value']:.3f}", told, row["verdict"]]
 
 
+def attack_speed() -> str:
+    """One row for an attack and a number of examples."""
+    rows = [
+        [
+            str(row["examples"]),
+            f"`{row['attack'].replace(', ', '`, ', 1)}" if ", " in row["attack"] else f"`{row['attack']}`",
+            f"{row['seconds_at_all']:.1f}",
+            f"{row['seconds_a_vector']:.2f}",
+            f"{row['forwards_at_all']:,}",
+            f"{row['forwards_a_vector']:,}",
+        ]
+        for row in load("attack_speed")["rows"]
+    ]
+    head = ["examples", "attack", "s at all", "s a vector", "forwards at all", "forwards a vector"]
+    return markdown(head, rows)
+
+
+def attack_scripts() -> str:
+    """One row for a script without arguments."""
+    rows = [[f"`{row['script']}`", str(row["seconds"])] for row in load("attack_speed")["scripts"]]
+    return markdown(["script", "processor seconds"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "attack_strength": attack_strength,
+    "attack_speed": attack_speed,
+    "attack_scripts": attack_scripts,
     "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
     "layers_resisted": lambda: attacks_resisted("uploads", layers=True),
     "attacks_unshrunk": lambda: attacks_resisted("unshrunk"),

@@ -34,6 +34,7 @@ class Capability(StrEnum):
     POOL = "a pool of candidates"
     CLASSES = "label words"
     OTHERS = "knowledge of all other examples"
+    COLLUDERS = "uploads of colluding clients"
 
 
 class Scope(StrEnum):
@@ -41,6 +42,11 @@ class Scope(StrEnum):
 
     UPLOADS = "single uploads"
     AGGREGATE = "the aggregate"
+
+    @property
+    def capability(self) -> Capability:
+        """What an attacker needs who reads it."""
+        return Capability.UPLOADS if self is Scope.UPLOADS else Capability.AGGREGATE
 
 
 Progress = Callable[[str, int, int], None]
@@ -113,6 +119,9 @@ class Knowledge:
         provenance: where the public texts come from, in words.
         declared: clip and noise, which are no secret.
         others: all examples but one of some vectors; empty but for the strongest adversary.
+        colluding: clients who have told their uploads and examples; what is attacked holds neither any more.
+        worded: whether the label words are known, without which no demonstration reads as a client's does.
+        cannot: why the attacker that was asked for cannot be played, as half a sentence; empty if it can.
         plans: how clients calibrate in each round of coefficients, which they were told; empty where nobody says.
         artifact: the finished injection, which everybody is given; None where there is none.
         shadows: how many vectors or calibrations of its own an attack compares with.
@@ -132,6 +141,9 @@ class Knowledge:
     provenance: str = "none"
     declared: Declared = Declared()
     others: Mapping[Who, Others] = field(default_factory=dict)
+    colluding: tuple[int, ...] = ()
+    worded: bool = True
+    cannot: str = ""
     plans: Mapping[int, CalibrationPlan] = field(default_factory=dict)
     artifact: Injection | None = None
     shadows: int = SHADOWS
@@ -153,16 +165,23 @@ class Knowledge:
             Capability.PUBLIC_TEXTS: bool(self.public),
             Capability.LABELLED_PUBLIC_TEXTS: bool(self.public) and self.labelled,
             Capability.POOL: bool(self.pool),
-            Capability.CLASSES: self.task.n_classes > 0,
+            Capability.CLASSES: self.task.n_classes > 0 and self.worded,
             Capability.OTHERS: bool(self.others),
+            Capability.COLLUDERS: bool(self.colluding),
         }
         return frozenset(capability for capability, has in held.items() if has)
 
     def lacks(self, needs: Sequence[Capability]) -> str | None:
         """Why an attack with these needs cannot be run, as half a sentence; None if it can."""
+        if self.cannot:
+            return self.cannot
+        wanted = [*needs]
+        if not self.worded and self.position is not Position.PROMPT_END and Capability.CLASSES not in needs:
+            # A demonstration is read behind its label word, and nobody can write that who does not know it.
+            wanted.append(Capability.CLASSES)
         missing = [
             str(need).removeprefix("a ").removeprefix("the ")
-            for need in needs
+            for need in wanted
             if need not in self.capabilities
         ]
         return f"the attacker has no {' and no '.join(missing)}" if missing else None

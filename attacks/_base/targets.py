@@ -6,13 +6,13 @@ not compute is not attacked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Declared, Scope, Who
+from attacks._base.attack import Capability, Declared, Knowledge, Scope, Who
 from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame
@@ -64,6 +64,23 @@ class Target:
         return f"Target({self.who}, {self.vector.shape})"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OwnUpload:
+    """What a colluding client says that it has added to a sum.
+
+    Attributes:
+        vector: the mean of what it holds, float64 ``[layers, 2, width]``.
+        weight: what that counts in a sum.
+    """
+
+    vector: Floats
+    weight: float
+
+    def __repr__(self) -> str:
+        """Show shape, never content."""
+        return f"OwnUpload({self.vector.shape})"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """All that can be attacked in one scope.
@@ -77,6 +94,17 @@ class Targets:
     scope: Scope
     targets: tuple[Target, ...]
     refused: str = ""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Which of an attack's needs the recording meets in this scope."""
+        return frozenset() if self.refused else frozenset({self.scope.capability})
+
+    def lacks(self, knowledge: Knowledge, needs: Sequence[Capability]) -> str:
+        """Why an attack with these needs cannot be run on this scope, which it needs as well; empty if it can."""
+        if self.scope.capability not in self.capabilities:
+            return self.refused
+        return knowledge.lacks([need for need in needs if need not in self.capabilities]) or ""
 
 
 def read_targets(view: ServerView, backbone: Backbone) -> tuple[Targets, Targets]:
@@ -225,14 +253,14 @@ def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
         )
         # A total weight above the number of clients is a number of examples.
         examples = found.examples if found.examples is not None and found.examples > clients else None
-        variance = found.variance + _grid_variance(view, clients)
+        variance = found.variance + grid_variance(view, clients)
         return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
     if any(_BLOCKS in frame.upload.arrays for frame in view.computed(UploadKind.VECTOR)):
         return Targets(Scope.AGGREGATE, (), _BY_CLUSTER)
     return Targets(Scope.AGGREGATE, (), "the recording ends before a sum of context vectors was worked out")
 
 
-def _grid_variance(view: ServerView, clients: int) -> float:
+def grid_variance(view: ServerView, clients: int) -> float:
     """Variance of a mean of uploads that were each rounded to the defense's grid, up or down so that the mean is right.
 
     A number at a share f of its step is off by f or 1 - f steps; f(1 - f) is a sixth on average.

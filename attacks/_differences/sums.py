@@ -44,6 +44,7 @@ class Sum:
         counted: whether weights are numbers of examples; else every client counts 1.
         variance: of the error of each number of the total: rounding, grid and noise.
         noise: standard deviation of the declared noise in each number of the total.
+        colluding: clients whose uploads have been taken off, ascending.
     """
 
     recording: int
@@ -54,6 +55,7 @@ class Sum:
     counted: bool
     variance: Floats
     noise: float = 0.0
+    colluding: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         """Show shape, never content."""
@@ -264,7 +266,7 @@ def differences(sums: Sequence[Sum], minimum: int) -> Differences:
     mixed = 0
     for kind, each in wanted:
         parts = [one for one, factor in zip(sums, each.factors, strict=True) if factor]
-        if len(parts) == 1 and kind is Kind.CLIENT:
+        if len(parts) == 1 and kind is Kind.CLIENT and not parts[0].colluding:
             # Read as it is, with nothing added or subtracted.
             continue
         if changed and len({one.recording for one in parts}) > 1:

@@ -98,7 +98,8 @@ def _verdict(
     vectors: int, values: int, value: float, gain: tuple[float, float] | None, best: str
 ) -> tuple[Verdict, str]:
     if vectors < ENOUGH_TO_CLAIM or gain is None:
-        return Verdict.NOT_EVALUABLE, f"{vectors} vectors, and a claim needs {ENOUGH_TO_CLAIM}"
+        said = "there is 1 vector" if vectors == 1 else f"there are {vectors} vectors"
+        return Verdict.NOT_EVALUABLE, f"{said}, and a claim needs {ENOUGH_TO_CLAIM}"
     if values < 2:
         return (
             Verdict.NOT_EVALUABLE,

@@ -12,15 +12,22 @@ from pathlib import Path
 from defenses.errors import FrameError
 from defenses.frame import DecodedFrame, decode, encode, peek
 from defenses.session import RoundInfo
-from defenses.upload import Upload, UploadKind
+from defenses.upload import Layout, Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
+from defenses.view_facts import SumFacts
 
 Change = Callable[[FrameRecord], bytes | None]
 """What stands in the copy for a recorded frame; None where it is left out."""
 
 
 def changed_copy(
-    view: ServerView, folder: Path, change: Change, rounds: Sequence[RoundInfo] | None = None
+    view: ServerView,
+    folder: Path,
+    change: Change,
+    rounds: Sequence[RoundInfo] | None = None,
+    *,
+    layouts: Sequence[Layout] = (),
+    whose: Callable[[SumFacts], SumFacts] = lambda told: told,
 ) -> ServerView:
     """The recording with every frame as it is changed.
 
@@ -29,21 +36,35 @@ def changed_copy(
         folder: where the copy goes, an empty one.
         change: of each frame; one that does not decode may raise FrameError, and is left out.
         rounds: those that begin in the copy; None for all.
+        layouts: of changed frames, where the recording has them not.
+        whose: what the copy says of whose uploads are in a sum.
     """
     facts = view.facts
+    # Each computed frame has its entry, in the order of the frames; one that is left out takes its entry along.
+    told = {
+        (entry.number, entry.kind): [sums for sums in facts.sums if (sums.round, sums.kind) == key]
+        for entry in facts.rounds
+        for key in [(entry.number, entry.kind)]
+    }
     with ServerViewWriter.create(
         folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
     ) as writer:
         for entry in facts.rounds if rounds is None else rounds:
             writer.begin_round(entry)
-        for layout in facts.layouts:
+        for layout in (*facts.layouts, *layouts):
             writer.add_layout(layout)
         for record in view.frames():
+            listed: SumFacts | None = None
             try:
+                if record.direction is Direction.COMPUTED:
+                    entries = told.get((record.round, peek(record.frame).kind))
+                    listed = entries.pop(0) if entries else None
                 frame = change(record)
             except FrameError:
                 continue
             if frame is not None:
+                if listed is not None:
+                    writer.add_sum(whose(listed))
                 writer.append(
                     record.direction,
                     sender=record.sender,

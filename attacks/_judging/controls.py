@@ -70,7 +70,7 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
         if record.direction is Direction.UP and readable:
             arrays = _redrawn(old.upload, shape, upload)
         elif record.direction is Direction.COMPUTED and "vector" in old.upload.arrays:
-            arrays = {"vector": computed(old.upload.arrays["vector"], 1.0)}
+            arrays = {**old.upload.arrays, "vector": computed(old.upload.arrays["vector"], 1.0)}
         else:
             return None
         if not arrays:

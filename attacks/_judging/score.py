@@ -14,7 +14,7 @@ import numpy as np
 
 from attacks._base.attack import Declared, Knowledge, Others, Progress, Who, silent
 from attacks._base.defaults import SHADOWS
-from attacks._base.targets import own_block
+from attacks._base.targets import OwnUpload, own_block
 from defenses.compression import compresses
 from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
@@ -87,6 +87,7 @@ class Subject:
         truth: each client's examples, by number; None where nobody knows them here.
         why_no_truth: one sentence; empty where there is truth.
         lacks: what is missing from the recording as it was opened, half a sentence; empty for nothing.
+        told: uploads of colluding clients, by number.
     """
 
     view: ServerView
@@ -95,6 +96,7 @@ class Subject:
     truth: Mapping[int, tuple[Example, ...]] | None
     why_no_truth: str = ""
     lacks: str = ""
+    told: Mapping[int, OwnUpload] = field(default_factory=dict)
 
 
 def open_subject(path: Path, wishes: Wishes, progress: Progress = silent) -> Subject:

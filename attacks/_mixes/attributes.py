@@ -18,6 +18,7 @@ from ifedpriv.backbone.backbone import Backbone
 
 MOST_VALUES = 32
 """An attribute with more values than this has too few public texts for each."""
+NO_ATTRIBUTE = "no attribute varies among the public texts"
 _TEXTS = 400
 
 

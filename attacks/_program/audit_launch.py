@@ -68,6 +68,11 @@ def run(options: argparse.Namespace) -> int:
     from ifedpriv.commands.console import Stages, print_json, say
 
     check_home()
+    if options.colluding is not None:
+        raise InputError(
+            "--colluding is given to audit, which tests a mechanism and reads no sum of clients",
+            "leave it out",
+        )
     with Stages() as stages:
         result = found(options, stages.show)
     if options.out is not None:

@@ -103,10 +103,16 @@ def found(
     from attacks._judging.score import open_subject
     from attacks._program.diff_subject import remarks
     from attacks._program.launch import wishes_of
+    from attacks._whole_run.colluders import colluding, numbers_of, setup_of
 
     # Noise reaches the attacks in the variance of each isolated vector; declared too, it would count twice.
     wishes = replace(wishes_of(options), declared=Declared(0.0, options.clip))
     subjects = [open_subject(path, wishes, progress) for path in paths]
+    clients = numbers_of(options.colluding)
+    subjects = [
+        colluding(one, clients, setup_of(path / "config.yaml", one) if clients else None)
+        for path, one in zip(paths, subjects, strict=True)
+    ]
     chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
     subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]
     configs = [path / "config.yaml" if (path / "config.yaml").is_file() else None for path in paths]
@@ -158,8 +164,15 @@ def looked_at(
     views = [subject.view for subject in subjects]
     minimum = minimum or max(getattr(view.facts.defense, "min_clients", 3) for view in views)
     privates = [private_reader(path, subject) for path, subject in zip(configs, subjects, strict=True)]
-    made, why = diff(views, subjects[0].backbone, minimum, privates, noise)
+    cannot = next((subject.knowledge.cannot for subject in subjects if subject.knowledge.cannot), "")
+    told_by = [subject.told for subject in subjects]
+    made, why = diff([] if cannot else views, subjects[0].backbone, minimum, privates, noise, told_by)
     verdict, because = verdict_of(made, minimum)
+    if cannot:
+        because, why = cannot, (cannot,) * len(views)
+    told_off = sorted({client for one in made.sums for client in one.colluding})
+    if told_off:
+        because += f"; what clients {', '.join(map(str, told_off))} have told is taken off every sum"
     isolated = [told(each, truth_of(each, made.sums, subjects), subjects) for each in made.found]
     read: list[dict[str, Any]] = []
     left = ""
@@ -187,7 +200,12 @@ def looked_at(
             {
                 "defense": view.facts.defense.kind,
                 "sums": [
-                    {"round": one.round, "clients": list(one.clients), "weight": one.weight}
+                    {
+                        "round": one.round,
+                        "clients": list(one.clients),
+                        "colluding": list(one.colluding),
+                        "weight": one.weight,
+                    }
                     for one in made.sums
                     if one.recording == number
                 ],

@@ -122,6 +122,15 @@ def add_inverters(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_colluding(parser: argparse.ArgumentParser) -> None:
+    """Who tells the server what it has uploaded."""
+    parser.add_argument(
+        "--colluding",
+        metavar="N,N",
+        help="clients who tell the server their own uploads and texts, which are then taken off every sum of vectors",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that every attack takes."""
     parser.add_argument(
@@ -161,6 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="membership: also as an adversary who is told all examples but one",
     )
     add_shadows(parser)
+    add_colluding(parser)
     parser.add_argument(
         "--layers",
         metavar="N,N-N",
@@ -259,6 +269,7 @@ def attack(
     from attacks._base.attack import Scope
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
+    from attacks._whole_run.colluders import played_with
 
     module: Attack = import_module(ATTACKS[name])
     wishes = replace(
@@ -267,7 +278,7 @@ def attack(
         shadows=options.shadows,
         methods=methods_of(module, options.methods),
     )
-    subject = open_subject(path, wishes, progress)
+    subject = played_with(path, open_subject(path, wishes, progress), options.colluding, folder)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen, shelf=shelf_of(options)))
     return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
@@ -370,6 +381,7 @@ def to_json(
             "pool": len(knowledge.pool),
             "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
             "all_others_known": bool(knowledge.others),
+            "colluding": list(knowledge.colluding),
             "shadows": knowledge.shadows,
             "seed": knowledge.seed,
             "read": str(knowledge.sites),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from attacks._judging.score import Subject
     from attacks.layers import Part
 
-METHODS = ("labels", "probe", "corpus", "membership")
+METHODS = ("labels", "attributes", "probe", "corpus", "membership")
 KINDS = ("svg", "pdf", "png")
 MOST = 40
 
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="ifedpriv-layers-") as made, Stages() as stages:
         path = options.target or small_run(Path(made) / "run", {}, (), stages.show)
-        document = found(path, options, stages.show)
+        document = found(path, options, Path(made), stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(document, indent=1) + "\n")
     for path in options.figure or ():
@@ -90,13 +90,15 @@ def run(options: argparse.Namespace) -> int:
     return LEAKS if options.fail_on_leak and leaks else 0
 
 
-def found(path: Path, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def found(path: Path, options: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
     """Every part of every vector, measured."""
     from attacks._judging.score import open_subject
     from attacks._program.launch import wishes_of
+    from attacks._whole_run.colluders import played_with
     from attacks.layers import MEASURES, NAME, parts_of
 
     subject = open_subject(path, wishes_of(options), progress)
+    subject = played_with(path, subject, options.colluding, folder)
     targets = targets_of(subject, options.vectors)
     names = options.measure or METHODS
     rows = []
@@ -179,11 +181,13 @@ def by_part(
 
 def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
     """The finding of one metric, with its best control; why there is none."""
+    from attacks._judging.metrics import RULES
+
     chosen = next((f for f in findings if f.metric == metric), None)
     if chosen is None:
         why = findings[0].why if findings else "nothing was measured"
         return {"value": None, "interval": None, "control": None, "verdict": "not evaluable", "why": why}
-    lower = metric == "total variation"
+    lower = RULES[metric].lower_is_better
     # The nearest public texts read the vector too, and are no control.
     controls = {name: value for name, value in chosen.controls if name != "nearest public texts"}
     best = (min if lower else max)(controls.values()) if controls else None
@@ -223,7 +227,7 @@ def render(document: Mapping[str, Any]) -> str:
         lines.append(f"{named(part):<30}" + "".join(cells))
     lines += [
         "",
-        "In brackets: the best control, which is made without the vector. Total variation: smaller is better.",
+        "In brackets: the best control, which is made without the vector. Of variations, smaller is better.",
     ]
     return "\n".join(line.rstrip() for line in [*lines, *dict.fromkeys(reasons)])
 

@@ -15,6 +15,7 @@ from typing import Any
 from attacks import ATTACKS
 from attacks._base.attack import Attack, Guess, Progress
 from attacks._judging.finding import Finding
+from attacks._whole_run.colluders import numbers_of
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
 from defenses.upload import UploadKind
@@ -109,6 +110,7 @@ def both_ways(
         pool=options.pool,
         covered=options.covered,
         without=() if options.strong else ("others",),
+        colluding=numbers_of(options.colluding),
         seed=options.seed,
     )
     all_guesses: list[Guess] = []

@@ -20,6 +20,11 @@ def render(result: Mapping[str, Any]) -> str:
         f" {known['public_texts']} public texts ({known['provenance']}), pool of {known['pool']}",
         *([f"read: {known['read']}"] if known["read"] != "both branches" else []),
         *remark(result["view"]["lacks"]),
+        *(
+            [f"colluding: clients {', '.join(map(str, known['colluding']))}; the others are attacked"]
+            if known["colluding"]
+            else []
+        ),
         "",
     ]
     lines += rows_of(result["findings"], result["curves"])

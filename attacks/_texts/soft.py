@@ -44,7 +44,7 @@ _SWEEPS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Public:
-    """Public texts as starts, and as the metric in which a vector is matched."""
+    """Public texts as starts, and as the metric in which a vector is matched; ``site`` is the first that is read."""
 
     space: Space
     points: Floats
@@ -52,6 +52,7 @@ class _Public:
     labels: NDArray[np.int64]
     tokens: NDArray[np.int64]
     share: Floats
+    site: tuple[int, int]
     first: Floats
 
 
@@ -66,7 +67,7 @@ def soft(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) ->
         TooManyError: no vector stands for so few examples.
     """
     wording = Wording.of(backbone, knowledge)
-    told = few_examples(backbone, knowledge, targets, len(wording.tails))
+    told = few_examples(backbone, knowledge, targets, len(wording.tails), parts=True)
     public = _public(backbone, knowledge, wording, [each.target for each in told])
     encoder = Encoder(backbone, knowledge, wording)
     answers = []
@@ -91,8 +92,10 @@ def _public(backbone: Backbone, knowledge: Knowledge, wording: Wording, targets:
         np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts]), return_counts=True
     )
     labels = np.array([e.label if len(wording.tails) > 1 else 0 for e in knowledge.public])
-    first = values[:, 0, 0].astype(np.float64)
-    return _Public(space, space.enter(values), texts, labels, tokens, counts / counts.sum(), first)
+    layer, branch, _ = np.argwhere(knowledge.sites.mask(backbone.n_layers))[0].tolist()
+    first = values[:, layer, branch].astype(np.float64)
+    share = counts / counts.sum()
+    return _Public(space, space.enter(values), texts, labels, tokens, share, (layer, branch), first)
 
 
 def soft_one(
@@ -113,19 +116,23 @@ def soft_one(
             best = found
     assert best is not None
     left = told.target.vector - encoder(best[1]).mean(axis=0)
-    residual = float(np.mean(left**2 / told.target.variance))
+    mask = np.broadcast_to(encoder.knowledge.sites.mask(encoder.backbone.n_layers), left.shape)
+    residual = float(np.mean((left**2 / told.target.variance)[mask]))
     return best[1], residual <= CERTAIN and not encoder.knowledge.declared.noise
 
 
 def _start(public: _Public, told: Told, number: int, rng: np.random.Generator) -> tuple[Text, ...]:
-    """Public texts that lie near where the first attention says most of words, apart from what classes explain."""
-    rows, aim = public.first, told.target.vector[0, 0]
+    """Public texts that lie near in the first site that is read, apart from what classes explain.
+
+    That is the first attention, which says most of words, unless it is left out.
+    """
+    rows, aim = public.first, told.target.vector[public.site]
     classes = np.unique(public.labels)
     means = {int(c): rows[public.labels == c].mean(axis=0) for c in classes}
     within = rows - np.stack([means[int(c)] for c in public.labels])
     rest = aim - np.mean([means.get(label, rows.mean(axis=0)) for label in told.labels], axis=0)
     covariance = within.T @ within / len(within)
-    covariance += np.diag(_RIDGE * np.trace(covariance) / len(covariance) + told.target.variance[0, 0])
+    covariance += np.diag(_RIDGE * np.trace(covariance) / len(covariance) + told.target.variance[public.site])
     white = np.linalg.inv(np.linalg.cholesky(covariance))
     distance = np.sum(((within / len(told.labels) - rest) @ white.T) ** 2, axis=1)
     near = np.argsort(distance, kind="stable")

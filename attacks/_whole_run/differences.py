@@ -17,6 +17,7 @@ from attacks._program.diff_launch import looked_at
 from attacks._whole_run.pieces import tests_of
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import Reading
+from defenses.view import ServerView
 
 DIFF = "diff"
 SCOPE = "sums of vectors"
@@ -33,12 +34,13 @@ def differences(
 
     Args:
         request: what is asked for.
-        readings: the last one is of the recording as it is.
+        readings: the last one is of what everybody is given.
         folder: an empty one, for recordings that are made.
         shown: what stands for a text.
         progress: told of progress.
     """
-    subject = readings[-1].subject
+    # The algebra takes what colluding clients have told off the sums themselves, so it is given these as they are.
+    subject = replace(readings[-1].subject, view=ServerView.open(request.view))
     # Noise is in the variance of each sum already; examples that are known belong to whole uploads.
     knowledge = replace(subject.knowledge, declared=Declared(), others={})
     folder.mkdir(parents=True)
@@ -76,7 +78,9 @@ def differences(
         "tests": tests,
         "curves": curves,
         "guesses": guesses,
-        "sums": [] if all(len(one["clients"]) == 1 for one in recording["sums"]) else recording["sums"],
+        "sums": []
+        if all(len(one["clients"] + one["colluding"]) == 1 for one in recording["sums"])
+        else recording["sums"],
         "isolated": found["isolated"],
         "left_out": [f"differences of sums: {reason}" for reason in found["not_evaluable"]],
     }

@@ -159,11 +159,11 @@ def _with_results(
     """A vector with the value of every metric on it, and with what was guessed of it."""
     who, scope = vector["who"], vector["scope"]
     results = []
-    for test in tests:
+    for test in (each for each in tests if each["scope"] == scope):
         values = {
             finding["metric"]: finding["by_vector"][who]
             for finding in test["findings"]
-            if test["scope"] == scope and who in finding["by_vector"]
+            if who in finding["by_vector"]
         }
         said = [
             {key: value for key, value in answer.items() if key != "who"}

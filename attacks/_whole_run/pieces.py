@@ -153,7 +153,13 @@ def cheating(defense: DefenseSpec, progress: Progress) -> dict[str, Any]:
         )
     else:
         verdict = Verdict.RESISTED
-        why = f"{document['held']} of {total} were refused or harmless ({lane} sums); each succeeds on weakened clients"
+        why = (
+            f"{document['held']} of {total} lies were refused or harmless ({lane} sums); each succeeds on weakened "
+            "clients"
+        )
+        limited = len(document["attacks"]) - total
+        if limited:
+            why += f"; {limited} that no protocol withstands stand below with what limits them"
     cases = [
         {"name": each["name"], "does": each["does"], "verdict": each["verdict"], "limits": each["limits"]}
         for each in document["attacks"]

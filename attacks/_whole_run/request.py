@@ -16,8 +16,8 @@ from typing import Any
 from attacks._base.defaults import ALPHA, FEWEST_SHADOWS, ONE_RUN_CANARIES, SHADOWS, TRIALS
 from ifedpriv.errors import InputError, UserError
 
-WITHHELD = ("pool", "public-texts", "others")
-"""What an attacker may be left without: candidates, texts of the same kind, and knowledge of all examples but one."""
+WITHHELD = ("pool", "public-texts", "others", "label-words")
+"""What an attacker may be left without: candidates, texts of the same kind, all examples but one, the label words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Request:
         pool: number of candidates of a drawn pool.
         covered: share of the true texts that it holds.
         without: what the attacker does not have, of `WITHHELD`.
+        colluding: clients who tell it their uploads and examples.
         trials: runs a side and canary in the audit of the mechanism.
         one_run: canaries of its single run; 0 for none.
         alpha: its level.
@@ -47,6 +48,7 @@ class Request:
     pool: int = 2000
     covered: float = 1.0
     without: Sequence[str] = ()
+    colluding: Sequence[int] = ()
     trials: int = TRIALS
     one_run: int = ONE_RUN_CANARIES
     alpha: float = ALPHA
@@ -128,6 +130,7 @@ class Request:
             "pool": self.pool,
             "covered": self.covered,
             "without": sorted(set(self.without)),
+            "colluding": sorted(set(self.colluding)),
             "trials": self.trials,
             "one_run": self.one_run,
             "alpha": self.alpha,

@@ -15,6 +15,7 @@ from typing import Any
 from attacks._base.attack import Capability, Declared, Progress, Scope
 from attacks._base.targets import read_targets
 from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
+from attacks._whole_run.colluders import colluding, others_alone, setup_of
 from attacks._whole_run.read_back import as_vectors, not_shrunk, released_noise
 from attacks._whole_run.request import Request
 from defenses.dp.release import Bounded
@@ -58,7 +59,19 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
         shadows=request.shadows,
         seed=request.seed,
     )
-    subject = _limited(open_subject(request.target, wishes, progress), request)
+    subject = open_subject(request.target, wishes, progress)
+    path = request.config_path
+    if request.colluding:
+        subject = colluding(subject, request.colluding, setup_of(path, subject))
+    subject = _limited(subject, request)
+    found = _by_scope(subject, request, folder)
+    return tuple(
+        replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
+        for number, one in enumerate(found)
+    )
+
+
+def _by_scope(subject: Subject, request: Request, folder: Path) -> tuple[Reading, ...]:
     path = request.config_path
     if path is None:
         return (Reading(subject, tuple(Scope)),)
@@ -99,6 +112,8 @@ def _limited(subject: Subject, request: Request) -> Subject:
         knowledge = replace(knowledge, pool=(), others={})
     if "public-texts" in request.without:
         knowledge = replace(knowledge, public=(), labelled=False, provenance="none")
+    if "label-words" in request.without:
+        knowledge = replace(knowledge, worded=False)
     return replace(subject, knowledge=knowledge)
 
 
@@ -131,16 +146,18 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
     noise = "; ".join(f"{value:.4g} in each number of {scope}" for scope, value in told.items() if value)
     classes = ", ".join(knowledge.task.label_words[:12])
     covered = "a file" if request.pool_file else f"{request.covered:.0%} of the true texts among others"
+    if not request.pool_file and len(knowledge.pool) > request.pool:
+        covered += f"; more than the {request.pool} asked for, so that half of them are others"
     withheld = "withheld by --without"
     scored = first.truth is not None
     rows = [
         (
-            str(Capability.UPLOADS),
+            str(Scope.UPLOADS.capability),
             not refused.get(Scope.UPLOADS, ""),
             refused.get(Scope.UPLOADS, "") or "read one by one",
         ),
         (
-            str(Capability.AGGREGATE),
+            str(Scope.AGGREGATE.capability),
             not refused.get(Scope.AGGREGATE, ""),
             refused.get(Scope.AGGREGATE, "") or "what all uploads come to",
         ),
@@ -150,7 +167,11 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
             f"public; model {view.facts.backbone[:12]}",
         ),
         ("how uploads are protected", True, f"public; {defense_in_words(view.facts.defense.model_dump())}"),
-        (str(Capability.CLASSES), knowledge.task.n_classes > 0, classes or "the task has no classes"),
+        (
+            str(Capability.CLASSES),
+            knowledge.task.n_classes > 0 and knowledge.worded,
+            (classes if knowledge.worded else withheld) or "the task has no classes",
+        ),
         (
             str(Capability.PUBLIC_TEXTS),
             bool(knowledge.public),
@@ -177,6 +198,7 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
             if knowledge.others
             else (withheld if {"others", "pool"} & set(request.without) else "nobody here knows them"),
         ),
+        (str(Capability.COLLUDERS), bool(knowledge.colluding), _who_colludes(first)),
         (
             "the finished injection",
             knowledge.artifact is not None,
@@ -194,6 +216,20 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
         ("the truth, to score guesses", scored, "for the judge alone" if scored else first.why_no_truth),
     ]
     return [{"what": what, "has": has, "detail": detail} for what, has, detail in rows]
+
+
+def _who_colludes(subject: Subject) -> str:
+    knowledge = subject.knowledge
+    if knowledge.cannot:
+        return knowledge.cannot
+    if not knowledge.colluding:
+        return "nobody colludes"
+    who = ", ".join(map(str, knowledge.colluding))
+    private = subject.view.facts.defense.privacy is not None
+    return (
+        f"clients {who}: their uploads are in no sum that is attacked, and their texts are no candidates"
+        + ("; their own noise stays in" if private else "")
+    )
 
 
 def hasher(request: Request) -> Callable[[str], str]:

@@ -135,7 +135,7 @@ def whole_texts(
 def _few(way: Way, subject: Subject, targets: Targets) -> list[int]:
     """Whose vectors stand for few examples."""
     needs = [Capability.PUBLIC_TEXTS]
-    if targets.refused or subject.knowledge.lacks(needs):
+    if targets.lacks(subject.knowledge, needs):
         return []
     classes = len(Wording.of(subject.backbone, subject.knowledge).tails)
     try:

@@ -24,7 +24,8 @@ _CODES = """exit codes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ifedpriv audit`."""
     from attacks._base.defaults import ALPHA, ONE_RUN_CANARIES, TRIALS
-    from attacks._program.launch import add_inverters, add_known_texts, add_shadows
+    from attacks._program.launch import add_colluding, add_inverters, add_known_texts, add_shadows
+    from attacks._whole_run.request import WITHHELD
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _CODES
@@ -49,9 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--without",
         action="append",
         default=[],
-        choices=("pool", "public-texts", "others"),
+        choices=WITHHELD,
         help="an attacker who lacks this; may be given again (others: all examples but one)",
     )
+    add_colluding(parser)
     add_known_texts(parser)
     parser.add_argument(
         "--trials", type=int, default=TRIALS, help=f"of the mechanism, a side and canary (default: {TRIALS})"
@@ -73,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
+    from attacks._whole_run.colluders import numbers_of
     from attacks._whole_run.request import Request
 
     names = (
@@ -92,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
     request = Request(
         **{name: getattr(options, name) for name in names},
         without=tuple(sorted(set(options.without))),
+        colluding=numbers_of(options.colluding),
         reveal=options.reveal,
     )
     if options.out is None and not request.is_run:

@@ -117,7 +117,7 @@ def test_verdicts_of_macro_f1(said, verdict):
     assert found.verdict is verdict
     assert found.controls == (("prior only", pytest.approx(1 / 3)),)
     few = macro_f1(guessed("abab"), truths[:4], {"prior only": majority[:4]})[0]
-    assert (few.verdict, few.why) == (Verdict.NOT_EVALUABLE, "4 vectors, and a claim needs 5")
+    assert (few.verdict, few.why) == (Verdict.NOT_EVALUABLE, "there are 4 vectors, and a claim needs 5")
     (same,) = macro_f1(guessed("a" * 6), [truth(x={"a": 1})] * 6, {"prior only": majority[:6]})
     assert "one commonest value" in same.why
     assert macro_f1(guessed("ab"), [truth(), truth()], {"prior only": majority[:2]}) == []

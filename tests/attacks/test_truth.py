@@ -3,18 +3,25 @@
 import ast
 import shutil
 import sys
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 import pytest
 from attacked import attacked_run
 from program import ROOT
 
-from attacks import ATTACKS
-from attacks._base.attack import Knowledge
+from attacks import ATTACKS, layers
+from attacks._base.attack import Knowledge, Scores
+from attacks._base.targets import read_told
 from attacks._judging.score import Wishes, open_subject
+from attacks._texts import search, soft, trained
+from attacks._texts.decoder import Effort
+from attacks.diff import diff
+from attacks.membership import STRONG
 from defenses.view import ServerView
 
-WISHES = Wishes(pool=150, shadows=6)
+WISHES = Wishes(pool=150, shadows=6, strong=True)
 ROOMS = ("_base", "_differences", "_members", "_mixes", "_texts")
 """Rooms of attacks; what is read off recordings is read there."""
 BLIND = (
@@ -30,6 +37,89 @@ def subject(tmp_path_factory):
     calibration = {"rounds": 2, "steps": 1, "batch_size": 4}
     method = {"kind": "ifed_icl", "guard": False, "calibration": calibration}
     return open_subject(attacked_run(tmp_path_factory.mktemp("run"), method=method), WISHES)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Two clients of one example each, behind whose vectors whole texts are looked for."""
+    partition = {"kind": "iid", "clients": 2, "examples_per_client": 1}
+    return open_subject(attacked_run(tmp_path_factory.mktemp("run"), partition=partition), WISHES)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """What takes seconds for each vector, made short: what is opened hangs on no number of steps."""
+    effort = Effort(recombined=1, steps=4, batch=8, every=2, width=16, layers=1)
+    for module, changes in (
+        (
+            search,
+            {"_CHAINS": 4, "_KEPT": 2, "_BEGINNINGS": 1, "_ROUNDS": 1, "_FIRST": (0.1,), "_THEN": (0.01,)},
+        ),
+        (soft, {"_STEPS": 4, "_RESTARTS": 2, "_SWEEPS": 1}),
+        (trained, {"EFFORT": effort, "_INVERTERS": {}, "_PAIRS": {}, "_SAMPLES": 4, "_SWEEPS": 1}),
+    ):
+        for name, value in changes.items():
+            monkeypatch.setattr(module, name, value)
+
+
+# ---- every way to attack a recording, each from a view, the model and what is known
+
+
+def by_attack(name, view, backbone, knowledge):
+    return import_module(ATTACKS[name]).guess(view, backbone, knowledge)
+
+
+def by_method(name, view, backbone, knowledge):
+    found = by_attack("invert", view, backbone, replace(knowledge, methods=(name,)))
+    assert {guess.method for guess in found if guess.answers} == {name}
+    return found
+
+
+def by_all_others(view, backbone, knowledge):
+    found = [guess for guess in by_attack("membership", view, backbone, knowledge) if guess.method == STRONG]
+    assert all(guess.answers for guess in found)
+    return found
+
+
+def by_layer(view, backbone, knowledge):
+    singles, _ = read_told(view, backbone, knowledge.declared)
+    return [
+        guess
+        # Everything, a layer's branch, a layer, and layers up to one.
+        for part in layers.parts_of(backbone.n_layers)[::4]
+        for guess in layers.guesses(backbone, knowledge, singles, part, tuple(layers.MEASURES))
+    ]
+
+
+def by_difference(view, backbone, knowledge):
+    made, _ = diff([view, view], backbone, minimum=3)
+    assert made.sums
+    return [made]
+
+
+ON_MANY = {
+    **{name: partial(by_attack, name) for name in sorted(ATTACKS)},
+    "membership, all others known": by_all_others,
+    "layers": by_layer,
+    "diff": by_difference,
+}
+ON_FEW = {f"invert, {name}": partial(by_method, name) for name in ("search", "soft", "trained")}
+WAYS = {**ON_MANY, **ON_FEW}
+
+
+def test_every_attack_and_every_method_of_a_recording_is_among_the_ways():
+    from attacks import SCRIPTS
+    from attacks.invert import DEFAULT, METHODS
+
+    needs_none = {"audit", "server", "template"}
+    assert {name.partition(",")[0] for name in WAYS} == set(SCRIPTS) - needs_none
+    assert {name.partition(", ")[2] for name in ON_FEW} == set(METHODS) - set(DEFAULT)
+
+
+@pytest.fixture
+def attacked(request, subject, few):
+    """The subject that a way needs."""
+    return few if request.getfixturevalue("way") in ON_FEW else subject
 
 
 class Opened:
@@ -54,13 +144,13 @@ class Opened:
 OPENED = Opened()
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_an_attack_opens_the_recording_and_nothing_else(name, subject):
-    module = import_module(ATTACKS[name])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_attack_opens_the_recording_and_nothing_else(way, attacked):
+    subject = attacked
     OPENED.paths.clear()
     with OPENED:
-        guesses = module.guess(subject.view, subject.backbone, subject.knowledge)
-    assert any(guess.answers for guess in guesses)
+        guesses = WAYS[way](subject.view, subject.backbone, subject.knowledge)
+    assert any(getattr(guess, "answers", True) for guess in guesses)
     libraries = (
         sys.prefix,
         sys.base_prefix,
@@ -85,15 +175,23 @@ def test_the_hook_hears(tmp_path):
     assert ("open", str(tmp_path / "x")) in OPENED.paths
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_a_guess_is_the_same_without_the_run_around_the_recording(name, subject, tmp_path):
-    shutil.copytree(subject.view.folder, tmp_path / "alone")
-    module = import_module(ATTACKS[name])
-    with_run = module.guess(subject.view, subject.backbone, subject.knowledge)
-    alone = module.guess(ServerView.open(tmp_path / "alone"), subject.backbone, subject.knowledge)
-    assert [(g.method, g.scope, g.answers, g.refused) for g in with_run] == [
-        (g.method, g.scope, g.answers, g.refused) for g in alone
+@pytest.mark.parametrize("way", [name for name in WAYS if name != "diff"])
+def test_a_guess_is_the_same_without_the_run_around_the_recording(way, attacked, tmp_path):
+    shutil.copytree(attacked.view.folder, tmp_path / "alone")
+    with_run, alone = (
+        WAYS[way](view, attacked.backbone, attacked.knowledge)
+        for view in (attacked.view, ServerView.open(tmp_path / "alone"))
+    )
+    assert [said(guess) for guess in with_run] == [said(guess) for guess in alone]
+
+
+def said(guess):
+    """A guess as something to compare; of scores by their digits, since one that is no number equals nothing."""
+    contents = [
+        tuple(map(repr, answer.content.values)) if isinstance(answer.content, Scores) else answer.content
+        for answer in guess.answers
     ]
+    return guess.method, guess.scope, [answer.who for answer in guess.answers], contents, guess.refused
 
 
 @pytest.mark.parametrize("name", BLIND)

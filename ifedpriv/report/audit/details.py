@@ -146,13 +146,43 @@ def of_sums(sums: Sequence[Mapping[str, Any]], isolated: Sequence[Mapping[str, A
 
 
 def control_of(finding: Mapping[str, Any]) -> tuple[str, str]:
-    """The value and the name of a finding's best control; the nearest public texts read the vector and are none."""
+    """The value and the name of a finding's best control, as they are written."""
+    name, value = best_control(finding)
+    return number(value), name
+
+
+def best_control(finding: Mapping[str, Any]) -> tuple[str, float | None]:
+    """The name and the value of a finding's best control; the nearest public texts read the vector and are none."""
     lower = finding["metric"] in ("total variation", "attribute variation")
     controls = {name: v for name, v in finding["controls"].items() if name != "nearest public texts"}
     if not controls:
-        return "-", "none"
+        return "none", None
     name = (min if lower else max)(controls, key=lambda each: controls[each])
-    return number(controls[name]), name
+    return name, float(controls[name])
+
+
+def curve_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parts of the vectors as `ifedpriv.report.layers_plot` draws them."""
+    places = {(part["group"], part["at"], part["branches"]): None for part in parts}
+    metrics = {part["measure"]: part["metric"] for part in parts}
+    nothing = {"value": None, "interval": None, "control": None}
+    rows = []
+    for group, at, branches in places:
+        own = [
+            part for part in parts if (part["group"], part["at"], part["branches"]) == (group, at, branches)
+        ]
+        measured = {
+            part["measure"]: {
+                "value": part["value"],
+                "interval": part["interval"],
+                "control": best_control(part)[1],
+            }
+            for part in own
+        }
+        told = {"group": group, "at": at, "branches": branches}
+        rows.append({**told, "measured": {name: measured.get(name, nothing) for name in metrics}})
+    layers = 1 + max((part["at"] for part in parts if part["at"] is not None), default=0)
+    return {"metrics": metrics, "layers": layers, "parts": rows}
 
 
 def of_vectors(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
@@ -194,7 +224,8 @@ def of_guesses(vectors: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
                     rows.append(
                         (vector["who"], f"attributes, shares of {guessed['attribute']}", ", ".join(mix))
                     )
-    return (Table("Guesses", ("Vector", "By", "Guessed"), tuple(rows)),) if rows else ()
+    caption = "Shares of classes stand in the order of the label words."
+    return (Table("Guesses", ("Vector", "By", "Guessed"), tuple(rows), caption),) if rows else ()
 
 
 def _value(vector: Mapping[str, Any], attack: str, method: str, metric: str) -> float | None:

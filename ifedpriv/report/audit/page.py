@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ifedpriv.report import markup
+from ifedpriv.report import layers_plot, markup
 from ifedpriv.report.audit import curves
 from ifedpriv.report.audit.parts import Section, Table
 from ifedpriv.report.audit.sections import headline, sections, verdict_lines
@@ -55,6 +55,12 @@ def _section(part: Section) -> str:
         if part.allowed is not None:
             caption += " Shaded edge: what the declared bound allows about one example."
         body += markup.figure(curves.draw(f"{part.anchor}-{drawn[0]['scope']}", drawn, part.allowed), caption)
+    if part.layers is not None:
+        caption = (
+            "What is found in one layer by itself, both branches, with its interval. Flat lines: everything, each "
+            "branch of all layers, and in grey the best control of everything. Small variations are good guesses."
+        )
+        body += markup.figure(layers_plot.in_page(part.layers), caption)
     for table in part.folded:
         body += markup.details(table.name, _table(table))
     if part.data is not None:

@@ -43,6 +43,7 @@ class Section:
         tables: after them.
         folded: tables that are shown on demand.
         curves: ROC curves to draw, each as in the JSON.
+        layers: what each part of the vectors tells, to draw; None for nothing.
         allowed: the bound under which they are drawn, ε and δ; None for none.
         data: JSON to show as it is, on demand.
     """
@@ -54,6 +55,7 @@ class Section:
     folded: tuple[Table, ...] = ()
     curves: tuple[Mapping[str, Any], ...] = ()
     allowed: tuple[float, float] | None = None
+    layers: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
 
 

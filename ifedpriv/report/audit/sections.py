@@ -5,7 +5,7 @@ The invariant: every number that is shown comes from the JSON, and stands beside
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ifedpriv.report.audit import details
@@ -20,6 +20,19 @@ VERDICTS = {
     "inconclusive": "nothing is proved, either way",
     "resisted": "within 0.02 of the best control, on 100 vectors or more",
     "not evaluable": "it could not be run, or on too little; this is not a pass",
+}
+_BESIDE = "A protocol is RESISTED where each lie was refused or harmless, and sums where none isolates too few clients."
+_SETTINGS = {
+    "pool": "candidates asked for",
+    "covered": "share of true texts in the pool",
+    "without": "withheld",
+    "colluding": "colluding clients",
+    "trials": "releases a side and canary",
+    "one_run": "canaries of the single run",
+    "alpha": "level of the bound's verdict",
+    "inverters": "a folder for trained inverters",
+    "public_file": "public texts, SHA-256",
+    "pool_file": "candidates, SHA-256",
 }
 _TITLES = {
     "attributes": "Attributes: domains, languages, and what else public texts carry",
@@ -194,21 +207,36 @@ def _attack(document: Document, attack: str) -> Section:
             "'nearest public texts' reads the vector as simply as can be and decides nothing."
         )
         tables.append(Table(f"{attack}: numbers", heads, tuple(rows), caption))
-    if idle:
-        tables.append(Table(f"{attack}: not measured", ("Method", "on", "Verdict", "Why"), tuple(idle)))
+    columns = ("Method", "on", "Verdict", "Why")
+    for what, whether in (("verdicts without a number", False), ("not measured", True)):
+        # The algebra of sums and a protocol have a verdict of their own, and that is no lack of a measurement.
+        chosen = tuple(row for row in idle if (row[2] == "NOT EVALUABLE") is whether)
+        if chosen:
+            tables.append(Table(f"{attack}: {what}", columns, chosen))
     curves = tuple(curve for curve in document["curves"] if curve["attack"] == attack)
     if curves:
         tables.append(details.of_curves(curves))
     folded = details.of_cases(document["cheating_server"]) if attack == "server" else ()
-    if attack == "layers":
+    drawn = None
+    if attack == "layers" and document["parts"]:
+        drawn = details.curve_of(document["parts"])
         tables += details.of_parts(document["parts"])
     if attack == "diff":
         tables += details.of_sums(document["sums"], document["isolated"])
-    lines = tuple(
-        f"{test['verdict'].upper()}: {test['method']}, {test['scope']}; {best(test)}." for test in tests
-    )
+    lines = _said(tests)
     return Section(
-        attack, _TITLES.get(attack, attack), lines, tuple(tables), folded, curves, _allowed(document)
+        attack, _TITLES.get(attack, attack), lines, tuple(tables), folded, curves, _allowed(document), drawn
+    )
+
+
+def _said(tests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence for each test, and one for all of which the same is to be said."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for test in tests:
+        together.setdefault((test["verdict"], test["scope"], best(test)), []).append(test["method"])
+    return tuple(
+        f"{verdict.upper()}: {' / '.join(methods)}, {scope}; {said}."
+        for (verdict, scope, said), methods in together.items()
     )
 
 
@@ -240,15 +268,25 @@ def _repeat(document: Document) -> Section:
     facts = {
         "model": document["model"],
         "task": document["task"],
-        **{name.replace("_", " "): value for name, value in settings.items() if value not in (None, [])},
+        **{
+            _SETTINGS.get(name, name.replace("_", " ")): _in_words(value)
+            for name, value in settings.items()
+            if value not in (None, [], False)
+        },
         **document["versions"],
     }
     rows = tuple((name, str(value)) for name, value in facts.items())
     told = " ".join(f"{name.upper()}: {meaning}." for name, meaning in VERDICTS.items())
     lines = (
         "The same files, settings and versions give the same report to the digit.",
-        f"Verdicts: {told} Thresholds: docs/attacks.md and docs/audits.md.",
+        f"Verdicts: {told} {_BESIDE} Thresholds: docs/attacks.md, docs/differencing.md and docs/audits.md.",
     )
     table = Table("Model, settings and versions", ("What", "Value"), rows)
     data = {"config": document["config"], "defense": document["defense"]}
     return Section("repeat", "Repeat it", lines, (table,), data=data)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "yes" if value is True else str(value)

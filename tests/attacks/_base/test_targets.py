@@ -6,7 +6,7 @@ from attacked import frames_view, tiny_view
 from tiny import tiny_backbone
 
 from attacks._base.attack import Declared, Scope, Who
-from attacks._base.targets import _grid_variance, read_targets, read_told, rounding_variance
+from attacks._base.targets import grid_variance, read_targets, read_told, rounding_variance
 from defenses.codec import Precision, decode_values, encode_values
 from defenses.upload import Layout, UploadKind
 from defenses.view import ServerView
@@ -117,4 +117,4 @@ def test_a_grids_rounding_is_known():
     assert grid.step == pytest.approx(step)
     sent, _ = grid.dequantise(grid.quantise(values, 1, InsecureSeeded(0, "test")).slots)
     view = type("View", (), {"facts": type("Facts", (), {"defense": spec})()})()
-    assert np.mean((sent - values) ** 2) == pytest.approx(_grid_variance(view, 1), rel=0.1)
+    assert np.mean((sent - values) ** 2) == pytest.approx(grid_variance(view, 1), rel=0.1)

@@ -101,9 +101,8 @@ def test_texts_are_not_looked_for_behind_parts_of_vectors():
     backbone, knowledge, _ = tiny()
     parts = replace(knowledge, sites=Sites((0,), "both"))
     vector = upload(read(backbone, knowledge, examples(1, 7), "")[0].astype(np.float64))
-    for method in (search, soft):
-        with pytest.raises(PartsError, match="parts of these are left out"):
-            method(backbone, parts, [vector])
+    with pytest.raises(PartsError, match="parts of these are left out"):
+        search(backbone, parts, [vector])
 
 
 def test_labels_of_several_texts_are_told_from_the_vector():
@@ -191,6 +190,24 @@ def test_soft_tokens_come_nearer_and_leave_the_model_as_it_was(monkeypatch):
     nearest = min(float(np.linalg.norm(each - vector)) for each in public)
     assert np.linalg.norm(found - vector) < nearest
     assert answer.forwards > 30
+
+
+@pytest.mark.parametrize("sites", [Sites((1,), "both"), Sites(None, "mlp")])
+def test_soft_tokens_come_nearer_in_the_parts_that_are_read_and_see_no_others(monkeypatch, sites):
+    monkeypatch.setattr(soft_tokens, "_STEPS", 30)
+    backbone, knowledge, wording = tiny()
+    knowledge = replace(knowledge, sites=sites)
+    mask = np.broadcast_to(sites.mask(backbone.n_layers), (backbone.n_layers, 2, backbone.width))
+    private = examples(30, 7)[-1]
+    vector = read(backbone, replace(knowledge, sites=Sites()), [private], "")[0].astype(np.float64)
+    other = np.where(mask, vector, np.random.default_rng(0).normal(size=vector.shape))
+    one, same = (soft(backbone, knowledge, [replace(upload(vector), vector=v)])[0] for v in (vector, other))
+    assert one.content == same.content
+    encode = Encoder(backbone, knowledge, wording)
+    (found,) = encode([Text(wording.whole(one.content.texts[0]), one.content.labels[0])])
+    public = read(backbone, knowledge, knowledge.public, "")
+    nearest = min(float(np.linalg.norm((each - vector)[mask])) for each in public)
+    assert np.linalg.norm((found - vector)[mask]) < nearest
 
 
 def test_the_world_is_made_for_the_tiny_model():

@@ -168,7 +168,7 @@ def test_the_worst_part_of_each_measure_decides(tmp_path):
     _, readings = opened(tmp_path, partition={"kind": "iid", "clients": 9})
     found = by_layer(readings, tmp_path / "layers", silent)
     named = [test["method"].partition(" by ") for test in found["tests"]]
-    assert [measure for measure, *_ in named] == ["labels", "probe", "corpus", "membership"]
+    assert [measure for measure, *_ in named] == ["labels", "attributes", "probe", "corpus", "membership"]
     assert {part for *_, part in named} <= {part["what"] for part in found["parts"]}
     assert found["left_out"] == ["layer by layer: all but the first 8 of 9 uploads"]
     for test, (measure, *_) in zip(found["tests"], named, strict=True):
@@ -189,4 +189,10 @@ def test_without_public_texts_no_part_is_read(tmp_path):
         ("not evaluable", "the attacker has no public texts")
     }
     assert found["parts"] == []
-    assert [test["method"] for test in found["tests"]] == ["labels", "probe", "corpus", "membership"]
+    assert [test["method"] for test in found["tests"]] == [
+        "labels",
+        "attributes",
+        "probe",
+        "corpus",
+        "membership",
+    ]

@@ -1,10 +1,14 @@
 """What private uploads are read back as: the vector, with as much noise as the attacker is told."""
 
+from dataclasses import replace
+from importlib import import_module
+
 import numpy as np
 import pytest
 from attacked import private_run
 
-from attacks._base.attack import Scope
+from attacks import ATTACKS
+from attacks._base.attack import Capability, Scope
 from attacks._whole_run.read_back import in_numbers, vector_of
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import knowledge_of, open_readings
@@ -16,6 +20,7 @@ from defenses.upload import UploadKind
 from ifedpriv.config import load_config
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.prepare import prepare
+from ifedpriv.icl.prompts import Position
 
 ROSTER = 6
 
@@ -67,6 +72,24 @@ def test_what_is_withheld_is_not_known(run, tmp_path):
     told = {row["what"]: row for row in knowledge_of(readings, request)}
     assert told["a pool of candidates"]["detail"] == "withheld by --without"
     assert not told["public texts"]["has"]
+
+
+def test_who_lacks_the_label_words_reads_nothing_that_is_read_behind_them(run, tmp_path):
+    readings = open_readings(
+        Request(run, pool=150, without=("label-words",)), tmp_path / "own", lambda *_: None
+    )
+    knowledge = readings[0].subject.knowledge
+    assert knowledge.lacks([Capability.CLASSES]) == "the attacker has no label words"
+    assert knowledge.lacks([Capability.PUBLIC_TEXTS]) == "the attacker has no label words"
+    before = replace(knowledge, position=Position.PROMPT_END)
+    assert before.lacks([Capability.PUBLIC_TEXTS]) is None
+    assert before.lacks([Capability.CLASSES, Capability.POOL]) == "the attacker has no label words"
+    for name in ("labels", "attributes", "invert", "membership", "deployed"):
+        subject = readings[0].subject
+        guesses = import_module(ATTACKS[name]).guess(subject.view, subject.backbone, knowledge)
+        assert all("no label words" in guess.refused or "holds no" in guess.refused for guess in guesses)
+    told = {row["what"]: row for row in knowledge_of(readings, Request(run, without=("label-words",)))}
+    assert (told["label words"]["has"], told["label words"]["detail"]) == (False, "withheld by --without")
 
 
 def test_a_configuration_of_another_defense_is_refused(run, tmp_path):

@@ -1,4 +1,4 @@
-"""Activations, gradients and losses that are not finite, in whole runs: they count as zero, and only the client knows."""
+"""Activations, gradients and losses that are not finite, in whole runs: they count as zero; only the client knows."""
 
 import json
 import logging

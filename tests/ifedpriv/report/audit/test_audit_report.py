@@ -15,6 +15,7 @@ from ifedpriv.report import wording
 from ifedpriv.report.audit import details, markdown, page, table
 from ifedpriv.report.audit.curves import most_allowed
 from ifedpriv.report.audit.parts import bracketed, number
+from ifedpriv.report.audit.sections import sections
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_page_is_whole_and_needs_nothing(html):
     assert "@import" not in html and "url(http" not in html
     assert not [name for name, count in Counter(found.ids).items() if count > 1]
     assert {target[1:] for target in found.targets} <= set(found.ids)
-    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 3
+    assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 4
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,63 @@ def test_every_part_of_the_vectors_has_a_row_with_its_control(document, html):
     assert "Each part is read as if nothing else had been uploaded." in Reader(html).text
 
 
+def test_the_layers_are_drawn_in_the_pages_colours_for_the_parts_that_there_are(document, html):
+    section = html[html.index('<section id="layers">') : html.index('<section id="diff">')]
+    assert section.count("<svg") == 1
+    assert "var(--first, #0072b2)" in section and "currentColor" in section
+    assert "#ffffff" not in section
+    drawn = details.curve_of(document["parts"])
+    assert drawn["metrics"]["attributes"] == "attribute variation"
+    assert {(p["group"], p["branches"]) for p in drawn["parts"]} == {
+        ("all", "both"), ("branch", "attention"), ("branch", "mlp"), ("single", "both"),
+    }  # fmt: skip
+    for name, metric in drawn["metrics"].items():
+        assert f"{name}: {metric}" in section
+    for said in ("one layer", "everything", "MLP of all layers", "best control"):
+        assert said in section
+    assert "<svg" not in page.render({**document, "parts": []}).split('id="layers"')[1].split('id="diff"')[0]
+
+
+def test_a_vector_has_each_guess_once_and_its_main_numbers(document):
+    for vector in document["vectors"]:
+        said = [(result["attack"], result["method"]) for result in vector["results"]]
+        assert len(said) == len(set(said)) > 10
+    (numbers,) = details.of_vectors(document["vectors"])
+    (row,) = (row for row in numbers.rows if row[0] == "all clients")
+    assert row[numbers.heads.index("corpus: corpus recall")] != "-"
+
+
+def test_what_could_not_be_run_for_one_reason_is_said_once(document):
+    def test(method, verdict, why):
+        return {**told, "method": method, "verdict": verdict, "why": why}
+
+    told = {"attack": "diff", "scope": "sums of vectors", "decided_by": "", "findings": []}
+    tests = [
+        test("rosters", "resisted", "no combination depends on fewer than 3 clients"),
+        test("unmix", "not evaluable", "there is no pool"),
+        test("probe", "not evaluable", "there is no pool"),
+    ]
+    others = [each for each in document["tests"] if each["attack"] != "diff"]
+    (section,) = (s for s in sections({**document, "tests": [*others, *tests]}) if s.anchor == "diff")
+    assert section.lines == (
+        "RESISTED: rosters, sums of vectors; no combination depends on fewer than 3 clients.",
+        "NOT EVALUABLE: unmix / probe, sums of vectors; there is no pool.",
+    )
+    assert [each.name for each in section.tables][:2] == [
+        "diff: verdicts without a number",
+        "diff: not measured",
+    ]
+    assert [row[0] for row in section.tables[0].rows] == ["rosters"]
+
+
+def test_settings_are_told_in_words(document):
+    (table_,) = next(s for s in sections(document) if s.anchor == "repeat").tables
+    told = dict(table_.rows)
+    assert told["candidates asked for"] == "150"
+    assert told["releases a side and canary"] == "10000"
+    assert "inverters" not in told and "False" not in told.values()
+
+
 def test_sums_and_whom_they_isolate_are_shown():
     sums = [{"round": 0, "clients": [0, 1, 2], "weight": 3.0}, {"round": 0, "clients": [3, 4], "weight": 2.0}]
     isolated = [{"who": "clients 3, 4", "combination": "2", "examples": None, "error": 0.01}]
@@ -138,6 +196,8 @@ def hostile(value, name=""):
         "metric",
         "decided_by",
         "conclusion",
+        "group",
+        "branches",
     }
     return f"{value} {MARKUP}" if isinstance(value, str) and name not in fixed else value
 
