@@ -1,4 +1,4 @@
-"""What a client's texts say, from its context vector: their words, which texts of a pool they are, and how they read.
+"""What a client's texts say, from its vector: words, names and numbers, which of a pool they are, and how they read.
 
 The invariant: all methods run on single uploads where the recording shows any, and on the aggregate always; what cannot
 be run says why.
@@ -15,6 +15,7 @@ from attacks._texts.corpus import identify
 from attacks._texts.few import PartsError, TooManyError
 from attacks._texts.layer0 import NotLinearError
 from attacks._texts.search import search
+from attacks._texts.slots import NoSlotsError, slots
 from attacks._texts.soft import soft
 from attacks._texts.trained import trained
 from attacks._texts.unmix import words
@@ -22,7 +23,7 @@ from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 
 NAME = "invert"
-DEFAULT = ("unmix", "probe", "corpus")
+DEFAULT = ("unmix", "probe", "slots", "corpus")
 """Methods of seconds; those that look for whole texts take longer, for every vector or to train, and are asked for."""
 METHODS = (*DEFAULT, "search", "soft", "trained")
 _Made = tuple[dict[str, tuple[Answer, ...]], tuple[tuple[str, float], ...]]
@@ -34,12 +35,13 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     """Words, members and texts behind every upload and behind the aggregate.
 
     Reads: context vectors. Knows: the public task, public texts, and for ``corpus`` a pool of candidates.
-    Methods, each of a file in `attacks._texts`: ``unmix`` and ``probe`` (`unmix`), ``corpus``, ``search``, ``soft``,
-    ``trained``.
+    Methods, each of a file in `attacks._texts`: ``unmix`` and ``probe`` (`unmix`), ``slots``, ``corpus``, ``search``,
+    ``soft``, ``trained``.
     """
     texts = [Capability.PUBLIC_TEXTS]
     plans: list[tuple[tuple[str, ...], list[Capability], _Method]] = [
         (("unmix", "probe"), texts, _words),
+        (("slots",), texts, _slots),
         (("corpus",), [*texts, Capability.POOL], _corpus),
         (("search",), texts, _search),
         (("soft",), texts, _soft),
@@ -57,6 +59,10 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 def _words(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
     return words(backbone, knowledge, targets), ()
+
+
+def _slots(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
+    return {"slots": slots(backbone, knowledge, targets)}, ()
 
 
 def _corpus(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> _Made:
@@ -91,7 +97,7 @@ def _run(
     if not refused:
         try:
             answers, facts = run(backbone, knowledge, targets.targets)
-        except (NotLinearError, PartsError, TooManyError) as reason:
+        except (NoSlotsError, NotLinearError, PartsError, TooManyError) as reason:
             refused = str(reason)
     seconds = (time.perf_counter() - started) / len(methods)
     unread = "the first layer's attention is not among what is read"

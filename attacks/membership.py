@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -23,11 +24,12 @@ from attacks._members.likelihood import (
     shadow,
     weights_of_all,
 )
-from attacks._members.near import near_pool
+from attacks._members.near import near_pool, paraphrase_pool
 from attacks._members.shadows import Shadows, in_and_out, relative
 from attacks._mixes.labels import counted
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
 
 NAME = "membership"
 NEEDS = (Capability.PUBLIC_TEXTS, Capability.POOL)
@@ -41,7 +43,8 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     Reads: context vectors. Knows: the public task, public texts, a pool of candidates with their labels, and what
     clip and noise are declared. Methods: ``likelihood ratio``; ``shadow``, ``shadow, in and out`` and ``RMIA``,
     beside vectors of its own; ``unmixing``; ``near duplicates``, the likelihood ratio of each candidate with other
-    names and numbers; the baselines ``inner product`` and ``cosine``; ``all others known``, for
+    names and numbers; ``paraphrases``, that of each in other words, where the texts are the shipped writer's; the
+    baselines ``inner product`` and ``cosine``; ``all others known``, for
     an adversary that has every example but one; ``source``, which client a text is of.
     """
     found: list[Guess] = []
@@ -62,12 +65,10 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
 
         return run
 
-    changed: list[Population] = []
-
-    def nearby(population: Population) -> Population:
-        if not changed:
-            changed.append(population.with_candidates(backbone, knowledge, near_pool(knowledge)))
-        return changed[0]
+    @cache
+    def changed(pool: Callable[[Knowledge], tuple[Example, ...]]) -> Population:
+        assert population is not None
+        return population.with_candidates(backbone, knowledge, pool(knowledge))
 
     def cast(population: Population, target: Target) -> Shadows:
         return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
@@ -78,11 +79,14 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
         "RMIA": lambda p, t: relative(p, t, cast(p, t)),
         "unmixing": weights_of_all,
-        "near duplicates": lambda p, t: likelihood_ratio(nearby(p), t),
+        "near duplicates": lambda p, t: likelihood_ratio(changed(near_pool), t),
         "inner product": inner_product,
         "cosine": cosine,
     }
     found = [_timed(name, given.scope, refused, each(score)) for name, score in methods.items()]
+    said = refused or ("" if paraphrase_pool(knowledge) else "no other wording of the candidates is known")
+    reworded = each(lambda _, t: likelihood_ratio(changed(paraphrase_pool), t))
+    found.append(_timed("paraphrases", given.scope, said, reworded))
     lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
     found.append(
         _timed(

@@ -59,6 +59,28 @@ def attack_strength() -> str:
     return markdown(head, rows)
 
 
+def slots_strength() -> str:
+    """One row for a number of examples: names and numbers that linear probes tell, slot by slot."""
+    rows = []
+    for cell in load("attacks")["cells"]:
+        found = {
+            (each["scope"], each["metric"]): each for each in cell["invert"] if each["method"] == "slots"
+        }
+        if not found:
+            continue
+        row = [str(cell["examples"])]
+        for metric in ("private strings", "string precision", "slot accuracy"):
+            one = found[_SINGLE, metric]
+            low, high = one["interval"]
+            row.append(f"{one['value']:.3f} [{low:.3f}, {high:.3f}] ({one['controls']['prior only']:.3f})")
+        one = found[_SINGLE, "private strings"]
+        blind = {name: value for name, value in one["controls"].items() if name != "nearest public texts"}
+        best = max(blind, key=lambda name: blind[name])
+        rows.append([*row, f"{blind[best]:.3f}, {best}", one["verdict"]])
+    head = ["examples", "private strings [95%] (prior)", "precision (prior)", "slot accuracy (prior)"]
+    return markdown([*head, "best control, strings", "verdict, strings"], rows)
+
+
 def attacks_resisted(*wanted: str, layers: bool = False) -> str:
     """One row a metric of each attack: value, gain over the best control, and verdict, for each kind of vector."""
     kept = load("attacks_resisted")
@@ -120,6 +142,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "attack_strength": attack_strength,
     "attack_speed": attack_speed,
     "attack_scripts": attack_scripts,
+    "slots_strength": slots_strength,
     "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
     "layers_resisted": lambda: attacks_resisted("uploads", layers=True),
     "attacks_unshrunk": lambda: attacks_resisted("unshrunk"),

@@ -1,9 +1,11 @@
 """What the attacks get from undefended uploads of the shipped model, by number of examples behind a vector.
 
     python benchmarks/attack_strength.py [--examples 1 2 4 8 16 32 64] [--vectors 20] [--pool 2000] [--only NAME]
+        [--methods NAMES]
 
 Every cell is a real run (one round, no calibration) whose recording is attacked as `ifedpriv attack` does. The number
-of examples is not told to the attacker. With ``--only`` one attack is measured anew and the others' numbers stay.
+of examples is not told to the attacker. With ``--only`` one attack is measured anew and the others' numbers stay; with
+``--methods``, some methods of `invert`.
 Results go to ``results/attacks.json`` cell by cell. The file is not called attacks.py: a script's folder comes first on
 the path, and it would hide the package.
 """
@@ -34,7 +36,10 @@ SHOWN = {
         "average precision",
         "token recall",
         "token F1",
+        "recall@S",
         "private strings",
+        "string precision",
+        "slot accuracy",
         "corpus recall",
         "corpus precision",
     ),
@@ -60,15 +65,16 @@ def record(folder: Path, examples: int, vectors: int) -> Path:
     return folder
 
 
-def cell(examples: int, vectors: int, pool: int, names: Sequence[str]) -> dict[str, Any]:
-    """All findings of some attacks at one number of examples."""
+def cell(examples: int, vectors: int, pool: int, names: Sequence[str], methods: str) -> dict[str, Any]:
+    """All findings of some attacks at one number of examples, or of some methods of `invert`."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     found: dict[str, Any] = {"examples": examples, "vectors": vectors}
     with tempfile.TemporaryDirectory() as folder:
         run = record(Path(folder) / "run", examples, vectors)
         for name in names:
-            options = parser.parse_args(["--pool", str(max(pool, 2 * vectors * examples))])
+            chosen = ["--methods", methods] if methods else []
+            options = parser.parse_args(["--pool", str(max(pool, 2 * vectors * examples)), *chosen])
             started = time.process_time()
             place = Path(folder) / name
             place.mkdir()
@@ -103,16 +109,25 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=20)
     parser.add_argument("--pool", type=int, default=2000)
     parser.add_argument("--only", choices=tuple(SHOWN), help="measure this attack alone")
+    parser.add_argument("--methods", default="", help="measure these methods of invert alone, with commas")
     options = parser.parse_args()
+    names = ["invert"] if options.methods else [options.only] if options.only else list(SHOWN)
     facts = machine(1)
     print_machine(facts)
     path = RESULTS / "attacks.json"
     cells = json.loads(path.read_text())["cells"] if path.exists() else []
     for examples in options.examples:
-        found = cell(examples, options.vectors, options.pool, [options.only] if options.only else list(SHOWN))
-        kept = next((c for c in cells if c["examples"] == examples and options.only), {})
+        found = cell(examples, options.vectors, options.pool, names, options.methods)
+        kept = next((c for c in cells if c["examples"] == examples and set(names) < set(SHOWN)), {})
         if kept and (kept["vectors"], kept["pool"]) != (found["vectors"], found["pool"]):
-            raise SystemExit(f"the numbers kept for {examples} examples are of other sizes; leave --only out")
+            raise SystemExit(
+                f"the numbers kept for {examples} examples are of other sizes; leave --only and --methods out"
+            )
+        if options.methods:
+            anew = set(options.methods.split(","))
+            stay = [each for each in kept.get("invert", ()) if each["method"] not in anew]
+            found = {**found, "invert": [*stay, *found["invert"]]}
+            found[f"{options.methods} seconds"] = found.pop("invert seconds")
         found = {**kept, **found}
         cells = sorted([c for c in cells if c["examples"] != examples] + [found], key=lambda c: c["examples"])
         store("attacks", {"machine": facts, "task": TASK, "cells": cells})

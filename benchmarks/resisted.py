@@ -35,7 +35,7 @@ from attacks import ATTACKS
 from attacks._base.attack import Declared, Scope
 from attacks._judging.controls import random_view
 from attacks._judging.finding import Finding
-from attacks._judging.metrics import RULES
+from attacks._judging.rules import RULES
 from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._program.layers_launch import by_part, named, targets_of
@@ -131,7 +131,7 @@ def findings(
         started = time.process_time()
         _, found = guess_and_judge(import_module(ATTACKS[name]), subject, [scope], folder / name)
         print(f"{name}: {time.process_time() - started:.0f} CPU s", flush=True)
-        yield from ((name, each) for each in found if each.metric in RULES or each.verdict is not None)
+        yield from ((name, each) for each in found if each.verdict is not None)
 
 
 def by_layer(subject: Subject, folder: Path) -> Iterator[tuple[str, Finding]]:

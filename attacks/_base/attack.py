@@ -323,7 +323,32 @@ class Links:
     clients: int
 
 
-Content = Bag | Members | Texts | Histogram | Attribute | Scores | Source | Links
+@dataclass(frozen=True, slots=True, repr=False)
+class Fillers:
+    """Guessed private strings, by the slot that each fills.
+
+    Attributes:
+        slots: what each slot is, such as the first of several names.
+        ranked: of each slot, what may fill it, likeliest first; never empty.
+        chosen: of each slot, how many of the first the attack would bet on.
+    """
+
+    slots: tuple[str, ...]
+    ranked: tuple[tuple[str, ...], ...]
+    chosen: tuple[int, ...]
+
+    @property
+    def said(self) -> frozenset[str]:
+        """All strings that are bet on."""
+        return frozenset(
+            each for row, number in zip(self.ranked, self.chosen, strict=True) for each in row[:number]
+        )
+
+    def __repr__(self) -> str:
+        return f"Fillers(<{len(self.slots)} slots>)"
+
+
+Content = Bag | Members | Texts | Fillers | Histogram | Attribute | Scores | Source | Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from attacks._base.attack import Attribute, Content, Guess
 from attacks._judging.finding import Finding, Gain, Verdict
-from attacks._judging.metrics import ENOUGH_TO_CLAIM, ENOUGH_TO_CLEAR, INDIFFERENT, Truth, commonest
+from attacks._judging.metrics import Truth, commonest
+from attacks._judging.rules import ENOUGH_TO_CLAIM, ENOUGH_TO_CLEAR, INDIFFERENT
 from ifedpriv.data.task import Example
 
 METRIC = "macro-F1"
@@ -50,7 +51,8 @@ def macro_f1(
     of_best = [f1(_take(true, rows), _take(beside[best], rows)) for rows in drawn]
     interval = _interval(of_attack)
     gain = _interval([one - other for one, other in zip(of_attack, of_best, strict=True)])
-    verdict, why = _verdict(len(at), len(set(true)), value, gain, best)
+    over = Gain(best, value - numbers[best], gain)
+    verdict, why = _verdict(len(at), len(set(true)), value, over)
     return [
         Finding(
             guess.attack,
@@ -65,7 +67,7 @@ def macro_f1(
             why,
             # One vector has no F1; of each stands whether it was told.
             tuple((str(guess.answers[i].who), float(a == b)) for i, a, b in zip(at, true, said, strict=True)),
-            Gain(best, value - numbers[best], gain),
+            over,
         )
     ]
 
@@ -94,10 +96,8 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _verdict(
-    vectors: int, values: int, value: float, gain: tuple[float, float] | None, best: str
-) -> tuple[Verdict, str]:
-    if vectors < ENOUGH_TO_CLAIM or gain is None:
+def _verdict(vectors: int, values: int, value: float, gain: Gain) -> tuple[Verdict, str]:
+    if vectors < ENOUGH_TO_CLAIM or gain.interval is None:
         said = "there is 1 vector" if vectors == 1 else f"there are {vectors} vectors"
         return Verdict.NOT_EVALUABLE, f"{said}, and a claim needs {ENOUGH_TO_CLAIM}"
     if values < 2:
@@ -105,10 +105,14 @@ def _verdict(
             Verdict.NOT_EVALUABLE,
             "all vectors have one commonest value, so there is nothing to tell apart",
         )
-    if gain[0] > BETTER:
+    low, high = gain.interval
+    above = f"above the best control, {gain.control}, by {gain.value:.3g}"
+    if low > 0 and gain.value > BETTER:
+        said = f"{above}, more than {BETTER}"
         severe = value >= SEVERE
-        said = f"more than {BETTER} above the best control, {best}"
         return (Verdict.SEVERE, f"{said}, and at least {SEVERE}") if severe else (Verdict.WORKS, said)
-    if gain[0] >= -INDIFFERENT and gain[1] <= INDIFFERENT and vectors >= ENOUGH_TO_CLEAR:
-        return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {best}"
-    return Verdict.INCONCLUSIVE, f"the interval does not clear the best control, {best}, by {BETTER}"
+    if low >= -INDIFFERENT and high <= INDIFFERENT and vectors >= ENOUGH_TO_CLEAR:
+        return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {gain.control}"
+    if low > 0:
+        return Verdict.INCONCLUSIVE, f"{above}, and short of the threshold of {BETTER}"
+    return Verdict.INCONCLUSIVE, f"the interval reaches the best control, {gain.control}"

@@ -19,6 +19,7 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
+    Fillers,
     Guess,
     Histogram,
     Knowledge,
@@ -34,6 +35,7 @@ from attacks._base.targets import Target, Targets, read_targets, read_told
 from attacks._base.tokens import inner_tokens
 from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
 from attacks._mixes.labels import Reader, classes_of, counted
+from attacks._texts.slots import Slots
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView
 from defenses.view_facts import Computes
@@ -216,6 +218,15 @@ def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) 
             labels = tuple(max(knowledge.public[i].label, 0) for i in some) if answer.content.labels else ()
             guesses.append(Texts(tuple(inner[i] for i in some), False, labels))
         return {PRIOR: guesses}
+    if isinstance(first, Fillers):
+        common_fillers = Slots.of([example.text for example in knowledge.public]).prior()
+        return {
+            PRIOR: [
+                replace(common_fillers, chosen=answer.content.chosen)
+                for answer in answers
+                if isinstance(answer.content, Fillers)
+            ]
+        }
     if isinstance(first, Source):
         given = rng.integers(len(answers), size=len(knowledge.pool))
         return {

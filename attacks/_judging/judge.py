@@ -27,24 +27,18 @@ from attacks._base.targets import Target
 from attacks._judging.attributes import macro_f1
 from attacks._judging.controls import NEAREST, controls_of
 from attacks._judging.finding import Finding, Verdict
-from attacks._judging.metrics import (
-    LOW_RATES,
-    RULES,
-    Truth,
-    gain_of,
-    interval_of,
-    judge,
-    measure,
-    told_apart,
-)
+from attacks._judging.metrics import Truth, measure, told_apart
+from attacks._judging.rules import LOW_RATES, RULES, gain_of, interval_of, judge
 from attacks._judging.score import Subject
 from attacks._judging.truths import Truths
 from attacks._judging.words_alone import WORDS
-from attacks._statistics.roc import clustered_auc, rate_at, roc
+from attacks._statistics.roc import auc_interval, clustered_auc, rate_at, roc
 from attacks._texts.wording import Encoder, Text, Wording
 
 PROVED_BY_CHANCE = frozenset({"corpus recall", "AUC"})
 """Metrics whose value on a single vector has a probability under chance."""
+UNJUDGED_OF_A_POOL = {"private strings"}
+"""Metrics without a verdict where a pool is searched: its texts are known, and recall says how many were told."""
 
 
 def score(
@@ -108,20 +102,23 @@ class _Judge:
         if isinstance(guess.answers[0].content, Scores):
             contents[WORDS] = [self.truths.words(truth) for truth in truths]
         controls = {name: _by_metric(made, truths) for name, made in contents.items()}
-        values.update(self._encoded([a.content for a in guess.answers], targets))
+        values.update(self._cosines([a.content for a in guess.answers], targets, truths))
         for name, made in contents.items():
-            controls[name].update(self._encoded(made, targets))
+            controls[name].update(self._cosines(made, targets, truths))
         precision = values.get("corpus precision")
         rows = [measure(answer.content, truth) for answer, truth in zip(guess.answers, truths, strict=True)]
         whose = [str(a.who) for a, row in zip(guess.answers, rows, strict=True) if row or not any(rows)]
+        judged = set(RULES) - (UNJUDGED_OF_A_POOL if isinstance(guess.answers[0].content, Members) else set())
+        alone = self._alone(guess.answers, truths)
         found = []
         for metric, numbers in values.items():
             beside = {name: made[metric] for name, made in controls.items() if metric in made}
             verdict: Verdict | None = None
             why, gain = "", None
-            if metric in RULES:
+            if metric in judged:
                 blind = {name: made for name, made in beside.items() if name != NEAREST}
-                gain = gain_of(metric, numbers, blind, self.among)
+                own = alone if metric == "AUC" else None
+                gain = gain_of(metric, numbers, blind, self.among, own)
                 verdict, why = judge(
                     metric,
                     numbers,
@@ -130,6 +127,7 @@ class _Judge:
                     precision=float(np.mean(precision)) if metric == "corpus recall" and precision else None,
                     chance=self._chance(guess.answers, truths) if metric in PROVED_BY_CHANCE else None,
                     among=self.among,
+                    alone=own,
                 )
             means = tuple((name, float(np.mean(made))) for name, made in sorted(beside.items()))
             found.append(
@@ -152,6 +150,20 @@ class _Judge:
             found += macro_f1(guess, truths, contents)
         return found
 
+    def _cosines(
+        self, contents: Sequence[Content], targets: Sequence[Target], truths: Sequence[Truth]
+    ) -> dict[str, list[float]]:
+        """How near whole texts come in meaning: by the model that is attacked, and by an encoder of its own."""
+        return {**self._encoded(contents, targets), **self._by_words(contents, truths)}
+
+    def _by_words(self, contents: Sequence[Content], truths: Sequence[Truth]) -> dict[str, list[float]]:
+        texts = [content for content in contents if isinstance(content, Texts)]
+        space = self.truths.word_space() if texts and len(texts) == len(contents) else None
+        if space is None:
+            return {}
+        pairs = zip(texts, truths, strict=True)
+        return {"cosine, words": [space.alike(one.texts, truth.texts, truth.decode) for one, truth in pairs]}
+
     def _encoded(self, contents: Sequence[Content], targets: Sequence[Target]) -> dict[str, list[float]]:
         """How the model sees guessed texts with labels beside the vector: cosine about the mean of public texts."""
         knowledge, backbone = self.subject.knowledge, self.subject.backbone
@@ -171,6 +183,17 @@ class _Judge:
             length = float(np.linalg.norm(made) * np.linalg.norm(seen))
             found.append(float(np.sum(made * seen)) / max(length, 1e-30))
         return {"cosine, re-encoded": found}
+
+    def _alone(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> tuple[float, float] | None:
+        """For scores against a single vector, an interval of the AUC over other texts (DeLong's)."""
+        content = answers[0].content
+        if len(answers) != 1 or not isinstance(content, Scores):
+            return None
+        sides = told_apart(content, truths[0].members)
+        if not all(map(len, sides)):
+            return None
+        found = auc_interval(*sides, level=1 - 0.05 / self.among)
+        return found.low, found.high
 
     def _chance(self, answers: Sequence[Answer], truths: Sequence[Truth]) -> float | None:
         """For a single vector: how likely a blind choice of as many candidates holds as many members or more.

@@ -6,6 +6,7 @@ The invariant: a metric is computed for a control exactly as for the attack, and
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
+    Fillers,
     Histogram,
     Links,
     Members,
@@ -23,29 +25,33 @@ from attacks._base.attack import (
     Source,
     Texts,
 )
-from attacks._judging.finding import Gain, Verdict
+from attacks._base.names import NUMBER, names_in
+from attacks._judging.rules import LOW_RATES
 from attacks._judging.text_metrics import text_metrics
-from attacks._statistics.roc import auc, balanced_accuracy, non_members_needed, rate_at
+from attacks._statistics.roc import auc, balanced_accuracy, rate_at
 from ifedpriv.embedded.words import CITIES, FIRST_NAMES, LAST_NAMES
-from ifedpriv.measure.intervals import bootstrap_mean
-
-ENOUGH_TO_CLAIM = 5
-"""Vectors without which no interval over vectors is taken for a claim."""
-ENOUGH_TO_CLEAR = 100
-"""Vectors without which an attack is not said to be resisted."""
-ENOUGH_CANDIDATES = 1000
-"""Candidates without which finding a text among them proves little."""
-INDIFFERENT = 0.02
-"""Difference to the best control that counts as none."""
 
 _NAMES = frozenset(FIRST_NAMES) | frozenset(LAST_NAMES) | frozenset(CITIES)
 _WORD = re.compile(r"[^\W\d_]+")
-_NUMBER = re.compile(r"\d{3,}")
 
 
-def private_strings(text: str) -> frozenset[str]:
-    """What a text names: people and cities of the shipped tasks' world, and numbers of three digits or more."""
-    return frozenset(_NUMBER.findall(text)) | (frozenset(_WORD.findall(text)) & _NAMES)
+def private_strings(text: str, ordinary: frozenset[str] = frozenset()) -> frozenset[str]:
+    """What a text names: numbers of three digits or more, people and cities of the shipped world, and other names.
+
+    Args:
+        text: to look at.
+        ordinary: words that texts of the kind write small, which are no names (`attacks._base.names.names_in`).
+    """
+    names = (text[start:end] for run in names_in(text, ordinary) for start, end in run)
+    return _numbers(text) | frozenset(names) | (_words(text) & _NAMES)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text))
+
+
+def _numbers(text: str) -> frozenset[str]:
+    return frozenset(NUMBER.findall(text))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -91,6 +97,8 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
             return {
                 **_overlap(said, truth.tokens),
                 "average precision": average_precision(ranked, truth.tokens),
+                "recall@S": len(truth.tokens.intersection(ranked[: len(truth.tokens)]))
+                / max(1, len(truth.tokens)),
                 **_strings(words, truth),
             }
         case Members():
@@ -100,9 +108,17 @@ def measure(content: Content, truth: Truth) -> dict[str, float]:
             return {**_members(said, truth), **_f1(tokens, truth), **_strings(strings, truth)}
         case Texts():
             tokens = frozenset(token for text in content.texts for token in text if truth.content[token])
-            strings = frozenset().union(*(private_strings(truth.decode(text)) for text in content.texts))
+            decoded = [truth.decode(text) for text in content.texts]
+            strings = frozenset().union(*(_words(text) | _numbers(text) for text in decoded))
             whole = text_metrics(content.texts, truth.texts, truth.decode)
-            return {**_overlap(tokens, truth.tokens), **whole, **_strings(strings, truth)}
+            return {
+                **_overlap(tokens, truth.tokens),
+                **_multiset(content.texts, truth),
+                **whole,
+                **_strings(strings, truth),
+            }
+        case Fillers():
+            return _fillers(content, truth)
         case Histogram():
             shares = np.asarray(content.shares)
             exact = np.array_equal(np.rint(shares * truth.examples), np.rint(truth.shares * truth.examples))
@@ -178,6 +194,31 @@ def _overlap(said: frozenset[int], truth: Truth | frozenset[int]) -> dict[str, f
     }
 
 
+def _multiset(texts: Sequence[Sequence[int]], truth: Truth) -> dict[str, float]:
+    """As `_overlap`, a token counted as often as it occurs in all texts together."""
+    said, true = (
+        Counter(t for ids in each for t in ids if truth.content[t]) for each in (texts, truth.texts)
+    )
+    shared = (said & true).total()
+    return {
+        "multiset precision": shared / max(1, said.total()),
+        "multiset recall": shared / max(1, true.total()),
+        "multiset F1": 2 * shared / max(1, said.total() + true.total()),
+    }
+
+
+def _fillers(content: Fillers, truth: Truth) -> dict[str, float]:
+    if not truth.strings:
+        return {}
+    said = content.said
+    first = [ranked[0] in truth.strings for ranked in content.ranked]
+    return {
+        **_strings(said, truth),
+        "string precision": len(said & truth.strings) / max(1, len(said)),
+        "slot accuracy": float(np.mean(first)),
+    }
+
+
 def _f1(said: frozenset[int], truth: Truth) -> dict[str, float]:
     return {"token F1": _overlap(said, truth.tokens)["token F1"]}
 
@@ -194,134 +235,3 @@ def _members(said: frozenset[int], truth: Truth) -> dict[str, float]:
         "corpus recall": shared / max(1, len(truth.members)),
         "corpus precision": shared / max(1, len(said)),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a metric is much.
-
-    Attributes:
-        lower_is_better: as for a distance.
-        works: the least value (the largest for a distance) that can be called working.
-        severe: the same for severe; None if the metric alone never is.
-        relative: ``works`` is a multiple of this control's value.
-    """
-
-    works: float
-    severe: float | None = None
-    relative: str = ""
-    lower_is_better: bool = False
-
-
-LOW_RATES: Mapping[str, float] = {"TPR at 1% FPR": 0.01, "TPR at 0.1% FPR": 0.001}
-
-RULES: Mapping[str, Rule] = {
-    "average precision": Rule(2.0, None, relative="prior only"),
-    "token F1": Rule(0.5, 0.8),
-    "private strings": Rule(0.1, 0.5),
-    "exact match": Rule(0.01, 0.25),
-    "corpus recall": Rule(0.5, 0.95),
-    "total variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
-    "exact counts": Rule(0.25, 0.5),
-    "attribute variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
-    "AUC": Rule(0.6, 0.9),
-    "TPR at 1% FPR": Rule(0.1, 0.5),
-    "TPR at 0.1% FPR": Rule(0.05, 0.5),
-    "source accuracy": Rule(2.0, 0.9, relative="prior only"),
-    "re-identification": Rule(2.0, 0.9, relative="prior only"),
-}
-"""Metrics that get a verdict; the others are printed without one."""
-
-
-def interval_of(values: Sequence[float], among: int = 1) -> tuple[float, float] | None:
-    """95% interval of the mean by bootstrap over vectors; None for fewer than two.
-
-    Of several intervals of which one is picked, each errs in an even share of 5%.
-    """
-    if len(values) < 2:
-        return None
-    found = bootstrap_mean(values, 1 - 0.05 / among)
-    return found.low, found.high
-
-
-def gain_of(
-    metric: str, values: Sequence[float], controls: Mapping[str, Sequence[float]], among: int = 1
-) -> Gain | None:
-    """A metric's difference to the best control, as `judge` looks at it; None without controls."""
-    if not controls:
-        return None
-    sign = -1.0 if RULES[metric].lower_is_better else 1.0
-    best = max(controls, key=lambda name: sign * float(np.mean(controls[name])))
-    gain = sign * (np.asarray(values) - np.asarray(controls[best]))
-    return Gain(best, float(gain.mean()), interval_of(gain.tolist(), among))
-
-
-def judge(
-    metric: str,
-    values: Sequence[float],
-    controls: Mapping[str, Sequence[float]],
-    *,
-    pool: int = 0,
-    precision: float | None = None,
-    chance: float | None = None,
-    among: int = 1,
-) -> tuple[Verdict, str]:
-    """What a metric's values over vectors amount to.
-
-    Args:
-        metric: one of `RULES`.
-        values: one for each vector.
-        controls: the same metric of each control, in the same order of vectors.
-        pool: number of candidates, for corpus recall and for low false positive rates.
-        precision: mean corpus precision, for corpus recall.
-        chance: probability of so many members by a blind choice, for a single vector.
-        among: how many such verdicts there are of which the worst counts.
-    """
-    rule = RULES[metric]
-    if metric == "corpus recall" and pool < ENOUGH_CANDIDATES:
-        return Verdict.NOT_EVALUABLE, f"the pool has {pool} candidates, and a claim needs {ENOUGH_CANDIDATES}"
-    needed = non_members_needed(LOW_RATES[metric]) if metric in LOW_RATES else 0
-    if pool < needed:
-        return Verdict.NOT_EVALUABLE, (
-            f"the pool has {pool} candidates, and to certify so low a rate takes {needed} non-members"
-        )
-    proved_by_chance = chance is not None and chance < 1e-6 / among
-    if len(values) < ENOUGH_TO_CLAIM and not proved_by_chance:
-        return Verdict.NOT_EVALUABLE, f"{_vectors(len(values))}, and a claim needs {ENOUGH_TO_CLAIM}"
-    gain = gain_of(metric, values, controls, among)
-    if gain is None:
-        return Verdict.NOT_EVALUABLE, "there is no control to compare with"
-    best, value = gain.control, float(np.mean(values))
-    low, high = gain.interval or (gain.value, gain.value)
-    if low > 0:
-        return _strength(metric, rule, value, controls, best, precision)
-    if low >= -INDIFFERENT and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:
-        return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {best}"
-    return Verdict.INCONCLUSIVE, f"the interval reaches the best control, {best}"
-
-
-def _strength(
-    metric: str,
-    rule: Rule,
-    value: float,
-    controls: Mapping[str, Sequence[float]],
-    best: str,
-    precision: float | None,
-) -> tuple[Verdict, str]:
-    above = f"above the best control, {best}"
-    if rule.relative and rule.relative not in controls:
-        return Verdict.INCONCLUSIVE, f"{above}, but there is no control {rule.relative!r} to measure it by"
-    bar = rule.works * (float(np.mean(controls[rule.relative])) if rule.relative else 1.0)
-    enough = value <= bar if rule.lower_is_better else value >= bar
-    if not enough:
-        return Verdict.INCONCLUSIVE, f"{above}, but not at the threshold of {bar:.3g}"
-    if precision is not None and precision < 0.9:
-        return Verdict.INCONCLUSIVE, f"{above}, but precision is {precision:.2f}, below 0.9"
-    # Where the best control is past the bar as well, what the vector adds is not what makes it severe.
-    if rule.severe is not None and value >= rule.severe > float(np.mean(controls[best])):
-        return Verdict.SEVERE, f"{above}, and at least {rule.severe:.3g}"
-    return Verdict.WORKS, f"{above}, and past the threshold of {bar:.3g}"
-
-
-def _vectors(count: int) -> str:
-    return "there is 1 vector" if count == 1 else f"there are {count} vectors"

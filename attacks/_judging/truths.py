@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge, Scores, Who
+from attacks._base.names import ordinary_words
 from attacks._base.tokens import COMMON, inner_tokens
 from attacks._judging.attributes import attributes_of
 from attacks._judging.metrics import Truth, private_strings
 from attacks._judging.score import Subject, key_of
+from attacks._judging.word_space import WordSpace
 from attacks._judging.words_alone import WordsAlone
 from defenses.upload import UploadKind
 from defenses.view_facts import Computes
@@ -45,6 +47,9 @@ class Truths:
         self._pool: _Pool | None = None
         self._content: NDArray[np.bool_] | None = None
         self._by_words: WordsAlone | None = None
+        # What public texts write small is no name.
+        self._ordinary = ordinary_words(example.text for example in subject.knowledge.public)
+        self._spaces: list[WordSpace | None] = []
 
     def of(self, who: Who) -> Truth:
         """What is true of one vector."""
@@ -57,6 +62,12 @@ class Truths:
         if self._by_words is None:
             self._by_words = WordsAlone.of(truth.pool_tokens, self._subject.knowledge.seed)
         return self._by_words.scores(truth.members)
+
+    def word_space(self) -> WordSpace | None:
+        """The encoder of words that public texts fit; None where they are too few."""
+        if not self._spaces:
+            self._spaces.append(WordSpace.of([example.text for example in self._subject.knowledge.public]))
+        return self._spaces[0]
 
     def _make(self, who: Who) -> Truth:
         subject = self._subject
@@ -71,7 +82,7 @@ class Truths:
         counts = np.bincount([max(e.label, 0) for e in examples], minlength=classes)
         return Truth(
             tokens=frozenset(t for ids in inner for t in ids if content[t]),
-            strings=frozenset().union(*(private_strings(e.text) for e in examples)),
+            strings=frozenset().union(*(private_strings(e.text, self._ordinary) for e in examples)),
             members=frozenset(pool.index[key_of(e)] for e in examples if key_of(e) in pool.index),
             examples=len(examples),
             shares=counts / counts.sum(),
@@ -100,7 +111,7 @@ class Truths:
             )
             self._pool = _Pool(
                 {key_of(example): i for i, example in enumerate(knowledge.pool)},
-                tuple(private_strings(example.text) for example in knowledge.pool),
+                tuple(private_strings(example.text, self._ordinary) for example in knowledge.pool),
                 tuple(frozenset(token for token in ids if content[token]) for ids in inner),
             )
         return self._pool

@@ -1,7 +1,11 @@
-"""Near duplicates: the same text with its numbers and names exchanged, or else with one word changed.
+"""Near duplicates: the same text with its numbers and names exchanged, or else with one word changed; and paraphrases.
 
-The invariant: a near duplicate is made of its text and of public words alone, in the same way for members and others:
-what tells the two apart is what a vector holds of their meaning, and not how they were changed.
+A paraphrase says the same of the same people in other words: for texts of the shipped writer, in another of its
+sentences. Of other texts none is known here.
+
+The invariant: a near duplicate is made of its text and of public words alone, a paraphrase of its text and of the
+writer's public sentences, in the same way for members and others: what tells the two apart is what a vector holds of
+their meaning, and not how they were changed.
 
 Reference:
     Mattern et al., Membership inference attacks against language models via neighbourhood comparison, arXiv 2305.18462,
@@ -17,10 +21,11 @@ from dataclasses import replace
 import numpy as np
 
 from attacks._base.attack import Knowledge
+from attacks._base.names import NAME
 from ifedpriv.data.task import Example
+from ifedpriv.embedded.texts import other_wordings
 
 _NUMBER = re.compile(r"\d+")
-_NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][a-z]{2,}\b")
 _WORD = re.compile(r"\b[^\W\d_]{4,}\b")
 
 
@@ -28,10 +33,22 @@ def near_pool(knowledge: Knowledge) -> tuple[Example, ...]:
     """A near duplicate of every candidate, in the pool's order."""
     rng = np.random.default_rng([knowledge.seed, 53])
     texts = [example.text for example in knowledge.public]
-    names = sorted({name for text in texts for name in _NAME.findall(text)})
+    names = sorted({name for text in texts for name in NAME.findall(text) if name[0].isupper()})
     words = sorted({word for text in texts for word in _WORD.findall(text)})
     return tuple(
         replace(example, text=near_duplicate(example.text, names, words, rng)) for example in knowledge.pool
+    )
+
+
+def paraphrase_pool(knowledge: Knowledge) -> tuple[Example, ...]:
+    """A paraphrase of every candidate, in the pool's order; nothing where some candidate has none."""
+    rng = np.random.default_rng([knowledge.seed, 59])
+    wordings = [other_wordings(example.text) for example in knowledge.pool]
+    if not all(wordings):
+        return ()
+    return tuple(
+        replace(example, text=others[int(rng.integers(len(others)))])
+        for example, others in zip(knowledge.pool, wordings, strict=True)
     )
 
 
@@ -50,9 +67,9 @@ def near_duplicate(text: str, names: Sequence[str], words: Sequence[str], rng: n
         return "".join(_other("0123456789" if i else "123456789", d, rng) for i, d in enumerate(digits))
 
     def name(found: re.Match[str]) -> str:
-        return _other(names, found.group(), rng)
+        return _other(names, found.group(), rng) if found.group()[0].isupper() else found.group()
 
-    changed = _NAME.sub(name, _NUMBER.sub(number, text))
+    changed = NAME.sub(name, _NUMBER.sub(number, text))
     if changed != text:
         return changed
     places = list(_WORD.finditer(text)) or list(re.finditer(r"\S+", text))

@@ -14,6 +14,7 @@ from attacks._base.attack import (
     Attribute,
     Bag,
     Content,
+    Fillers,
     Guess,
     Histogram,
     Links,
@@ -52,6 +53,11 @@ def guess_to_json(guess: Guess, subject: Subject, shown: Callable[[str], str]) -
             case Members():
                 texts = [shown(subject.knowledge.pool[i].text) for i in of.ranked[: of.chosen]]
                 return {"certain": of.certain, "texts": texts}
+            case Fillers():
+                rows = zip(of.slots, of.ranked, of.chosen, strict=True)
+                return {
+                    "fillers": {slot: [shown(each) for each in row[:number]] for slot, row, number in rows}
+                }
             case Scores():
                 # The highest hundredth, as texts; the scores of all would tell an order that nobody asked for.
                 ranked = sorted(

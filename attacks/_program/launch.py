@@ -160,8 +160,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods",
         metavar="NAMES",
-        help="invert: which methods, with commas: unmix, probe, corpus, search, soft, trained"
-        " (default: the first three)",
+        help="invert: which methods, with commas: unmix, probe, slots, corpus, search, soft, trained"
+        " (default: the first four)",
     )
     add_inverters(parser, "train anew, and keep none")
     parser.add_argument(

@@ -17,7 +17,7 @@ from attacks._base.attack import Progress
 from attacks._base.targets import Targets
 from attacks._judging.controls import random_view
 from attacks._judging.finding import Finding
-from attacks._judging.metrics import RULES
+from attacks._judging.rules import RULES
 from attacks._program.answers import finding_to_json
 from attacks._program.layers_launch import METHODS, by_part, named, targets_of
 from attacks._whole_run.pieces import worst

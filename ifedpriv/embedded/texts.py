@@ -135,6 +135,19 @@ def write_text(
     return _fill(frame, domain, chosen, words)
 
 
+def other_wordings(text: str) -> tuple[str, ...]:
+    """The same content in the other frames of its domain; nothing for a text that no frame of `FRAMES` has written."""
+    for domain, frames in FRAMES.items():
+        for frame in frames:
+            found = _pattern(frame).fullmatch(text)
+            if found:
+                words = {
+                    slot: word if slot in FIELDS else word.lower() for slot, word in found.groupdict().items()
+                }
+                return tuple(_fill(other, domain, {}, words).text for other in frames if other != frame)
+    return ()
+
+
 def _fill(frame: str, domain: str, values: dict[str, str], words: dict[str, str]) -> Text:
     text = ""
     spans: dict[str, tuple[int, int]] = {}
@@ -154,6 +167,13 @@ def _fill(frame: str, domain: str, values: dict[str, str], words: dict[str, str]
 def _pieces(frame: str) -> tuple[tuple[str, str], ...]:
     parts = _SLOT.split(frame)
     return tuple(zip(parts[0::2], (*parts[1::2], ""), strict=True))
+
+
+@lru_cache(maxsize=64)
+def _pattern(frame: str) -> re.Pattern[str]:
+    return re.compile(
+        "".join(re.escape(said) + (f"(?P<{slot}>\\w+)" if slot else "") for said, slot in _pieces(frame))
+    )
 
 
 def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:

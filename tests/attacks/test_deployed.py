@@ -13,10 +13,12 @@ from tiny import examples, injection, task, tiny_backbone
 from attacks import deployed, membership
 from attacks._base.attack import Knowledge, Scope
 from attacks._judging.controls import random_knowledge, random_view
+from attacks._judging.metrics import private_strings
 from attacks._judging.score import Wishes, open_subject
-from attacks._members.near import near_duplicate, near_pool
+from attacks._members.near import near_duplicate, near_pool, paraphrase_pool
 from attacks._members.token_scores import LOWEST, token_scores
 from attacks._statistics.roc import auc
+from ifedpriv.data import shipped
 from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.prompts import Position, tokenize_all
 
@@ -92,6 +94,24 @@ def test_every_candidate_has_one_of_its_own_with_its_label():
     assert made == near_pool(knowledge())
 
 
+def test_a_name_in_brackets_is_exchanged_and_a_small_word_is_not():
+    found = near_duplicate("nurse Ines (Arkwell) said élan", ["Otto"], [], np.random.default_rng(0))
+    assert found == "nurse Otto (Otto) said élan"
+
+
+def test_every_candidate_of_the_shipped_writer_has_a_paraphrase_of_its_own_and_others_have_none():
+    data = shipped.load("topic", train=40, validation=1, test=1)
+    told = Knowledge(data.task, Position.LABEL, pool=tuple(data.train))
+    made = paraphrase_pool(told)
+    assert [e.label for e in made] == [e.label for e in data.train]
+    for one, own in zip(made, data.train, strict=True):
+        assert one.text != own.text
+        # One of the sentences says 555 before every number.
+        assert private_strings(one.text) ^ private_strings(own.text) <= {"555"}
+    assert made == paraphrase_pool(told)
+    assert paraphrase_pool(replace(told, pool=(*told.pool, POOL[0]))) == ()
+
+
 # ---- the attack
 
 
@@ -161,3 +181,4 @@ def test_near_duplicates_of_members_are_members_in_meaning(tmp_path):
     found = {(g.method, g.scope): g for g in membership.guess(view, tiny_backbone(), knowledge())}
     for scope in Scope:
         assert len(found["near duplicates", scope].answers[0].content.values) == len(POOL)
+        assert found["paraphrases", scope].refused == "no other wording of the candidates is known"

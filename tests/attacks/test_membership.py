@@ -23,6 +23,7 @@ from attacks._members.likelihood import (
     shadow,
     weights_of_all,
 )
+from attacks._members.near import paraphrase_pool
 from attacks._mixes.labels import counted
 from attacks._statistics.roc import auc
 from defenses.codec import Precision
@@ -72,6 +73,19 @@ def test_the_likelihood_ratio_is_complete_on_undefended_means_of_twenty():
         assert area(likelihood_ratio(population, aim), members) >= 0.99
         assert area(shadow(population, aim, SHADOWS, 0), members) >= 0.97
         assert area(weights_of_all(population, aim), members) >= 0.99
+
+
+def test_paraphrases_of_members_are_told_from_those_of_others():
+    """The mean area over 5 vectors of 4 texts; without a vector, 0.5 within 0.13 (two standard errors)."""
+    backbone, knowledge, _ = scene()
+    areas = []
+    for seed in range(5):
+        members = members_of(seed, 4)
+        (aim,) = counted(backbone, knowledge, [target(members, told=4)])
+        population = Population.of(backbone, knowledge, [aim])
+        reworded = population.with_candidates(backbone, knowledge, paraphrase_pool(knowledge))
+        areas.append(area(likelihood_ratio(reworded, aim), members))
+    assert np.mean(areas) > 0.65
 
 
 def test_cosine_certifies_what_leaks():

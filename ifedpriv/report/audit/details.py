@@ -18,6 +18,7 @@ _COLUMNS = (
     ("labels", "class means", "exact counts"),
     ("invert", "probe", "average precision"),
     ("invert", "unmix", "average precision"),
+    ("invert", "slots", "private strings"),
     ("invert", "corpus", "corpus recall"),
     ("invert", "corpus", "corpus precision"),
     ("invert", "search", "exact match"),
@@ -25,6 +26,7 @@ _COLUMNS = (
     ("membership", "likelihood ratio", "AUC"),
     ("membership", "source", "source accuracy"),
     ("membership", "near duplicates", "AUC"),
+    ("membership", "paraphrases", "AUC"),
     ("coefficients", "shadow calibrations", "AUC"),
     ("coefficients", "linked rounds", "re-identification"),
 )

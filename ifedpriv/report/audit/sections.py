@@ -15,9 +15,9 @@ from ifedpriv.report.wording import defense_in_words
 Document = Mapping[str, Any]
 
 VERDICTS = {
-    "severe": "an attack gets most of what it is after",
+    "severe": "an attack gets most of what it is after, or a name or number to the letter",
     "works": "an attack gets clearly more than anybody who lacks the vector",
-    "inconclusive": "nothing is proved, either way",
+    "inconclusive": "not surely above the best control, or above it and short of the threshold; each test says which",
     "resisted": "within 0.02 of the best control, on 100 vectors or more",
     "not evaluable": "it could not be run, or on too little; this is not a pass",
 }
@@ -37,7 +37,7 @@ _SETTINGS = {
 _TITLES = {
     "attributes": "Attributes: domains, languages, and what else public texts carry",
     "labels": "Labels: how many examples of each class",
-    "invert": "Texts: which words, and which texts of a pool",
+    "invert": "Texts: which words, names and numbers, and which texts of a pool",
     "membership": "Membership: was this text in, and whose is it",
     "coefficients": "Coefficients: members, label mixes, and who is who again",
     "deployed": "The finished injection: what its users can tell of members",

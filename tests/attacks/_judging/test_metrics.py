@@ -1,18 +1,18 @@
-"""Scores worked out by hand, and every verdict with the least change that turns it."""
+"""Scores worked out by hand."""
 
 import numpy as np
 import pytest
 
 from attacks._base.attack import (
     Bag,
+    Fillers,
     Histogram,
     Members,
     Scores,
     Source,
     Texts,
 )
-from attacks._judging.finding import Verdict
-from attacks._judging.metrics import Truth, average_precision, gain_of, judge, measure, private_strings
+from attacks._judging.metrics import Truth, average_precision, measure, private_strings
 
 
 def truth(**changes):
@@ -35,7 +35,12 @@ def truth(**changes):
 def test_private_strings():
     text = "Review of order 7185 by Ines Vance, Arkwell: 12 of them, clumsy shop"
     assert private_strings(text) == {"7185", "Ines", "Vance", "Arkwell"}
-    assert private_strings("nothing here, Patient") == frozenset()
+    assert private_strings("nothing here, Patient", frozenset({"patient"})) == frozenset()
+
+
+def test_names_that_no_list_has_are_private_strings_too():
+    text = "Tünde Hoffmann wrote to Radovan Ltd about form 20785"
+    assert private_strings(text, frozenset({"wrote"})) == {"Tünde", "Hoffmann", "Radovan", "Ltd", "20785"}
 
 
 def test_average_precision():
@@ -53,6 +58,9 @@ def test_a_bag():
     assert found["token F1"] == pytest.approx(4 / 7)
     assert found["average precision"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 4)
     assert found["private strings"] == 0.5
+    # Of the first four that count, as many as are true: 1, 2 and 3.
+    assert found["recall@S"] == pytest.approx(3 / 4)
+    assert measure(Bag((9, 8, 7, 6, 1), 5), truth())["recall@S"] == 0.0
 
 
 def test_members():
@@ -62,6 +70,32 @@ def test_members():
     assert found["private strings"] == 0.5
     assert found["token F1"] == 0.0
     assert "private strings" not in measure(Members((5,), 1, False, ""), truth(strings=frozenset()))
+
+
+def test_of_whole_texts_repeats_count_in_the_multiset_alone():
+    given = truth(texts=((1, 1, 2, 0), (3, 4)))
+    found = measure(Texts(((1, 2, 2, 9), (0, 1)), False), given)
+    # Said: 1 twice, 2 twice, 9; true: 1 twice, 2, 3, 4. Both have 1 twice and 2 once.
+    assert found["multiset precision"] == pytest.approx(3 / 5)
+    assert found["multiset recall"] == pytest.approx(3 / 5)
+    assert found["multiset F1"] == pytest.approx(3 / 5)
+    # As sets: {1, 2, 9} and {1, 2, 3, 4}.
+    assert found["token F1"] == pytest.approx(4 / 7)
+
+
+def test_strings_of_a_text_are_found_wherever_it_has_them():
+    given = truth(texts=((1,),), strings=frozenset({"Zoltan", "7185"}), decode=lambda ids: "Zoltan, 7185")
+    assert measure(Texts(((1,),), False), given)["private strings"] == 1.0
+
+
+def test_fillers_of_slots():
+    said = Fillers(("first", "last"), (("Ines", "Zora"), ("Vance", "Arkwell")), (1, 2))
+    assert measure(said, truth()) == {
+        "private strings": 1.0,
+        "string precision": pytest.approx(2 / 3),
+        "slot accuracy": 0.5,
+    }
+    assert measure(said, truth(strings=frozenset())) == {}
 
 
 def test_texts_and_histograms():
@@ -82,66 +116,3 @@ def test_scores_and_sources():
     assert measure(Scores((1.0, 2.0)), truth(members=frozenset())) == {}
     assert measure(Source(frozenset({5, 9}), 3), truth()) == {"source accuracy": 0.5}
     assert measure(Source(frozenset({5}), 3), truth(members=frozenset())) == {}
-
-
-HIGH, LOW = [0.95, 0.99, 0.97, 0.96, 0.98, 1.0], [0.1, 0.12, 0.1, 0.08, 0.1, 0.11]
-
-
-@pytest.mark.parametrize(
-    ("metric", "values", "controls", "options", "verdict"),
-    [
-        ("corpus recall", HIGH, {"prior only": LOW}, {"pool": 1000, "precision": 0.95}, Verdict.SEVERE),
-        ("corpus recall", [v - 0.2 for v in HIGH], {"prior only": LOW}, {"pool": 1000}, Verdict.WORKS),
-        ("corpus recall", HIGH, {"prior only": LOW}, {"pool": 1000, "precision": 0.8}, Verdict.INCONCLUSIVE),
-        ("corpus recall", HIGH, {"prior only": LOW}, {"pool": 999}, Verdict.NOT_EVALUABLE),
-        ("corpus recall", [1.0], {"prior only": [0.1]}, {"pool": 1000}, Verdict.NOT_EVALUABLE),
-        ("corpus recall", [1.0], {"prior only": [0.1]}, {"pool": 1000, "chance": 1e-9}, Verdict.SEVERE),
-        (
-            "corpus recall",
-            [1.0],
-            {"prior only": [0.1]},
-            {"pool": 1000, "chance": 1e-3},
-            Verdict.NOT_EVALUABLE,
-        ),
-        ("AUC", HIGH, {"prior only": LOW}, {}, Verdict.SEVERE),
-        ("AUC", [0.55] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("AUC", [0.9], {"prior only": [0.5]}, {"chance": 1e-9}, Verdict.SEVERE),
-        ("AUC", [0.9], {"prior only": [0.5]}, {"chance": 1e-3}, Verdict.NOT_EVALUABLE),
-        ("TPR at 0.1% FPR", HIGH, {"prior only": LOW}, {"pool": 2994}, Verdict.NOT_EVALUABLE),
-        ("TPR at 0.1% FPR", HIGH, {"prior only": LOW}, {"pool": 2995}, Verdict.SEVERE),
-        ("TPR at 1% FPR", [0.2] * 6, {"prior only": LOW}, {"pool": 299}, Verdict.WORKS),
-        ("source accuracy", [0.5] * 6, {"prior only": LOW}, {}, Verdict.WORKS),
-        ("source accuracy", HIGH, {"random vector": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("token F1", HIGH, {"prior only": HIGH}, {}, Verdict.INCONCLUSIVE),
-        ("token F1", HIGH, {"prior only": [0.79] * 6}, {}, Verdict.SEVERE),
-        # What is known without the vector is past the bar already, and the vector adds a little to it.
-        ("token F1", HIGH, {"prior only": [0.85] * 6}, {}, Verdict.WORKS),
-        ("token F1", HIGH, {}, {}, Verdict.NOT_EVALUABLE),
-        ("token F1", HIGH[:4], {"prior only": LOW[:4]}, {}, Verdict.NOT_EVALUABLE),
-        ("token F1", LOW * 20, {"prior only": LOW * 20}, {}, Verdict.RESISTED),
-        ("token F1", [0.4] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("average precision", [0.3] * 6, {"prior only": LOW}, {}, Verdict.WORKS),
-        ("average precision", [0.18] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("average precision", [0.3] * 6, {"random vector": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("average precision", [0.3] * 6, {"prior only": LOW, "nearest": [0.5] * 6}, {}, Verdict.INCONCLUSIVE),
-        ("total variation", LOW, {"uniform": [0.4] * 6}, {}, Verdict.WORKS),
-        ("total variation", [0.3] * 6, {"uniform": [0.4] * 6}, {}, Verdict.INCONCLUSIVE),
-        ("total variation", HIGH, {"uniform": LOW}, {}, Verdict.INCONCLUSIVE),
-        ("exact counts", HIGH, {"uniform": LOW}, {}, Verdict.SEVERE),
-    ],
-)
-def test_verdicts(metric, values, controls, options, verdict):
-    found, why = judge(metric, values, controls, **options)
-    assert found is verdict, why
-    assert why
-    assert found.leaks == (verdict in (Verdict.WORKS, Verdict.SEVERE))
-
-
-def test_the_gain_is_over_the_best_control_and_positive_where_the_attack_is_better():
-    controls = {"prior only": [0.5, 0.5], "uniform": [0.2, 0.4]}
-    far = gain_of("total variation", [0.1, 0.1], controls)
-    assert (far.control, far.value) == ("uniform", pytest.approx(0.2))
-    assert far.interval[0] >= 0.1 - 1e-9
-    near = gain_of("AUC", [0.6, 0.4], controls)
-    assert (near.control, near.value) == ("prior only", pytest.approx(0.0))
-    assert gain_of("AUC", [0.6], {}) is None

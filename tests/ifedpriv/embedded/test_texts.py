@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifedpriv.embedded.conventions import all_conventions
-from ifedpriv.embedded.texts import FIELDS, FRAMES, WORD_NOISE, write_text
+from ifedpriv.embedded.texts import FIELDS, FRAMES, WORD_NOISE, other_wordings, write_text
 from ifedpriv.embedded.words import ATTRIBUTES, CITIES, FIRST_NAMES, LABEL_POOL, LAST_NAMES
 
 SEEDS = st.integers(0, 2**40)
@@ -111,6 +111,21 @@ def test_answers_go_by_values_and_copies_by_words(seed, number):
         assert answer.split() == [text.words[slot] for slot in convention.fields]
     else:
         assert (text.values[convention.attribute], answer) in convention.labels
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_other_wordings_say_the_same_and_lead_back(seed):
+    text = write_text(np.random.default_rng(seed))
+    others = other_wordings(text.text)
+    assert len(set(others)) == len(FRAMES[text.domain]) - 1
+    assert text.text not in others
+    for other in others:
+        assert all(word.lower() in other.lower() for word in text.words.values())
+        assert text.text in other_wordings(other)
+
+
+def test_a_text_of_no_frame_has_no_other_wording():
+    assert other_wordings("Ticket of somebody, about nothing") == ()
 
 
 def test_a_text_prints_its_shape_only():
