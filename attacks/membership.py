@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,7 +59,9 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
     def each(score: Callable[[Population, Target], Floats]) -> Callable[[], tuple[Answer, ...]]:
         def run() -> tuple[Answer, ...]:
             assert population is not None
-            return tuple(Answer(target.who, as_scores(score(population, target))) for target in targets)
+            return tuple(
+                Answer(target.who, as_scores(score(population.told(target), target))) for target in targets
+            )
 
         return run
 
@@ -67,7 +70,8 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
     def nearby(population: Population) -> Population:
         if not changed:
             changed.append(population.with_candidates(backbone, knowledge, near_pool(knowledge)))
-        return changed[0]
+        # Whose noise it is measured by is each vector's own.
+        return replace(changed[0], space=population.space)
 
     def cast(population: Population, target: Target) -> Shadows:
         return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)

@@ -92,7 +92,9 @@ def attacked_run(folder: Path, **changes: Any) -> Path:
     return folder / "run"
 
 
-def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
+def private_run(
+    folder: Path, kind: str = "none", cohort: dict[str, Any] | None = None, **privacy: Any
+) -> Path:
     """Such a run with noise that each client adds for itself, or as ``privacy`` has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"text": example.text}) for example in examples(40, 9)]
@@ -105,5 +107,9 @@ def private_run(folder: Path, kind: str = "none", **privacy: Any) -> Path:
         "public": {"path": str(folder / "public.jsonl"), "texts": 32},
         **privacy,
     }
-    method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
-    return attacked_run(folder, defense={"kind": kind, "privacy": section}, method=method)
+    # A client that is hidden cannot weigh more than another.
+    weighed = "uniform" if section.get("unit") == "client" else "count"
+    method = {"kind": "ifed_icl", "aggregation": weighed, "guard": False, "calibration": {"rounds": 0}}
+    return attacked_run(
+        folder, defense={"kind": kind, "privacy": section}, method=method, cohort=cohort or {}
+    )
