@@ -19,6 +19,8 @@ from ifedpriv.data.task import Example
 from ifedpriv.errors import UserError
 
 NAME = "deployed"
+READS = None
+"""No upload."""
 NEAR = "near duplicates"
 
 

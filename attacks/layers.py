@@ -14,7 +14,7 @@ import numpy as np
 
 from attacks._base.attack import Answer, Bag, Capability, Guess, Knowledge
 from attacks._base.sites import Sites
-from attacks._base.space import Space, read
+from attacks._base.space import Space, seen
 from attacks._base.targets import Floats, Target, Targets
 from attacks._base.tokens import inner_tokens
 from attacks._members.likelihood import Population, as_scores, likelihood_ratio
@@ -63,14 +63,14 @@ def probe(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -
     """Words by ridge regression from vectors to token counts on public texts, and nothing else."""
     inner = inner_tokens(backbone, knowledge.task, knowledge.public)
     bags = Words.of(backbone.model.get_input_embeddings().weight.shape[0], inner)
-    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = seen(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
     points = space.enter(public)
     covariance = (bags.bags - bags.bags.mean(axis=0)).T @ points / len(points)
     answers = []
     for target in counted(backbone, knowledge, targets):
         point = space.enter(target.vector)
-        ridge = space.variance + target.number * space.rounding + _RIDGE
+        ridge = space.variance + target.number * space.told(target).rounding + _RIDGE
         scores: Floats = np.maximum(bags.frequency + covariance @ (point / ridge), _RARE)
         ranked = bags.tokens[np.argsort(-scores, kind="stable")]
         answers.append(Answer(target.who, Bag(tuple(map(int, ranked)), bags.distinct(target.number))))
@@ -81,7 +81,7 @@ def members(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target])
     """Likelihood ratios of all candidates."""
     population = Population.of(backbone, knowledge, targets)
     return tuple(
-        Answer(target.who, as_scores(likelihood_ratio(population, target)))
+        Answer(target.who, as_scores(likelihood_ratio(population.told(target), target)))
         for target in counted(backbone, knowledge, targets)
     )
 

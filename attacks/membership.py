@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -61,14 +62,20 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
     def each(score: Callable[[Population, Target], Floats]) -> Callable[[], tuple[Answer, ...]]:
         def run() -> tuple[Answer, ...]:
             assert population is not None
-            return tuple(Answer(target.who, as_scores(score(population, target))) for target in targets)
+            return tuple(
+                Answer(target.who, as_scores(score(population.told(target), target))) for target in targets
+            )
 
         return run
 
     @cache
-    def changed(pool: Callable[[Knowledge], tuple[Example, ...]]) -> Population:
+    def reworded(pool: Callable[[Knowledge], tuple[Example, ...]]) -> Population:
         assert population is not None
         return population.with_candidates(backbone, knowledge, pool(knowledge))
+
+    def changed(told: Population, pool: Callable[[Knowledge], tuple[Example, ...]]) -> Population:
+        # Whose noise it is measured by is each vector's own.
+        return replace(reworded(pool), space=told.space)
 
     def cast(population: Population, target: Target) -> Shadows:
         return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
@@ -79,14 +86,14 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
         "RMIA": lambda p, t: relative(p, t, cast(p, t)),
         "unmixing": weights_of_all,
-        "near duplicates": lambda p, t: likelihood_ratio(changed(near_pool), t),
+        "near duplicates": lambda p, t: likelihood_ratio(changed(p, near_pool), t),
         "inner product": inner_product,
         "cosine": cosine,
     }
     found = [_timed(name, given.scope, refused, each(score)) for name, score in methods.items()]
     said = refused or ("" if paraphrase_pool(knowledge) else "no other wording of the candidates is known")
-    reworded = each(lambda _, t: likelihood_ratio(changed(paraphrase_pool), t))
-    found.append(_timed("paraphrases", given.scope, said, reworded))
+    other_words = each(lambda p, t: likelihood_ratio(changed(p, paraphrase_pool), t))
+    found.append(_timed("paraphrases", given.scope, said, other_words))
     lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
     found.append(
         _timed(

@@ -23,7 +23,8 @@ from typing import Any
 from _shared import RESULTS, machine, print_machine, store
 
 from attacks._judging.controls import NEAREST
-from attacks._program.launch import add_arguments, attack, to_json
+from attacks._program.answers import to_json
+from attacks._program.launch import add_arguments, attack
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute
@@ -78,8 +79,7 @@ def cell(examples: int, vectors: int, pool: int, names: Sequence[str], methods: 
             started = time.process_time()
             place = Path(folder) / name
             place.mkdir()
-            subject, guesses, findings = attack(name, run, options, place, lambda *_: None)
-            result = to_json(subject, guesses, findings)
+            result = to_json(attack(name, run, options, place, lambda *_: None))
             found[name] = result["findings"]
             found["pool"] = result["knowledge"]["pool"]
             found[f"{name} seconds"] = round(time.process_time() - started, 1)

@@ -5,10 +5,10 @@
 - ``uploads``: one run in which every client adds the noise by itself; each of its noised uploads is a vector.
 - ``aggregates``: many runs in which a trusted server adds it, each over other clients of the same texts; the released
   mean of each is a vector.
-- ``unshrunk``: the same, where the server leaves out James and Stein's shrinking, which hides their scale.
+- ``unshrunk``: the same, where the server leaves out James and Stein's shrinking, which attacks undo otherwise.
 - ``texts``: as the first, of one example a client, attacked by those that look for whole texts.
 
-All attacks are told the noise, public texts, and a pool that holds every true text. For every metric that has a
+All attacks know the mechanism, public texts, and a pool that holds every true text. For every metric that has a
 threshold: its value, its difference to the best control with an interval over vectors, and the verdict by the rule of
 `attacks._judging.metrics.judge`. Results go to ``results/attacks_resisted.json`` row by row; ``--only`` measures some
 attacks anew and the others' rows stay.
@@ -40,7 +40,7 @@ from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._program.layers_launch import by_part, named, targets_of
 from attacks._program.small_run import PRIVATE
-from attacks._whole_run.read_back import released_noise
+from attacks._readings.read_back import not_shrunk, released_sum
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
 from attacks.layers import parts_of
@@ -104,7 +104,7 @@ def configuration(trust: str, clients: int, examples: int, seed: int, shrink: bo
 
 
 def attacked(config: RunConfig, scope: Scope, folder: Path) -> Subject:
-    """A run, and what of it is attacked; the noise is told."""
+    """A run, and what of it is attacked; the mechanism is known."""
     backbone, data = world()
     execute(prepare(config, backbone=backbone, data=data), RunDirectory.create(folder / "run", config))
     readings = open_readings(Request(target=folder / "run", pool=2), folder / "own", lambda *_: None)
@@ -187,32 +187,37 @@ def texts(folder: Path, only: Sequence[str]) -> Iterator[Row]:
 
 
 def unshrunk(folder: Path, only: Sequence[str]) -> Iterator[Row]:
-    """The same on means that are not pulled toward the centre; that is post-processing, and no part of the bound."""
+    """The same where means are not pulled toward the centre, and so none is lost that was pulled all the way."""
     yield from aggregates(folder, only, shrink=False)
 
 
 def aggregates(folder: Path, only: Sequence[str], shrink: bool = True) -> Iterator[Row]:
     """Every attack on the released means of many runs, which are put into one recording as if each were an upload."""
     backbone, data = world()
-    vectors, truth, noises = [], {}, []
+    vectors, truth, known = [], {}, {}
+    shape = (backbone.n_layers, 2, backbone.width)
     for seed in range(RUNS):
         config = configuration("central", *AGGREGATES, seed, shrink)
         setup = prepare(config, backbone=backbone, data=data)
         made = folder / f"run{seed}"
         execute(setup, RunDirectory.create(made, config))
-        view = ServerView.open(made / "view")
-        (frame,) = view.computed(UploadKind.VECTOR)
         assert isinstance(setup.method, IfedIcl)
         number = setup.method.vector_round
         release = setup.defense.release(*setup.method.asks(number))
         assert isinstance(release, Bounded)
         roster = len(setup.clients.numbers(number))
-        noises.append(released_noise(view, release))
+        view = ServerView.open(made / "view")
+        mechanism = released_sum(view, release, shape)
+        assert mechanism is not None
+        known[mechanism.key] = mechanism
+        # As whoever attacks one of the runs reads it.
+        (frame,) = not_shrunk(view, release, folder / f"read{seed}").computed(UploadKind.VECTOR)
         vectors.append(frame.upload)
         truth[seed] = tuple(example for n in range(roster) for example in setup.clients[n].train)
     print(f"{RUNS} runs: {time.process_time():.0f} CPU s", flush=True)
-    # The first run's own subject holds what is public.
-    wishes = Wishes(pool=2, declared=Declared(float(np.mean(noises))))
+    # The first run's own subject holds what is public, and all have one mechanism.
+    (mechanism,) = known.values()
+    wishes = Wishes(pool=2, declared=Declared(mechanism=mechanism))
     first = with_pool(open_subject(folder / "run0", wishes))
     view = _recording(vectors, first.view, folder / "means")
     others = all_but_one(view, truth, first.knowledge.pool, 0)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Declared, Knowledge
-from attacks._base.targets import Floats, Target
+from attacks._base.sites import Sites
+from attacks._base.targets import Floats, Target, level
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
 from ifedpriv.icl.extract import activations
@@ -60,6 +61,20 @@ def read(
     return np.where(knowledge.sites.mask(backbone.n_layers), _KEPT[key], np.float32(0))
 
 
+def seen(
+    backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example], stage: str
+) -> NDArray[np.float32]:
+    """What each text adds to a vector, which is what is left of `read` once it is bounded as is declared."""
+    if knowledge.declared.bounds is None:
+        return read(backbone, knowledge, examples, stage)
+    # What is bounded is the whole of it, whatever part of the vector is read.
+    whole = read(backbone, replace(knowledge, sites=Sites()), examples, stage)
+    bounded = clipped(whole, knowledge.declared)
+    if knowledge.sites.all:
+        return bounded
+    return np.where(knowledge.sites.mask(backbone.n_layers), bounded, np.float32(0))
+
+
 def key_of_texts(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Example]) -> str:
     """What a cached reading depends on, as a hash."""
     digest = hashlib.sha256(f"{backbone.fingerprint} {knowledge.position} {knowledge.task!r}".encode())
@@ -69,7 +84,9 @@ def key_of_texts(backbone: Backbone, knowledge: Knowledge, examples: Sequence[Ex
 
 
 def clipped(values: NDArray[np.float32], declared: Declared) -> NDArray[np.float32]:
-    """Activations ``[n, layers, 2, width]``, each scaled down to the declared norm where it is longer."""
+    """What is left of activations ``[n, layers, 2, width]``: by the declared release, or scaled down to the norm."""
+    if declared.mechanism is not None:
+        return declared.mechanism.left_of(values)
     if declared.clip is None:
         return values
     norms = np.sqrt(np.einsum("nlbd,nlbd->n", values, values, dtype=np.float64))
@@ -99,11 +116,16 @@ class Space:
 
     @classmethod
     def of(cls, public: NDArray[np.float32], targets: Sequence[Target]) -> Space:
-        """The space of public activations ``[n, layers, 2, width]``, with the mean rounding of some vectors."""
+        """The space of public activations ``[n, layers, 2, width]``, with the mean rounding of some vectors.
+
+        Where these come with noise that is known number by number, its size is what numbers are measured in.
+        """
         flat = public.reshape(len(public), -1)
         centre = flat.mean(axis=0, dtype=np.float64)
         spread = flat.std(axis=0, dtype=np.float64)
         spread = np.where(spread > 1e-7 * (np.abs(centre).max() + 1e-30), spread, 1.0)
+        noise = level(targets)
+        spread = spread if noise is None else noise.reshape(-1)
         used = np.flatnonzero(np.any(flat != flat[0], axis=0))
         used = used if len(used) else np.arange(1)
         table = (flat[:, used] - centre[used]) / spread[used]
@@ -122,6 +144,13 @@ class Space:
         whole[used] = axes[:, good]
         axes = whole
         return cls(centre, spread, axes, values[good] / len(table), rounding @ axes**2)
+
+    def told(self, target: Target) -> Space:
+        """The same for one vector, where it is known how much noise is in that one."""
+        if target.noise is None:
+            return self
+        own = target.variance.reshape(-1) / self.spread**2
+        return replace(self, rounding=np.asarray(own @ self.axes**2, dtype=np.float64))
 
     def enter(self, vectors: NDArray[np.floating]) -> Floats:
         """Vectors ``[..., layers, 2, width]`` as coordinates ``[..., directions]``."""

@@ -41,14 +41,19 @@ class Target:
     Attributes:
         who: whose it is.
         vector: float64 ``[layers, 2, width]``, as the server reads it.
-        variance: of its rounding error, same shape.
+        variance: of its error, same shape: of rounding, and of noise that is declared.
         examples: how many examples it is the mean of, where the recording says so.
+        weight: what the recording says that it was divided by.
+        noise: standard deviation of the noise in it, number by number and along the directions that a private release
+            keeps, same shape; None where no such release is known.
     """
 
     who: Who
     vector: Floats
     variance: Floats
     examples: int | None
+    weight: float = 1.0
+    noise: Floats | None = None
 
     @property
     def number(self) -> int:
@@ -219,7 +224,7 @@ def _target(
     variance = rounding_variance(vector, frame.precision)
     if VARIANCE in frame.upload.arrays:
         variance = variance + frame.upload.arrays[VARIANCE].astype(np.float64).reshape(expected)
-    return Target(who, vector, variance, examples)
+    return Target(who, vector, variance, examples, frame.upload.weight)
 
 
 def _mean(frames: list[DecodedFrame], backbone: Backbone, counted: bool) -> Target:
@@ -241,6 +246,7 @@ def _mean(frames: list[DecodedFrame], backbone: Backbone, counted: bool) -> Targ
         np.asarray(np.mean(means, axis=0), dtype=np.float64),
         np.asarray(np.mean(variances, axis=0) / len(variances), dtype=np.float64),
         examples,
+        float(weights.sum()),
     )
 
 
@@ -254,7 +260,7 @@ def _sum(view: ServerView, backbone: Backbone, clients: int) -> Targets:
         # A total weight above the number of clients is a number of examples.
         examples = found.examples if found.examples is not None and found.examples > clients else None
         variance = found.variance + grid_variance(view, clients)
-        return Targets(Scope.AGGREGATE, (Target(found.who, found.vector, variance, examples),))
+        return Targets(Scope.AGGREGATE, (replace(found, variance=variance, examples=examples),))
     if any(_BLOCKS in frame.upload.arrays for frame in view.computed(UploadKind.VECTOR)):
         return Targets(Scope.AGGREGATE, (), _BY_CLUSTER)
     return Targets(Scope.AGGREGATE, (), "the recording ends before a sum of context vectors was worked out")
@@ -284,6 +290,23 @@ def read_told(view: ServerView, backbone: Backbone, declared: Declared) -> tuple
 
 def noisy(target: Target, declared: Declared, uploads: int) -> Target:
     """The target with the declared noise in its variance; a mean of several uploads has less of it."""
-    if not declared.noise:
-        return target
-    return replace(target, variance=target.variance + declared.noise**2 / uploads)
+    release = declared.mechanism
+    if release is None:
+        if not declared.noise:
+            return target
+        return replace(target, variance=target.variance + declared.noise**2 / uploads)
+    noise = release.noise_over(target.weight, uploads)
+    # The count of examples came with the sum, noise and all: by that they were divided.
+    counted = max(1, round(target.weight)) if release.counts_examples else target.examples
+    return replace(
+        target,
+        variance=target.variance + noise**2 + release.grain**2 / target.weight,
+        examples=counted,
+        noise=noise if release.noisy else None,
+    )
+
+
+def level(targets: Sequence[Target]) -> Floats | None:
+    """Standard deviation of the noise in each number of some targets on average; None where it is not known of all."""
+    known = [target.noise**2 for target in targets if target.noise is not None]
+    return np.sqrt(np.mean(known, axis=0)) if known and len(known) == len(targets) else None

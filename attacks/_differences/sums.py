@@ -25,8 +25,8 @@ from ifedpriv.backbone.backbone import Backbone
 CHANGED = 4.0
 """Mean squared deviation, in units of the error, above which what should vanish shows that data have changed."""
 
-Mean = tuple[Floats, float, float]
-"""A mean, what it is the mean over, and the standard deviation of the noise in each of its numbers."""
+Mean = tuple[Floats, float, Floats]
+"""A mean, flat, what it is the mean over, and the noise's standard deviation in each number ``[layers, 2, width]``."""
 Private = Callable[[DecodedFrame, int], Mean | None]
 """Reads the whole numbers of a private release, from a frame and how many clients are in it; None for other frames."""
 
@@ -43,7 +43,7 @@ class Sum:
         weight: the sum of the weights.
         counted: whether weights are numbers of examples; else every client counts 1.
         variance: of the error of each number of the total: rounding, grid and noise.
-        noise: standard deviation of the declared noise in each number of the total.
+        noise: standard deviation of the declared noise in a number of the total, as a root mean square over numbers.
         colluding: clients whose uploads have been taken off, ascending.
     """
 
@@ -82,7 +82,7 @@ class Difference:
         clients: whose examples it may be of.
         vector: the mean, float64 ``[layers, 2, width]``.
         variance: of its error, same shape.
-        noise: standard deviation of the declared noise in each of its numbers; part of the variance.
+        noise: standard deviation of the declared noise in a number, as a root mean square; part of the variance.
         examples: how many it is the mean of; None where weights do not tell.
     """
 
@@ -216,9 +216,10 @@ def _private_sum(
 ) -> Sum:
     flat, units, noise = mean
     total = flat.reshape(shape).astype(np.float64) * units
-    variance = np.full(shape, (noise * units) ** 2) + np.finfo(np.float64).tiny
+    variance = (noise * units) ** 2 + np.finfo(np.float64).tiny
     counted = units > len(clients)
-    return Sum(recording, number, tuple(clients), total, units, counted, variance, noise * units)
+    told = float(np.sqrt(np.mean(noise**2))) * units
+    return Sum(recording, number, tuple(clients), total, units, counted, variance, told)
 
 
 def _on_grid(made: Sum, view: ServerView) -> Sum:

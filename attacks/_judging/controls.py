@@ -30,7 +30,7 @@ from attacks._base.attack import (
     Texts,
     Who,
 )
-from attacks._base.space import Space, read
+from attacks._base.space import Space, seen
 from attacks._base.targets import Target, Targets, read_targets, read_told
 from attacks._base.tokens import inner_tokens
 from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
@@ -59,9 +59,9 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
     """
     rng = np.random.default_rng([knowledge.seed, 1])
     singles, aggregate = read_told(view, backbone, knowledge.declared)
-    upload = _Draw(backbone, knowledge, singles, knowledge.declared.noise, rng)
-    noise = knowledge.declared.noise / np.sqrt(max(1, len(singles.targets)))
-    computed = _Draw(backbone, knowledge, aggregate, noise, rng)
+    upload = _Draw(backbone, knowledge, singles, 1, rng)
+    computed = _Draw(backbone, knowledge, aggregate, max(1, len(singles.targets)), rng)
+    release = knowledge.declared.mechanism
     shape = (backbone.n_layers, 2, backbone.width)
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
 
@@ -72,7 +72,9 @@ def random_view(view: ServerView, backbone: Backbone, knowledge: Knowledge, fold
         if record.direction is Direction.UP and readable:
             arrays = _redrawn(old.upload, shape, upload)
         elif record.direction is Direction.COMPUTED and "vector" in old.upload.arrays:
-            arrays = {**old.upload.arrays, "vector": computed(old.upload.arrays["vector"], 1.0)}
+            # Without a private release a sum's weight may be a number of clients.
+            weight = 1.0 if release is None else old.upload.weight
+            arrays = {**old.upload.arrays, "vector": computed(old.upload.arrays["vector"], weight)}
         else:
             return None
         if not arrays:
@@ -90,32 +92,37 @@ class _Draw:
         backbone: the public model.
         knowledge: the attacker's.
         like: the vectors that draws are put in place of.
-        noise: standard deviation of the noise in each number.
+        uploads: of how many the noise is in a vector.
         rng: of all draws.
     """
 
     def __init__(
-        self, backbone: Backbone, knowledge: Knowledge, like: Targets, noise: float, rng: np.random.Generator
+        self, backbone: Backbone, knowledge: Knowledge, like: Targets, uploads: int, rng: np.random.Generator
     ) -> None:
-        public = read(backbone, knowledge, knowledge.public, "reading public texts").astype(np.float64)
+        public = seen(backbone, knowledge, knowledge.public, "reading public texts").astype(np.float64)
         self._centre = public.mean(axis=0)
         self._public = public - self._centre
-        self._noise, self._rng = noise, rng
+        self._declared, self._uploads, self._rng = knowledge.declared, uploads, rng
         self._variance = sum(target.variance for target in like.targets) / max(1, len(like.targets))
         self._reader = cache(lambda: Reader.of(backbone, knowledge, like.targets, classes_of(knowledge)))
 
     def __call__(self, vector: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
         """A draw for as many examples as a vector is the mean of: its weight, or what is read off it."""
-        examples = weight if weight != 1 else self._read(vector)
+        release = self._declared.mechanism
+        told = weight != 1 if release is None else release.counts_examples
+        examples = weight if told else self._read(vector, weight)
         # A sum of centred public vectors with normal weights has exactly their covariance.
         mix = self._rng.standard_normal(len(self._public)) / np.sqrt(len(self._public) * examples)
         drawn = self._centre + np.tensordot(mix, self._public, axes=1)
-        if self._noise:
-            drawn = drawn + self._noise * self._rng.standard_normal(drawn.shape)
+        if release is not None:
+            drawn = drawn + release.drawn(self._rng, weight, self._uploads)
+        elif self._declared.noise:
+            noise = self._declared.noise / np.sqrt(self._uploads)
+            drawn = drawn + noise * self._rng.standard_normal(drawn.shape)
         return np.asarray(drawn, dtype=np.float32)
 
-    def _read(self, vector: NDArray[np.float32]) -> int:
-        like = Target(Who(None), vector.astype(np.float64), np.asarray(self._variance), None)
+    def _read(self, vector: NDArray[np.float32], weight: float) -> int:
+        like = Target(Who(None), vector.astype(np.float64), np.asarray(self._variance), None, weight)
         return self._reader().read(like).examples
 
 
@@ -253,9 +260,9 @@ def _links(content: Content, rng: np.random.Generator) -> Links:
 
 def typicality(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Scores:
     """How ordinary each candidate is among public texts, which is all that can be said of it without a vector."""
-    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = seen(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
-    points = space.enter(read(backbone, knowledge, knowledge.pool, "reading candidates"))
+    points = space.enter(seen(backbone, knowledge, knowledge.pool, "reading candidates"))
     return Scores(tuple(map(float, -(points**2 / (space.variance + space.rounding)).sum(axis=1))))
 
 
@@ -263,15 +270,16 @@ def _nearest(
     answers: Sequence[Answer], targets: Sequence[Target], backbone: Backbone, knowledge: Knowledge
 ) -> list[Content]:
     """The public texts nearest to each vector: as texts, or as the mix of their labels."""
-    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = seen(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(public, targets)
-    points, weights = space.enter(public), space.weights(1)
+    points = space.enter(public)
     sizes = [target.number for target in counted(backbone, knowledge, targets)]
     inner = inner_tokens(backbone, knowledge.task, knowledge.public)
     common = _counts(inner)
     found: list[Content] = []
     for answer, target, size in zip(answers, targets, sizes, strict=True):
         point, examples = space.enter(target.vector), min(size, len(public))
+        weights = space.told(target).weights(1)
         distance = np.sum(((points - point) * weights) ** 2, axis=1)
         near = np.argsort(distance, kind="stable")[:examples]
         if isinstance(answer.content, Histogram):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Knowledge, Others, Scores
-from attacks._base.space import DIRECTIONS, Space, clipped, read
+from attacks._base.space import DIRECTIONS, Space, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import unmix
 from ifedpriv.backbone.backbone import Backbone
@@ -53,13 +53,11 @@ class Population:
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -> Population:
-        """Read the pool and the public texts, clip them as is declared, and take their covariance."""
-        public = clipped(
-            read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared
-        )
-        pool = clipped(read(backbone, knowledge, knowledge.pool, "reading candidates"), knowledge.declared)
+        """Read the pool and the public texts, bound them as is declared, and take their covariance."""
+        public = seen(backbone, knowledge, knowledge.public, "reading public texts")
+        pool = seen(backbone, knowledge, knowledge.pool, "reading candidates")
         known = np.concatenate([public, pool])
-        space = _by_noise(known, targets) if knowledge.declared.noise else Space.of(known, targets)
+        space = _by_noise(known, targets) if knowledge.declared.noisy else Space.of(known, targets)
         variance = (1 - SHRUNK) * space.variance + SHRUNK * float(space.variance.mean())
         raw = pool.reshape(len(pool), -1)
         return cls(space, variance, space.enter(pool), space.enter(public), raw)
@@ -68,8 +66,12 @@ class Population:
         self, backbone: Backbone, knowledge: Knowledge, candidates: Sequence[Example]
     ) -> Population:
         """The same population with other candidates, one in place of each."""
-        pool = clipped(read(backbone, knowledge, candidates, "reading candidates"), knowledge.declared)
+        pool = seen(backbone, knowledge, candidates, "reading candidates")
         return replace(self, candidates=self.space.enter(pool), raw=pool.reshape(len(pool), -1))
+
+    def told(self, target: Target) -> Population:
+        """The same for one vector, where it is known how much noise is in that one."""
+        return self if target.noise is None else replace(self, space=self.space.told(target))
 
 
 def _by_noise(known: NDArray[np.float32], targets: Sequence[Target]) -> Space:
@@ -157,11 +159,19 @@ def knowing_all_others(
     In units of noise and rounding, which is all that is unknown then: this is the adversary whose success an accounted
     ε bounds.
     """
-    known = clipped(
-        read(backbone, knowledge, others.examples, "reading known examples"), knowledge.declared
-    ).astype(np.float64)
-    rest = (target.vector - np.tensordot(np.array(others.weights), known, axes=1)) / others.left
-    scale = np.sqrt(target.variance).reshape(-1) / others.left
+    known = seen(backbone, knowledge, others.examples, "reading known examples").astype(np.float64)
+    weights, left, vector, release = (
+        np.array(others.weights),
+        others.left,
+        target.vector,
+        knowledge.declared.mechanism,
+    )
+    rest = (vector - np.tensordot(weights, known, axes=1)) / left
+    if release is not None and release.counts_examples:
+        # Each example is in the sum once, measured from the centre, whatever count came with it.
+        left, centre = 1 / target.weight, release.centre
+        rest = (vector - centre) / left - (known - centre).sum(axis=0) + centre
+    scale = np.sqrt(target.variance).reshape(-1) / left
     distance = (((population.raw - rest.reshape(-1)) / scale) ** 2).sum(axis=1)
     same = {(e.text, e.label, e.answer) for e in others.examples}
     taken = [(e.text, e.label, e.answer) in same for e in knowledge.pool]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attacks._base.attack import Answer, Attribute, Knowledge
-from attacks._base.space import clipped, read, relabelled
+from attacks._base.space import relabelled, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.labels import Reader, counted
 from ifedpriv.backbone.backbone import Backbone
@@ -42,13 +42,13 @@ def attribute_mixes(
     `attacks._mixes.labels.Reader` reads those of labels, then summed over labels.
     """
     shown = relabelled(knowledge, _TEXTS)
-    vectors = clipped(read(backbone, knowledge, shown, "reading labelled public texts"), knowledge.declared)
+    vectors = seen(backbone, knowledge, shown, "reading labelled public texts")
     # Of a generation task no example has a label, and all are of one kind.
     pairs = [(max(example.label, 0), values.index(example.attributes[name])) for example in shown]
     kinds = sorted(set(pairs))
     of = np.array([kinds.index(pair) for pair in pairs])
     repeated = max(1, len(shown) // len(knowledge.public[:_TEXTS]))
-    mean = np.bincount(of) / len(of) if knowledge.declared.noise else None
+    mean = np.bincount(of) / len(of) if knowledge.declared.noisy else None
     reader = Reader.fit(vectors, of, repeated, len(kinds), mean, targets)
     answers = []
     for target in counted(backbone, knowledge, targets):

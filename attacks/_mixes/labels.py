@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Histogram, Knowledge
-from attacks._base.space import Space, clipped, key_of_texts, read, relabelled
-from attacks._base.targets import Floats, Target
+from attacks._base.space import Space, key_of_texts, relabelled, seen
+from attacks._base.targets import Floats, Target, level
 from attacks._mixes.shares import Expected, mix, tells, whole
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, TaskKind
@@ -101,11 +101,11 @@ class _Half:
     def enter(self, vector: Floats) -> Floats:
         return self.space.enter(vector)[: len(self.turn)] @ self.turn
 
-    def unlikely(self, point: Floats, shares: Floats, examples: int) -> float:
-        """Twice the negative logarithm of the vector's density, but for a constant."""
+    def unlikely(self, point: Floats, shares: Floats, examples: int, loud: float) -> float:
+        """Twice the negative logarithm of the vector's density, but for a constant; with so much variance of noise."""
         # Class means are means of so many texts, and off by as much.
         texts = 1 / examples + float(np.sum(shares**2 / np.maximum(self.held, 1)))
-        variance = self.spread * texts + 1
+        variance = self.spread * texts + loud
         return float(np.sum((point - shares @ self.means) ** 2 / variance + np.log(variance)))
 
 
@@ -126,6 +126,7 @@ class Reader:
         expected: of the shares, where noise is declared that may hide them; else None.
         repeated: whether few texts stand there under every label.
         overlap: how much larger noise in what tells the shares is than if every part of it saw noise of its own.
+        ordinary: mean square of the noise in one number, for which it was made; None where it is not known by number.
     """
 
     telling: tuple[_Half, ...]
@@ -134,6 +135,7 @@ class Reader:
     expected: Expected | None
     repeated: bool
     overlap: float = 1.0
+    ordinary: float | None = None
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> Reader:
@@ -146,8 +148,8 @@ class Reader:
             classes: how many are told apart; 1 for the number of examples alone.
         """
         texts, labels, repeated = _shown(knowledge, classes)
-        values = clipped(read(backbone, knowledge, texts, "reading public texts"), knowledge.declared)
-        mean = _public_mix(knowledge, classes) if knowledge.declared.noise else None
+        values = seen(backbone, knowledge, texts, "reading public texts")
+        mean = _public_mix(knowledge, classes) if knowledge.declared.noisy else None
         return cls.fit(values, labels, repeated, classes, mean, targets)
 
     @classmethod
@@ -178,14 +180,16 @@ class Reader:
         )
         # Few texts tell classes apart best all together; how far the vector is from their mix is seen from the halves.
         telling = (_Half.of(values, values, labels, classes, repeated, targets),) if repeated > 1 else halves
-        made = cls(telling, halves, classes, None, repeated > 1)
+        noise = level(targets)
+        ordinary = None if noise is None else float(np.mean(noise**2))
+        made = cls(telling, halves, classes, None, repeated > 1, ordinary=ordinary)
         if mean is None or classes == 1 or not made._directions:
             return made
         made = replace(made, overlap=_overlap(telling, mean, targets))
         points = [made._enter(target.vector) for target in targets]
         # What texts vary is left out: then shares look as unequal as they can, and nothing is drawn but out of noise.
-        noise = [made._variance(np.inf)] * len(targets)
-        return replace(made, expected=Expected.seen(mean, points, noise, made._means))
+        unsure = [made._variance(np.inf, made._loud(target)) for target in targets]
+        return replace(made, expected=Expected.seen(mean, points, unsure, made._means))
 
     def read(self, target: Target) -> Behind:
         """How many examples a vector is the mean of, and how many of each class: the likeliest whole numbers."""
@@ -193,20 +197,20 @@ class Reader:
             # One text, or texts that are all alike, have no directions in which anything could show.
             return Behind(target.examples or 1, np.full(self.classes, 1 / self.classes))
         points = [half.enter(target.vector) for half in self.halves]
-        aim, means = self._enter(target.vector), self._means
+        aim, means, loud = self._enter(target.vector), self._means, self._loud(target)
         best, least = None, np.inf
         for examples in [target.examples] if target.examples else _SIZES.tolist():
             shares = np.ones(1)
             if self.classes > 1:
-                shares = whole(mix(aim, means, self._variance(examples), self.expected), examples)
+                shares = whole(mix(aim, means, self._variance(examples, loud), self.expected), examples)
             score = sum(
-                half.unlikely(point, shares, examples)
+                half.unlikely(point, shares, examples, loud)
                 for half, point in zip(self.halves, points, strict=True)
             )
             if best is None or score < least:
                 best, least = Behind(examples, shares), score
         assert best is not None
-        variance = self._variance(best.examples)
+        variance = self._variance(best.examples, loud)
         # Of few texts the number is a guess, and whole counts of a wrong number are worse than shares as they are; and
         # so are whole counts that noise hides.
         guessed = self.repeated and not target.examples and self.classes > 1
@@ -226,10 +230,16 @@ class Reader:
     def _enter(self, vector: Floats) -> Floats:
         return np.concatenate([each.enter(vector) for each in self.telling])
 
-    def _variance(self, examples: float) -> Floats:
+    def _loud(self, target: Target) -> float:
+        """The variance of a vector's noise over that of the noise for which this was made."""
+        if target.noise is None or self.ordinary is None:
+            return 1.0
+        return float(np.mean(target.noise**2)) / self.ordinary
+
+    def _variance(self, examples: float, loud: float) -> Floats:
         """Of a vector of so many examples, along the directions of all that tells shares."""
         spread = np.concatenate([each.spread for each in self.telling])
-        return np.asarray((spread / examples + 1) * self.overlap, dtype=np.float64)
+        return np.asarray((spread / examples + loud) * self.overlap, dtype=np.float64)
 
 
 _FOUND: OrderedDict[str, tuple[Behind, ...]] = OrderedDict()
@@ -268,7 +278,9 @@ def classes_of(knowledge: Knowledge) -> int:
 def _key(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target], classes: int) -> str:
     """What `behind` depends on, as a hash."""
     digest = hashlib.sha256(key_of_texts(backbone, knowledge, knowledge.public).encode())
-    digest.update(f"{knowledge.labelled} {knowledge.sites} {knowledge.declared} {classes}".encode())
+    declared = knowledge.declared
+    told = f"{knowledge.labelled} {knowledge.sites} {declared.bounds} {declared.noisy} {classes}"
+    digest.update(told.encode())
     for target in targets:
         digest.update(f"{target.examples} {target.vector.shape}".encode())
         digest.update(np.ascontiguousarray(target.vector).tobytes())

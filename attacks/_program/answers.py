@@ -5,9 +5,12 @@ The invariant: a private text or word leaves here only through ``shown``, which 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attacks._base.attack import (
     Answer,
@@ -23,7 +26,59 @@ from attacks._base.attack import (
     Source,
 )
 from attacks._judging.finding import Finding
+from attacks._judging.judge import curves_of
 from attacks._judging.score import Subject
+from attacks._readings.readings import told_of
+
+if TYPE_CHECKING:
+    from attacks._program.launch import Attacked
+
+SCHEMA = 2
+
+
+def to_json(made: Attacked, *, reveal: bool = False) -> dict[str, Any]:
+    """Findings and guesses as JSON.
+
+    Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
+    and the key is thrown away, so that nobody can try names out.
+    """
+    key = secrets.token_bytes(16)
+
+    def shown(text: str) -> str:
+        return text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
+
+    subject = made.readings[-1].subject
+    knowledge, findings = subject.knowledge, made.findings
+    pairs = list(zip(made.readings, made.guesses, strict=True))
+    return {
+        "schema": SCHEMA,
+        "attack": findings[0].attack if findings else "",
+        "view": {
+            "backbone": subject.view.facts.backbone,
+            "task": subject.view.facts.task,
+            "defense": subject.view.facts.defense.model_dump(mode="json"),
+            "server_computes": [str(what) for what in subject.view.facts.server_computes],
+            "lacks": subject.lacks,
+        },
+        "knowledge": {
+            "public_texts": len(knowledge.public),
+            "provenance": knowledge.provenance,
+            "pool": len(knowledge.pool),
+            "declared": told_of(made.readings),
+            "all_others_known": bool(knowledge.others),
+            "colluding": list(knowledge.colluding),
+            "shadows": knowledge.shadows,
+            "seed": knowledge.seed,
+            "read": str(knowledge.sites),
+        },
+        "scored": subject.truth is not None,
+        "revealed": reveal,
+        "findings": [finding_to_json(finding) for finding in findings],
+        "curves": [curve for reading, guesses in pairs for curve in curves_of(reading.subject, guesses)],
+        "guesses": [
+            guess_to_json(guess, reading.subject, shown) for reading, guesses in pairs for guess in guesses
+        ],
+    }
 
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import hmac
 import json
-import math
 import secrets
 import tempfile
 from collections import Counter
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the attack; returns the exit code."""
     from attacks._program.diff_subject import small_runs
     from attacks._program.diff_table import render
-    from attacks._program.launch import LEAKS, check_home, write_out
+    from attacks._program.launch import LEAKS, check_home, check_noise, write_out
     from ifedpriv.commands.console import Stages, print_json, say
 
     check_home()
@@ -69,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--min-clients is {options.min_clients}", "give 2 or more")
     if options.strong:
         raise InputError("--strong is given to diff, whose adversary knows no other examples", "leave it out")
-    if not (math.isfinite(options.noise) and options.noise >= 0):
-        raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
+    check_noise(options.noise)
     with tempfile.TemporaryDirectory(prefix="ifedpriv-diff-") as made, Stages() as stages:
         folder = Path(made)
         paths = [options.target, *options.more] if options.target else small_runs(folder, stages.show)
@@ -103,7 +101,7 @@ def found(
     from attacks._judging.score import open_subject
     from attacks._program.diff_subject import remarks
     from attacks._program.launch import wishes_of
-    from attacks._whole_run.colluders import colluding, numbers_of, setup_of
+    from attacks._readings.colluders import colluding, numbers_of, setup_of
 
     # Noise reaches the attacks in the variance of each isolated vector; declared too, it would count twice.
     wishes = replace(wishes_of(options), declared=Declared(0.0, options.clip))
@@ -125,7 +123,7 @@ def found(
         subjects,
         configs,
         minimum=options.min_clients,
-        noise=options.noise,
+        noise=options.noise or 0.0,
         readers=() if options.algebra else options.read_with or READERS,
         folder=folder,
         shown=shown,

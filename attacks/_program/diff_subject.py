@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from attacks._base.attack import Progress
+from attacks._base.noised_sum import NoisedSum
 from attacks._differences.sums import Private
 from attacks._judging.score import Subject
-from attacks._whole_run.read_back import in_numbers, vector_of
+from attacks._readings.read_back import vector_of
 from defenses.dp.release import ARRAY, Bounded
 from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
@@ -67,7 +68,7 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
         total = frame.upload.arrays[ARRAY].astype("float64") * clients
         vector, units = vector_of(total, release, roster, number)
         steps = release.deviation(release.lattice(roster), clients)
-        return vector, units, in_numbers(steps, units, release, roster)
+        return vector, units, NoisedSum.of(release, shape, steps, roster).in_numbers(units)
 
     return reader
 

@@ -7,16 +7,13 @@ texts are printed only when they are asked for.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import hmac
 import json
 import math
-import secrets
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +29,8 @@ if TYPE_CHECKING:
     from attacks._base.shelf import Shelf
     from attacks._judging.finding import Finding
     from attacks._judging.score import Subject, Wishes
+    from attacks._readings.readings import Reading
 
-SCHEMA = 1
 LEAKS = 3
 """Exit code where ``--fail-on-leak`` is given and a verdict is *works* or *severe*."""
 
@@ -147,15 +144,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--noise",
         type=float,
-        default=0.0,
         metavar="STD",
-        help="declared noise in each number that the server reads",
+        help="declared noise in each number that the server reads"
+        " (default: what a private run's configuration declares, number by number; else none)",
     )
     parser.add_argument(
         "--clip",
         type=float,
         metavar="NORM",
-        help="declared clip of each example's activations (default: none)",
+        help="declared clip of each example's activations (default: likewise); either of the two takes the place of"
+        " all that the configuration declares",
     )
     parser.add_argument(
         "--methods",
@@ -193,6 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(name: str, options: argparse.Namespace) -> int:
     """Run an attack on what the options name; returns the exit code."""
+    from attacks._program.answers import to_json
     from attacks._program.small_run import both_ways
     from attacks._program.table import render
     from ifedpriv.commands.console import Stages, print_json, say
@@ -200,8 +199,7 @@ def run(name: str, options: argparse.Namespace) -> int:
     check_home()
     if options.pool < 2:
         raise InputError(f"--pool is {options.pool}", "give 2 or more candidates; a claim needs 1000")
-    if not (math.isfinite(options.noise) and options.noise >= 0):
-        raise InputError(f"--noise is {options.noise}", "give a standard deviation, 0 for none")
+    check_noise(options.noise)
     if options.clip is not None and not (math.isfinite(options.clip) and options.clip > 0):
         raise InputError(f"--clip is {options.clip}", "give a norm above 0, or leave it out")
     if options.shadows < FEWEST_SHADOWS:
@@ -210,8 +208,8 @@ def run(name: str, options: argparse.Namespace) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ifedpriv-attack-")))
         with Stages() as stages:
             if options.target is not None:
-                subject, guesses, findings = attack(name, options.target, options, folder, stages.show)
-                result = to_json(subject, guesses, findings, reveal=options.reveal)
+                made = attack(name, options.target, options, folder, stages.show)
+                result, findings = to_json(made, reveal=options.reveal), made.findings
             else:
                 result, findings = both_ways(name, options, folder, stages.show)
     if options.out is not None:
@@ -262,14 +260,26 @@ def run_played(name: str, options: argparse.Namespace) -> int:
     return played.code
 
 
-def attack(
-    name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress
-) -> tuple[Subject, tuple[Guess, ...], tuple[Finding, ...]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Attacked:
+    """What an attack made of a recording.
+
+    Attributes:
+        readings: what was attacked.
+        guesses: of each reading.
+        findings: of all of them.
+    """
+
+    readings: tuple[Reading, ...]
+    guesses: tuple[tuple[Guess, ...], ...]
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def attack(name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress) -> Attacked:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
-    from attacks._base.attack import Scope
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
-    from attacks._whole_run.colluders import played_with
+    from defenses.upload import UploadKind
 
     module: Attack = import_module(ATTACKS[name])
     wishes = replace(
@@ -278,10 +288,51 @@ def attack(
         shadows=options.shadows,
         methods=methods_of(module, options.methods),
     )
-    subject = played_with(path, open_subject(path, wishes, progress), options.colluding, folder)
+    subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen, shelf=shelf_of(options)))
-    return subject, *guess_and_judge(module, subject, tuple(Scope), folder / "random")
+    vectors = getattr(module, "READS", UploadKind.VECTOR) is UploadKind.VECTOR
+    readings = read_back(subject, path, options, folder, vectors=vectors)
+    made = [
+        guess_and_judge(module, reading.subject, reading.scopes, folder / f"random{number}")
+        for number, reading in enumerate(readings)
+    ]
+    return Attacked(
+        readings, tuple(guesses for guesses, _ in made), tuple(f for _, findings in made for f in findings)
+    )
+
+
+def read_back(
+    subject: Subject, path: Path, options: argparse.Namespace, folder: Path, *, vectors: bool = True
+) -> tuple[Reading, ...]:
+    """What of a recording is attacked, as a private run's configuration lets anybody read it, or as the options say."""
+    from attacks._readings.colluders import numbers_of
+    from attacks._readings.readings import readings_of
+    from ifedpriv.config import load_config
+
+    is_run = (path / "config.yaml").is_file()
+    config = (
+        load_config(path / "config.yaml" if is_run else options.config) if is_run or options.config else None
+    )
+    if config is not None and not is_run and config.defense != subject.view.facts.defense:
+        # Given for model and task alone.
+        config = None
+    given = subject.knowledge.declared if options.noise is not None or options.clip is not None else None
+    return readings_of(
+        subject,
+        config,
+        folder,
+        declared=given,
+        strong=options.strong,
+        clients=numbers_of(options.colluding),
+        vectors=vectors,
+    )
+
+
+def check_noise(noise: float | None) -> None:
+    """Refuse what is no standard deviation."""
+    if noise is not None and not (math.isfinite(noise) and noise >= 0):
+        raise InputError(f"--noise is {noise}", "give a standard deviation, 0 for none")
 
 
 def shelf_of(options: argparse.Namespace) -> Shelf | None:
@@ -302,7 +353,7 @@ def wishes_of(options: argparse.Namespace) -> Wishes:
         pool_file=options.pool_file,
         pool=options.pool,
         covered=options.covered,
-        declared=Declared(options.noise, options.clip),
+        declared=Declared(options.noise or 0.0, options.clip),
         seed=options.seed,
     )
 
@@ -346,52 +397,6 @@ def methods_of(module: Attack, wanted: str | None) -> tuple[str, ...]:
             else "leave --methods out; it has no choice of methods",
         )
     return names
-
-
-def to_json(
-    subject: Subject, guesses: Sequence[Guess], findings: Sequence[Finding], *, reveal: bool = False
-) -> dict[str, Any]:
-    """Findings and guesses as JSON.
-
-    Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
-    and the key is thrown away, so that nobody can try names out.
-    """
-    from attacks._judging.judge import curves_of
-    from attacks._program.answers import finding_to_json, guess_to_json
-
-    key = secrets.token_bytes(16)
-
-    def shown(text: str) -> str:
-        return text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
-
-    knowledge = subject.knowledge
-    return {
-        "schema": SCHEMA,
-        "attack": findings[0].attack if findings else "",
-        "view": {
-            "backbone": subject.view.facts.backbone,
-            "task": subject.view.facts.task,
-            "defense": subject.view.facts.defense.model_dump(mode="json"),
-            "server_computes": [str(what) for what in subject.view.facts.server_computes],
-            "lacks": subject.lacks,
-        },
-        "knowledge": {
-            "public_texts": len(knowledge.public),
-            "provenance": knowledge.provenance,
-            "pool": len(knowledge.pool),
-            "declared": {"noise": knowledge.declared.noise, "clip": knowledge.declared.clip},
-            "all_others_known": bool(knowledge.others),
-            "colluding": list(knowledge.colluding),
-            "shadows": knowledge.shadows,
-            "seed": knowledge.seed,
-            "read": str(knowledge.sites),
-        },
-        "scored": subject.truth is not None,
-        "revealed": reveal,
-        "findings": [finding_to_json(finding) for finding in findings],
-        "curves": curves_of(subject, guesses),
-        "guesses": [guess_to_json(guess, subject, shown) for guess in guesses],
-    }
 
 
 def write_out(path: Path, text: str) -> None:

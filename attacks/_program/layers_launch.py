@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="ifedpriv-layers-") as made, Stages() as stages:
         path = options.target or small_run(Path(made) / "run", {}, (), stages.show)
-        document = found(path, options, Path(made), stages.show)
+        document = found(path, options, Path(made) / "readings", stages.show)
     if options.out is not None:
         write_out(options.out, json.dumps(document, indent=1) + "\n")
     for path in options.figure or ():
@@ -91,14 +91,23 @@ def run(options: argparse.Namespace) -> int:
 
 
 def found(path: Path, options: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Every part of every vector, measured."""
+    """Every part of every vector, measured.
+
+    Args:
+        path: a run or a bare recording.
+        options: of the command line.
+        folder: an empty one, for recordings that are made of this one.
+        progress: told of progress.
+    """
     from attacks._judging.score import open_subject
-    from attacks._program.launch import wishes_of
-    from attacks._whole_run.colluders import played_with
+    from attacks._program.launch import read_back, wishes_of
+    from attacks._readings.readings import told_of
     from attacks.layers import MEASURES, NAME, parts_of
 
-    subject = open_subject(path, wishes_of(options), progress)
-    subject = played_with(path, subject, options.colluding, folder)
+    opened = open_subject(path, wishes_of(options), progress)
+    # Single uploads first, where there are any.
+    reading = read_back(opened, path, options, folder)[0]
+    subject = reading.subject
     targets = targets_of(subject, options.vectors)
     names = options.measure or METHODS
     rows = []
@@ -121,7 +130,8 @@ def found(path: Path, options: argparse.Namespace, folder: Path, progress: Progr
         "scope": str(targets.scope),
         "vectors": len(targets.targets),
         "layers": subject.backbone.n_layers,
-        "defense": subject.view.facts.defense.kind,
+        "defense": opened.view.facts.defense.kind,
+        "declared": told_of([reading]),
         "public_texts": len(subject.knowledge.public),
         "pool": len(subject.knowledge.pool),
         "scored": subject.truth is not None,
@@ -181,7 +191,7 @@ def by_part(
 
 def _one(findings: Sequence[Finding], metric: str) -> dict[str, Any]:
     """The finding of one metric, with its best control; why there is none."""
-    from attacks._judging.metrics import RULES
+    from attacks._judging.rules import RULES
 
     chosen = next((f for f in findings if f.metric == metric), None)
     if chosen is None:

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from attacks import ATTACKS
-from attacks._base.attack import Attack, Guess, Progress
+from attacks._base.attack import Attack, Progress
 from attacks._judging.finding import Finding
-from attacks._whole_run.colluders import numbers_of
-from attacks._whole_run.request import Request
-from attacks._whole_run.subject import open_readings
 from defenses.upload import UploadKind
 from ifedpriv.config import parse_config
 from ifedpriv.experiment.prepare import prepare
@@ -89,10 +85,10 @@ def both_ways(
 ) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """A small run without a defense and the same run under differential privacy, both attacked.
 
-    Of the second, the attacker reads each noised upload as the server can, and is told the noise.
+    Of the second, the attacker reads each noised upload as the server can, and knows the mechanism.
     """
-    from attacks._base.sites import sites
-    from attacks._program.launch import attack, guess_and_judge, methods_of, shelf_of, to_json
+    from attacks._program.answers import to_json
+    from attacks._program.launch import attack, methods_of
 
     module: Attack = import_module(ATTACKS[name])
     methods = methods_of(module, options.methods)
@@ -102,31 +98,9 @@ def both_ways(
 
     rounds = ROUNDS if getattr(module, "READS", None) is UploadKind.COEFFICIENTS else 0
     open_run = small_run(folder / "open", {}, methods, said("without a defense"), rounds)
-    subject, guesses, findings = attack(name, open_run, options, folder, said("without a defense"))
-    result = to_json(subject, guesses, findings, reveal=options.reveal)
+    made = attack(name, open_run, options, folder / "undefended", said("without a defense"))
+    result = to_json(made, reveal=options.reveal)
     private = small_run(folder / "private", PRIVATE, methods, said("with a defense"), rounds)
-    request = Request(
-        target=private,
-        pool=options.pool,
-        covered=options.covered,
-        without=() if options.strong else ("others",),
-        colluding=numbers_of(options.colluding),
-        seed=options.seed,
-    )
-    all_guesses: list[Guess] = []
-    all_findings: list[Finding] = []
-    readings = open_readings(request, folder / "own", said("with a defense"))
-    for number, reading in enumerate(readings):
-        knowledge = replace(
-            reading.subject.knowledge,
-            methods=methods,
-            shadows=options.shadows,
-            sites=sites(options.layers, options.branch, reading.subject.backbone.n_layers),
-            shelf=shelf_of(options),
-        )
-        one = replace(reading.subject, knowledge=knowledge)
-        made, judged = guess_and_judge(module, one, reading.scopes, folder / f"random{number}")
-        all_guesses += made
-        all_findings += judged
-    result["defended"] = to_json(readings[-1].subject, all_guesses, all_findings, reveal=options.reveal)
-    return result, findings
+    defended = attack(name, private, options, folder / "defended", said("with a defense"))
+    result["defended"] = to_json(defended, reveal=options.reveal)
+    return result, made.findings

@@ -38,7 +38,7 @@ class Aim:
         vector: the first attention's part of what was recorded, ``[width]``.
         variance: of rounding and noise in it, ``[width]``.
         population: covariance of one public text's, ``[width, width]``.
-        scale: what the declared clip leaves of a text's activations, on average.
+        scale: what bounding leaves of a text's activations, on average.
     """
 
     vector: Floats

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Knowledge, Members, Progress, silent
-from attacks._base.space import Space, clipped, read
+from attacks._base.space import Space, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import CERTAIN, Mixture, unmix, whole_counts
 from ifedpriv.backbone.backbone import Backbone
@@ -41,8 +41,8 @@ def identify(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]
     A vector is a mean of its members' activations. It is unmixed over all candidates, first in a metric that expects
     members outside the pool; where rounding alone is left, in whole counts, the attack says that it is certain.
     """
-    public = clipped(read(backbone, knowledge, knowledge.public, "reading public texts"), knowledge.declared)
-    pool = clipped(read(backbone, knowledge, knowledge.pool, "reading candidates"), knowledge.declared)
+    public = seen(backbone, knowledge, knowledge.public, "reading public texts")
+    pool = seen(backbone, knowledge, knowledge.pool, "reading candidates")
     return among(public, pool, targets, knowledge.progress)
 
 
@@ -65,7 +65,7 @@ def among(
     answers = []
     for done, target in enumerate(targets):
         progress("identifying members", done, len(targets))
-        members = identify_one(candidates, space.enter(target.vector), target.examples)
+        members = identify_one(candidates, space.told(target), space.enter(target.vector), target.examples)
         answers.append(Answer(target.who, members))
     progress("identifying members", len(targets), len(targets))
     return tuple(answers)
@@ -80,7 +80,6 @@ class Candidates:
     """
 
     def __init__(self, space: Space, pool: NDArray[np.float32]) -> None:
-        self.space = space
         self._points = np.empty((len(pool), space.axes.shape[1]), dtype=np.float32)
         flat = pool.reshape(len(pool), -1)
         centre = space.centre.astype(np.float32)
@@ -108,15 +107,15 @@ class Candidates:
         return np.asarray(self._points @ wanted / self._lengths[key], dtype=np.float32)
 
 
-def identify_one(candidates: Candidates, point: Floats, examples: int | None) -> Members:
+def identify_one(candidates: Candidates, space: Space, point: Floats, examples: int | None) -> Members:
     """Guess the members of one vector.
 
     Args:
         candidates: the pool.
+        space: the pool's, with the vector's own rounding and noise.
         point: the vector's coordinates, ``[directions]``.
         examples: how many there are, if that is known.
     """
-    space = candidates.space
     expected = examples or _ASSUMED
     weights = space.weights(2 * expected)
     at_most = min(MOST, max(32, 3 * examples) if examples else MOST, len(candidates))

@@ -36,7 +36,7 @@ class Pairs:
 
     Attributes:
         space: of public texts and of those put together from them.
-        points: of each text, as the declared clip leaves it, about the mean of its class, float32 ``[n, directions]``.
+        points: of each text, bounded as is declared, about the mean of its class, float32 ``[n, directions]``.
         means: of each class, float64 ``[classes, directions]``.
         variance: of ``points`` along each direction, ``[directions]``.
         labels: class of each text, int64 ``[n]``.
@@ -201,7 +201,9 @@ def _points(encoder: Encoder, texts: Sequence[Text], learned: int) -> tuple[Spac
         done = min(start + size, len(texts))
         if space is None and done >= most:
             first = np.concatenate(rows)
-            space = Space.of(first[:most], [Target(Who(None), exact, exact, None)])
+            release = knowledge.declared.mechanism
+            noise = release.noise if release is not None and release.noisy else None
+            space = Space.of(first[:most], [Target(Who(None), exact, exact, None, noise=noise)])
         if space is not None:
             entered += [space.enter(each) for each in rows]
             rows = []

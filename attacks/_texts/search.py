@@ -17,6 +17,7 @@ from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import CERTAIN
 from attacks._texts.anneal import Aim, Chains, Columns
 from attacks._texts.few import Told, few_examples
+from attacks._texts.first_block import FirstBlock
 from attacks._texts.layer0 import FirstAttention
 from attacks._texts.looks import Looks
 from attacks._texts.phrases import ALIKE, Phrases
@@ -43,7 +44,7 @@ class World:
         phrases: the prior.
         public: public texts.
         seen: so many first columns occur in public texts.
-        scale: what the declared clip leaves of a text's activations, on average.
+        block: what bounding does to the first attention's part of a text, on average.
         outputs: of public texts under each class, as they are asked for, ``[texts, width]``.
     """
 
@@ -51,7 +52,7 @@ class World:
     phrases: Phrases
     public: tuple[Columns, ...]
     seen: int
-    scale: float
+    block: FirstBlock
     outputs: dict[int, Floats]
 
     @classmethod
@@ -74,11 +75,15 @@ class World:
         if not read_label or knowledge.labelled:
             shown = [Text(ids, label) for ids, label in zip(inner, labels, strict=True)]
             looks.check(shown[:16], values[:16, 0, 0].astype(np.float64))
-        clip = knowledge.declared.clip
-        norms = np.linalg.norm(values.reshape(len(values), -1), axis=1)
-        scale = 1.0 if clip is None else float(np.minimum(1.0, clip / norms).mean())
         public = tuple(looks.columns(ids) for ids in inner)
-        return cls(looks, Phrases(public, len(looks.tokens)), public, len(seen), scale, {})
+        return cls(
+            looks,
+            Phrases(public, len(looks.tokens)),
+            public,
+            len(seen),
+            FirstBlock.of(backbone, knowledge),
+            {},
+        )
 
     def under(self, label: int) -> Floats:
         """What the first attention adds for each public text under a class, ``[texts, width]``."""
@@ -103,7 +108,7 @@ def search(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) 
     """
     wording = Wording.of(backbone, knowledge)
     told = few_examples(backbone, knowledge, targets, len(wording.tails))
-    key = f"{key_of_texts(backbone, knowledge, knowledge.public)} {knowledge.declared.clip}"
+    key = f"{key_of_texts(backbone, knowledge, knowledge.public)} {knowledge.declared.bounds}"
     if key not in _WORLDS:
         _WORLDS.clear()
         _WORLDS[key] = World.of(backbone, knowledge, wording)
@@ -143,8 +148,8 @@ def search_one(world: World, encoder: Encoder, told: Told, rng: np.random.Genera
     target, labels = told.target, told.labels
     outputs = [world.under(label) for label in labels]
     covariance = np.mean([np.cov(each.T) for each in outputs], axis=0)
-    aim = Aim(target.vector[0, 0], target.variance[0, 0], np.atleast_2d(covariance), world.scale)
-    noisy = encoder.knowledge.declared.noise > 0
+    aim = Aim(world.block.shown(target), target.variance[0, 0], np.atleast_2d(covariance), world.block.scale)
+    noisy = encoder.knowledge.declared.noisy
     best: Found | None = None
     for number in range(1 if noisy else _BEGINNINGS if len(labels) == 1 else 1):
         starts = _starts(world, aim, outputs, number, rng)
@@ -177,7 +182,7 @@ def _check(world: World, encoder: Encoder, told: Told, texts: Sequence[Columns])
     ]
     left = told.target.vector - encoder(guessed).mean(axis=0)
     residual = float(np.mean(left**2 / told.target.variance))
-    noisy = encoder.knowledge.declared.noise > 0
+    noisy = encoder.knowledge.declared.noisy
     return Found(tuple(text.tokens for text in guessed), residual <= CERTAIN and not noisy, residual)
 
 

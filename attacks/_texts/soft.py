@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks._base.attack import Answer, Knowledge, Texts
-from attacks._base.space import Space, read
+from attacks._base.attack import Answer, Declared, Knowledge, Texts
+from attacks._base.space import Space, clipped, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import CERTAIN
 from attacks._texts.few import Told, few_examples
@@ -85,7 +85,7 @@ def soft(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) ->
 
 
 def _public(backbone: Backbone, knowledge: Knowledge, wording: Wording, targets: Sequence[Target]) -> _Public:
-    values = read(backbone, knowledge, knowledge.public, "reading public texts")
+    values = seen(backbone, knowledge, knowledge.public, "reading public texts")
     space = Space.of(values, targets)
     texts = wording.inner
     tokens, counts = np.unique(
@@ -118,7 +118,7 @@ def soft_one(
     left = told.target.vector - encoder(best[1]).mean(axis=0)
     mask = np.broadcast_to(encoder.knowledge.sites.mask(encoder.backbone.n_layers), left.shape)
     residual = float(np.mean((left**2 / told.target.variance)[mask]))
-    return best[1], residual <= CERTAIN and not encoder.knowledge.declared.noise
+    return best[1], residual <= CERTAIN and not encoder.knowledge.declared.noisy
 
 
 def _start(public: _Public, told: Told, number: int, rng: np.random.Generator) -> tuple[Text, ...]:
@@ -166,7 +166,7 @@ def _descend(
     shown = [wording.demonstration(text) for text in flat]
     batch = backbone.make_batch([each.ids for each in shown])
     last = torch.as_tensor([len(each.ids) - 1 for each in shown], device=device)
-    match = _Match(public.space, told.target, encoder.knowledge.declared.clip, device)
+    match = _Match(public.space, told.target, encoder.knowledge.declared, device)
     for step in range(_STEPS):
         done = step / max(1, _STEPS - 1)
         heat = _HEAT[0] * (_HEAT[1] / _HEAT[0]) ** done
@@ -174,11 +174,11 @@ def _descend(
         with (
             torch.enable_grad(),
             _in_place(embedding, mixed, len(wording.head)),
-            capture(backbone, last) as seen,
+            capture(backbone, last) as captured,
         ):
             backbone.hidden(batch)
             loss = match(
-                seen.contributions().float(), count, float(_SHARES[0] * (_SHARES[1] / _SHARES[0]) ** done)
+                captured.contributions().float(), count, float(_SHARES[0] * (_SHARES[1] / _SHARES[0]) ** done)
             )
         optimiser.zero_grad()
         # A clone outside inference mode: gradients reach the mixtures and nothing of the model.
@@ -191,8 +191,8 @@ def _descend(
 class _Match:
     """How far mean activations are from a vector, in the space of public texts, as torch computes it."""
 
-    def __init__(self, space: Space, target: Target, clip: float | None, device: torch.device) -> None:
-        self.space, self.clip = space, clip
+    def __init__(self, space: Space, target: Target, declared: Declared, device: torch.device) -> None:
+        self.space, self.declared = space.told(target), declared
         self.centre = torch.as_tensor(space.centre, dtype=torch.float32, device=device)
         self.spread = torch.as_tensor(space.spread, dtype=torch.float32, device=device)
         self.axes = torch.as_tensor(space.axes, dtype=torch.float32, device=device)
@@ -201,8 +201,10 @@ class _Match:
     def __call__(self, made: Tensor, count: int, share: float) -> Tensor:
         """The sum over starts of the logarithm of the weighted square: each moves at its own scale."""
         flat = made.flatten(1)
-        if self.clip is not None:
-            flat = flat * (self.clip / flat.norm(dim=1, keepdim=True)).clamp(max=1.0)
+        if self.declared.bounds is not None:
+            # Bounded by the release's own code, and with the gradient of what was not bounded: both fall together.
+            bounded = torch.as_tensor(clipped(made.detach().cpu().numpy(), self.declared), device=made.device)
+            flat = flat + (bounded - made.detach()).flatten(1)
         means = flat.view(-1, count, flat.shape[1]).mean(dim=1)
         weights = torch.as_tensor(
             self.space.weights(count / share), dtype=torch.float32, device=self.axes.device

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Knowledge, Texts
 from attacks._base.shelf import Arrays
-from attacks._base.space import key_of_texts, read
+from attacks._base.space import key_of_texts, seen
 from attacks._base.targets import Floats, Target, rounding_variance
 from attacks._mixes.mixture import CERTAIN
 from attacks._texts.decoder import (
@@ -116,7 +116,7 @@ def inverter_of(encoder: Encoder, wording: Wording, told: Sequence[Told]) -> Inv
     knowledge, effort = encoder.knowledge, EFFORT
     counts = _counts(told)
     noise = _noise([each.target for each in told])
-    decides = (_VERSION, knowledge.declared.clip, noise, counts, knowledge.sites, knowledge.seed, effort)
+    decides = (_VERSION, knowledge.declared.bounds, noise, counts, knowledge.sites, knowledge.seed, effort)
     key = f"{key_of_texts(encoder.backbone, knowledge, knowledge.public)} {knowledge.labelled} {decides}"
     digest = hashlib.sha256(key.encode()).hexdigest()
     if digest in _INVERTERS:
@@ -145,7 +145,7 @@ def _pairs_of(encoder: Encoder, wording: Wording) -> Pairs:
     knowledge = encoder.knowledge
     decides = (
         knowledge.labelled,
-        knowledge.declared.clip,
+        knowledge.declared.bounds,
         knowledge.sites,
         knowledge.seed,
         EFFORT.recombined,
@@ -160,8 +160,13 @@ def _pairs_of(encoder: Encoder, wording: Wording) -> Pairs:
 def _variance(encoder: Encoder, noise: float) -> Floats:
     """Of rounding to fp16 and of noise beside it, in each number of a vector as ordinary as can be."""
     knowledge = encoder.knowledge
-    public = read(encoder.backbone, knowledge, knowledge.public, "reading public texts")
-    return rounding_variance(public.mean(axis=0, dtype=np.float64), Precision.FP16) + noise**2
+    public = seen(encoder.backbone, knowledge, knowledge.public, "reading public texts")
+    rounding = rounding_variance(public.mean(axis=0, dtype=np.float64), Precision.FP16)
+    release = knowledge.declared.mechanism
+    if release is None or not release.noisy:
+        return rounding + noise**2
+    # Of a private release it is known how unlike the numbers are in this.
+    return np.asarray(rounding + noise**2 * release.noise**2 / np.mean(release.noise**2), dtype=np.float64)
 
 
 def _counts(told: Sequence[Told]) -> tuple[int, ...]:
@@ -198,7 +203,7 @@ def invert_one(inverter: Inverter, encoder: Encoder, told: Told, seed: int) -> t
     chains, made = _write(inverter, encoder, told.labels, point, seed)
     weights = pairs.space.weights(_UNEXPLAINED)
     texts, points = _choose(chains, made, point, weights)
-    noisy = encoder.knowledge.declared.noise > 0
+    noisy = encoder.knowledge.declared.noisy
     if not noisy and len(texts) <= _POLISHED:
         texts = _polish(inverter, encoder, texts, points, point, weights)
     mask = np.broadcast_to(encoder.knowledge.sites.mask(encoder.backbone.n_layers), told.target.vector.shape)

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Bag, Knowledge
-from attacks._base.space import Space, key_of_texts, read
+from attacks._base.space import Space, key_of_texts, seen
 from attacks._base.targets import Floats, Target
 from attacks._base.tokens import COMMON, Border, template_border, text_range
 from attacks._mixes.labels import behind
+from attacks._texts.first_block import FirstBlock
 from attacks._texts.layer0 import FirstAttention
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
@@ -112,36 +113,43 @@ def words(
     if key not in _TABLES and reads_first:
         _TABLES.clear()
         _TABLES[key] = _table(first, knowledge, shown, bags, border, classes)
-    public = read(backbone, knowledge, knowledge.public, "reading public texts")
+    public = seen(backbone, knowledge, knowledge.public, "reading public texts")
+    block = FirstBlock.of(backbone, knowledge)
     space = Space.of(public, targets)
     points = space.enter(public)
     covariance = (bags.bags - bags.bags.mean(axis=0)).T @ points / len(points)
     found: dict[str, list[Answer]] = {"unmix": [], "probe": []}
     for target, told in zip(targets, behind(backbone, knowledge, targets, classes), strict=True):
-        ridge = space.variance + told.examples * space.rounding + _RIDGE
+        ridge = space.variance + told.examples * space.told(target).rounding + _RIDGE
         probed = np.maximum(bags.frequency + covariance @ (space.enter(target.vector) / ridge), _RARE)
         for method, prior in (("unmix", bags.frequency), ("probe", probed)):
             if not reads_first and method == "unmix":
                 continue
-            scores = solve(_TABLES[key], told.shares, prior, target, told.examples) if reads_first else prior
+            scores = (
+                solve(_TABLES[key], told.shares, prior, target, told.examples, block)
+                if reads_first
+                else prior
+            )
             ranked = bags.tokens[np.argsort(-scores, kind="stable")]
             bag = Bag(tuple(map(int, ranked)), bags.distinct(told.examples))
             found[method].append(Answer(target.who, bag))
     return {method: tuple(answers) for method, answers in found.items() if answers}
 
 
-def solve(table: Table, shares: Floats, prior: Floats, target: Target, examples: int) -> Floats:
+def solve(
+    table: Table, shares: Floats, prior: Floats, target: Target, examples: int, block: FirstBlock
+) -> Floats:
     """Expected occurrences of each token in one of the examples, ``[v]``.
 
     The posterior mean for counts with a Poisson's variance about the prior, seen through the table with its error:
     both shrink with the number of examples, the wire's rounding does not.
     """
     columns = np.tensordot(shares, table.columns, axes=1)
-    seen = target.vector[0, 0] - shares @ table.offset - prior @ columns
+    left = block.shown(target) / block.scale - shares @ table.offset - prior @ columns
     spread = prior / examples
-    noise = table.error / examples + np.diag(target.variance[0, 0])
+    noise = table.error / examples + np.diag(target.variance[0, 0] / block.scale**2)
     return np.asarray(
-        prior + spread * (columns @ np.linalg.solve((columns.T * spread) @ columns + noise, seen)),
+        prior + spread * (columns @ np.linalg.solve((columns.T * spread) @ columns + noise, left)),
         dtype=np.float64,
     )
 

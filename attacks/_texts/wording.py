@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attacks._base.attack import Knowledge
+from attacks._base.space import clipped
 from attacks._base.tokens import template_border, text_range
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example
@@ -114,7 +115,7 @@ class Encoder:
         self._kept: dict[Text, Floats] = {}
 
     def __call__(self, texts: Sequence[Text]) -> Floats:
-        """Activations of each text, as the declared clip leaves them, float64 ``[n, layers, 2, width]``."""
+        """Activations of each text, bounded as is declared, float64 ``[n, layers, 2, width]``."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if missing:
             shown = [self.wording.demonstration(text) for text in missing]
@@ -127,17 +128,11 @@ class Encoder:
                 batch_size=self.knowledge.batch_size,
                 demonstrations=shown,
             ):
-                for index, value in zip(chosen, values, strict=True):
-                    self._kept[missing[index]] = self._clipped(value.astype(np.float64))
+                for index, value in zip(chosen, clipped(values, self.knowledge.declared), strict=True):
+                    self._kept[missing[index]] = value.astype(np.float64)
             self.forwards += len(missing)
         return np.stack([self._kept[text] for text in texts])
 
     def forget(self) -> None:
         """Drop what is kept: another vector needs other texts."""
         self._kept.clear()
-
-    def _clipped(self, value: Floats) -> Floats:
-        clip = self.knowledge.declared.clip
-        if clip is None:
-            return value
-        return np.asarray(value * min(1.0, clip / max(float(np.linalg.norm(value)), 1e-30)))

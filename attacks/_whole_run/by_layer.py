@@ -20,8 +20,8 @@ from attacks._judging.finding import Finding
 from attacks._judging.rules import RULES
 from attacks._program.answers import finding_to_json
 from attacks._program.layers_launch import METHODS, by_part, named, targets_of
+from attacks._readings.readings import Reading
 from attacks._whole_run.pieces import worst
-from attacks._whole_run.subject import Reading
 
 LAYERS = "layers"
 MOST_VECTORS, MOST_LAYERS = 8, 8

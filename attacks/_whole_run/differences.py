@@ -14,9 +14,9 @@ from typing import Any
 from attacks._base.attack import Declared, Progress
 from attacks._judging.finding import Verdict
 from attacks._program.diff_launch import looked_at
+from attacks._readings.readings import Reading
 from attacks._whole_run.pieces import tests_of
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import Reading
 from defenses.view import ServerView
 
 DIFF = "diff"

@@ -14,6 +14,7 @@ from typing import Any
 
 from attacks._base.attack import Progress
 from attacks._judging.finding import Verdict
+from attacks._readings.readings import Reading
 from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.bound import bound_of
 from attacks._whole_run.by_layer import LAYERS, by_layer
@@ -30,7 +31,7 @@ from attacks._whole_run.pieces import (
     worst,
 )
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import Reading, hasher, knowledge_of, open_readings
+from attacks._whole_run.subject import hasher, knowledge_of, open_readings
 from attacks._whole_run.whole_texts import SEARCH, TRAINED, by_inverter, whole_texts
 from defenses.view import ServerView
 from defenses.view_lacks import lacks

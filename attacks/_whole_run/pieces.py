@@ -19,7 +19,7 @@ from attacks._judging.finding import Finding, Verdict
 from attacks._judging.judge import curves_of
 from attacks._program.answers import finding_to_json, guess_to_json
 from attacks._program.launch import guess_and_judge
-from attacks._whole_run.subject import Reading
+from attacks._readings.readings import Reading
 from defenses.specs import DefenseSpec
 
 SERVER = "server"

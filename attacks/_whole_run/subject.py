@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attacks._base.attack import Capability, Declared, Progress, Scope
+from attacks._base.attack import Capability, Progress, Scope
 from attacks._base.targets import read_targets
-from attacks._judging.score import Subject, Wishes, all_but_one, open_subject
-from attacks._whole_run.colluders import colluding, others_alone, setup_of
-from attacks._whole_run.read_back import as_vectors, not_shrunk, released_noise
+from attacks._judging.score import Subject, Wishes, open_subject
+from attacks._readings.readings import Reading, readings_of, told_of
 from attacks._whole_run.request import Request
-from defenses.dp.release import Bounded
-from defenses.upload import UploadKind
-from defenses.view_facts import Computes
 from ifedpriv.config import load_config
-from ifedpriv.errors import UserError
-from ifedpriv.experiment.prepare import prepare
 from ifedpriv.report.wording import defense_in_words
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """A recording to attack, and in which scopes.
-
-    Attributes:
-        subject: the recording, with what is known.
-        scopes: what of its guesses counts.
-    """
-
-    subject: Subject
-    scopes: tuple[Scope, ...]
 
 
 def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[Reading, ...]:
@@ -59,51 +40,11 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
         shadows=request.shadows,
         seed=request.seed,
     )
-    subject = open_subject(request.target, wishes, progress)
+    subject = _limited(open_subject(request.target, wishes, progress), request)
     path = request.config_path
-    if request.colluding:
-        subject = colluding(subject, request.colluding, setup_of(path, subject))
-    subject = _limited(subject, request)
-    found = _by_scope(subject, request, folder)
-    return tuple(
-        replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
-        for number, one in enumerate(found)
-    )
-
-
-def _by_scope(subject: Subject, request: Request, folder: Path) -> tuple[Reading, ...]:
-    path = request.config_path
-    if path is None:
-        return (Reading(subject, tuple(Scope)),)
-    config = load_config(path)
-    if config.defense != subject.view.facts.defense:
-        raise UserError(
-            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
-            f"configuration's ({config.defense.kind})",
-            "use the folder as the run left it",
-        )
-    if config.defense.privacy is None:
-        return (Reading(subject, tuple(Scope)),)
-    setup = prepare(config, backbone=subject.backbone)
-    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
-    release = (
-        setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
-        if UploadKind.VECTOR in asked
-        else None
-    )
-    if not isinstance(release, Bounded):
-        return (Reading(subject, tuple(Scope)),)
-    released = replace(subject, view=not_shrunk(subject.view, release, folder / "released"))
-    public = _told(released, Declared(released_noise(subject.view, release)), request)
-    if Computes.INDIVIDUAL_UPLOADS not in subject.view.facts.server_computes:
-        return (Reading(public, tuple(Scope)),)
-    backbone = subject.backbone
-    if release.transform.size != backbone.n_layers * 2 * backbone.width:
-        # One vector a class, say: what travels says nothing of how to part it.
-        return (Reading(public, tuple(Scope)),)
-    own, noise = as_vectors(subject.view, release, setup, folder / "uploads")
-    uploads = _told(replace(subject, view=own), Declared(noise), request)
-    return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
+    config = None if path is None else load_config(path)
+    strong = "others" not in request.without
+    return readings_of(subject, config, folder, strong=strong, clients=request.colluding)
 
 
 def _limited(subject: Subject, request: Request) -> Subject:
@@ -114,14 +55,6 @@ def _limited(subject: Subject, request: Request) -> Subject:
         knowledge = replace(knowledge, public=(), labelled=False, provenance="none")
     if "label-words" in request.without:
         knowledge = replace(knowledge, worded=False)
-    return replace(subject, knowledge=knowledge)
-
-
-def _told(subject: Subject, declared: Declared, request: Request) -> Subject:
-    knowledge = replace(subject.knowledge, declared=declared)
-    if subject.truth is not None and knowledge.pool and "others" not in request.without:
-        others = all_but_one(subject.view, subject.truth, knowledge.pool, request.seed)
-        knowledge = replace(knowledge, others=others)
     return replace(subject, knowledge=knowledge)
 
 
@@ -137,13 +70,12 @@ def knowledge_of(readings: tuple[Reading, ...], request: Request) -> list[dict[s
         for found in read_targets(reading.subject.view, reading.subject.backbone):
             if found.scope in reading.scopes:
                 refused[found.scope] = found.refused
-    told = {
-        scope: reading.subject.knowledge.declared.noise
-        for reading in readings
-        for scope in reading.scopes
-        if not refused.get(scope)
-    }
-    noise = "; ".join(f"{value:.4g} in each number of {scope}" for scope, value in told.items() if value)
+    noise = "; ".join(
+        f"{told['noise']:.4g} in each number of {scope} on average, "
+        "its size in each and how examples are bounded known"
+        for scope, told in told_of(readings).items()
+        if told["noise"]
+    )
     classes = ", ".join(knowledge.task.label_words[:12])
     covered = "a file" if request.pool_file else f"{request.covered:.0%} of the true texts among others"
     if not request.pool_file and len(knowledge.pool) > request.pool:

@@ -19,11 +19,11 @@ from attacks._judging.changed_copy import changed_copy, is_of
 from attacks._judging.finding import Verdict
 from attacks._judging.score import Subject
 from attacks._program.shelf import FolderShelf
+from attacks._readings.readings import Reading
 from attacks._texts.few import MOST, TooManyError, few_examples
 from attacks._texts.trained import MOST_TRAINED
 from attacks._texts.wording import Wording
 from attacks._whole_run.pieces import on_recordings
-from attacks._whole_run.subject import Reading
 from defenses.upload import UploadKind
 from defenses.view import Direction, FrameRecord, ServerView
 

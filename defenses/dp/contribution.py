@@ -69,9 +69,7 @@ def contribution(
     total = np.zeros(lattice.width, dtype=np.int64)
     units = broken = clipped = 0
     for batch in batches:
-        rows = transform.forward(np.atleast_2d(batch))
-        if by_block:
-            rows = clip_blocks(rows, transform.coordinate_blocks, lattice.clip)
+        rows = _entered(batch, transform, lattice.clip, by_block)
         whole, bad, long = clip_rows(rows, lattice, rotation, sources)
         total[: lattice.rank] += whole.sum(axis=0)
         units, broken, clipped = units + len(rows), broken + bad, clipped + long
@@ -79,6 +77,28 @@ def contribution(
         total[-1] = units * lattice.unit
     np.clip(total, -lattice.reach, lattice.reach, out=total)
     return Contribution(total, units, broken, clipped)
+
+
+def left_of(
+    rows: npt.NDArray[np.floating], transform: Transform, clip: float, *, by_block: bool = False
+) -> npt.NDArray[np.float64]:
+    """What the clip leaves of rows ``[n, transform.size]``, in the coordinates of the clip and before it is made whole.
+
+    Args:
+        rows: as they are offered to `contribution`.
+        transform: public coordinates of the clip.
+        clip: in these.
+        by_block: see `contribution`.
+    """
+    entered, _, lengths = _measured(_entered(rows, transform, clip, by_block))
+    return np.asarray(entered * (clip / np.maximum(lengths, clip))[:, None], dtype=np.float64)
+
+
+def _entered(
+    rows: npt.NDArray[np.floating], transform: Transform, clip: float, by_block: bool
+) -> npt.NDArray[np.float64]:
+    entered = transform.forward(np.atleast_2d(rows))
+    return clip_blocks(entered, transform.coordinate_blocks, clip) if by_block else entered
 
 
 def clip_blocks(
@@ -118,11 +138,7 @@ def clip_rows(
     Returns:
         Whole numbers ``[n, lattice.rank]``; how many rows were not finite and became zero; how many were clipped.
     """
-    finite = np.asarray(np.isfinite(rows).all(axis=1))
-    rows = np.where(finite[:, None], rows, 0.0)
-    # Scaled by the largest number first, so that no square overflows.
-    largest = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float64).tiny)
-    lengths = largest * np.sqrt(np.square(rows / largest[:, None]).sum(axis=1))
+    rows, finite, lengths = _measured(rows)
     factors = lattice.clip / np.maximum(lengths, lattice.clip)
     scaled = rows * (factors * (lattice.steps / lattice.clip))[:, None]
     if rotation is not None:
@@ -131,6 +147,17 @@ def clip_rows(
     # A float's last digit may leave a row a hair too long: such a row gives way, the bound does not.
     whole[np.square(whole).sum(axis=1) > lattice.longest] = 0
     return whole, int((~finite).sum()), int((lengths > lattice.clip).sum())
+
+
+def _measured(
+    rows: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Rows with zeros for those that are not finite, which ones are, and how long each is."""
+    finite = np.asarray(np.isfinite(rows).all(axis=1))
+    rows = np.where(finite[:, None], rows, 0.0)
+    # Scaled by the largest number first, so that no square overflows.
+    largest = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float64).tiny)
+    return rows, finite, largest * np.sqrt(np.square(rows / largest[:, None]).sum(axis=1))
 
 
 def _rounded(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from defenses.compression import projection
 from defenses.compression_specs import CompressionSpec
 from defenses.dp.charge import charge, theorem
-from defenses.dp.contribution import contribution
+from defenses.dp.contribution import contribution, left_of
 from defenses.dp.lattice import Lattice, lattice
 from defenses.dp.modulus import ring_bits
 from defenses.dp.shrink import shrunk
@@ -348,6 +348,14 @@ class Bounded:
             for number, row in enumerate(rows)
         ]
         return np.stack(found)
+
+    def left_of(self, rows: npt.NDArray[np.floating]) -> Float32Array:
+        """What the clip and the kept directions leave of units' rows ``[n, size]``, in the method's own numbers.
+
+        As an unrotated round without compression makes it, and before it is made whole; for whoever wants to know what
+        the sum is a sum of.
+        """
+        return self.transform.back(left_of(rows, self.transform, self.clip, by_block=self.by_block))
 
     def deviation(self, terms: Lattice, clients: int) -> float:
         """Standard deviation of the noise in a sum over this many clients, in steps."""

@@ -115,9 +115,10 @@ class Transform:
             return moved if self.basis is None else moved @ self.basis.astype(np.float64).T
 
     def back(self, values: Float64Array) -> Float32Array:
-        """The numbers ``[size]`` for coordinates ``[rank]``; in directions that were dropped, the centre."""
+        """The numbers ``[..., size]`` for coordinates ``[..., rank]``; in directions that were dropped, the centre."""
         if self.projection is not None:
-            values = self.projection.undo(values[None])[0]
+            rows = self.projection.undo(values.reshape(-1, self.rank))
+            values = rows.reshape(*values.shape[:-1], self.size)
         moved = values if self.basis is None else values @ self.basis.astype(np.float64)
         return (moved * self.scale + self.centre).astype(np.float32)
 

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
-    from attacks._whole_run.colluders import numbers_of
+    from attacks._readings.colluders import numbers_of
     from attacks._whole_run.request import Request
 
     names = (

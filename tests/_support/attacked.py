@@ -105,7 +105,9 @@ def private_config(
         "public": {"path": str(folder / "public.jsonl"), "texts": 32},
         **privacy,
     }
-    method = {"kind": "ifed_icl", "aggregation": "count", "guard": False, "calibration": {"rounds": 0}}
+    # A client that is hidden cannot weigh more than another.
+    weighed = "uniform" if section.get("unit") == "client" else "count"
+    method = {"kind": "ifed_icl", "aggregation": weighed, "guard": False, "calibration": {"rounds": 0}}
     made = {"defense": {"kind": kind, "privacy": section}, "method": method, **(changes or {})}
     return attacked_config(folder, **made)
 

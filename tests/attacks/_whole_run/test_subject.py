@@ -1,28 +1,19 @@
-"""What private uploads are read back as: the vector, with as much noise as the attacker is told."""
+"""Who knows what of a run, and what is attacked of it."""
 
 from dataclasses import replace
 from importlib import import_module
 
-import numpy as np
 import pytest
 from attacked import private_run
 
 from attacks import ATTACKS
 from attacks._base.attack import Capability, Scope
-from attacks._whole_run.read_back import in_numbers, vector_of
+from attacks._readings.readings import told_of
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import knowledge_of, open_readings
-from defenses.dp.release import ARRAY
-from defenses.entropy import InsecureSeeded
-from defenses.records import Records
 from defenses.specs import defense_spec
-from defenses.upload import UploadKind
-from ifedpriv.config import load_config
 from ifedpriv.errors import UserError
-from ifedpriv.experiment.prepare import prepare
 from ifedpriv.icl.prompts import Position
-
-ROSTER = 6
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +21,11 @@ def run(tmp_path_factory):
     return private_run(tmp_path_factory.mktemp("private"))
 
 
-def test_the_noise_that_is_told_is_the_noise_that_is_there(run):
-    """Over 300 draws of 64 numbers the deviation is known to 1%; the told one leaves out the noise on the count."""
-    setup = prepare(load_config(run / "config.yaml"))
-    layout = setup.method.asks(0)[1]
-    release = setup.defense.release(UploadKind.VECTOR, layout)
-    rng = np.random.default_rng(0)
-    rows = release.transform.centre + 1e-3 * release.transform.scale * rng.normal(size=(200, layout.size))
-    units, found = [], []
-    for draw in range(300):
-        records = Records(layout, iter([rows]), 0, UploadKind.VECTOR)
-        sent = release.give(records, None, ROSTER, InsecureSeeded(draw, "test"))
-        vector, count = vector_of(sent.arrays[ARRAY], release, ROSTER)
-        found.append(vector)
-        units.append(count)
-    assert np.mean(units) == pytest.approx(200, rel=0.2)
-    spread = float(np.sqrt(np.var(np.stack(found), axis=0).mean()))
-    told = in_numbers(release.lattice(ROSTER).share, float(np.mean(units)), release, ROSTER)
-    assert told == pytest.approx(spread, rel=0.2)
-
-
 def test_uploads_and_release_of_a_private_run_are_read_apart(run, tmp_path):
     request = Request(run, pool=150)
     uploads, released = open_readings(request, tmp_path / "own", lambda *_: None)
     assert (uploads.scopes, released.scopes) == ((Scope.UPLOADS,), (Scope.AGGREGATE,))
-    noise = [reading.subject.knowledge.declared.noise for reading in (uploads, released)]
+    noise = [told["noise"] for told in told_of((uploads, released)).values()]
     assert noise[0] > noise[1] > 0
     assert len(list(uploads.subject.view.uploads())) == 6
     assert len(uploads.subject.knowledge.others) == 7

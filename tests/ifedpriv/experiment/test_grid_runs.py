@@ -5,7 +5,7 @@ import pytest
 from attacked import private_run
 from scipy import stats
 
-from attacks._whole_run.read_back import vector_of
+from attacks._readings.read_back import vector_of
 from defenses.accounting.spent import mechanism_of
 from defenses.dp.release import ARRAY
 from defenses.entropy import InsecureSeeded

@@ -15,7 +15,7 @@ import numpy as np
 from attacks._base.targets import VARIANCE, OwnUpload, grid_variance, read_targets, rounding_variance
 from attacks._judging.changed_copy import changed_copy, read_frame
 from attacks._judging.score import Subject, all_but_one, key_of
-from attacks._whole_run.read_back import not_shrunk, vector_of
+from attacks._readings.read_back import vector_of
 from defenses.codec import Precision
 from defenses.dp.release import Bounded
 from defenses.entropy import InsecureSeeded
@@ -221,23 +221,3 @@ def setup_of(config: Path | None, subject: Subject) -> Setup | None:
     if config is None or not config.is_file():
         return None
     return prepare(load_config(config), backbone=subject.backbone)
-
-
-def played_with(path: Path, subject: Subject, named: str | None, folder: Path) -> Subject:
-    """A recording as it is, for a server with whom some clients collude; pulled means are put back first.
-
-    Args:
-        path: of the run, whose configuration says what they have uploaded.
-        subject: with the truth of all clients.
-        named: who colludes, as ``--colluding`` has it; None for nobody.
-        folder: an empty one, for the copies.
-    """
-    clients = numbers_of(named)
-    setup = setup_of(path / "config.yaml", subject) if clients else None
-    told = colluding(subject, clients, setup)
-    if told.told and setup is not None:
-        layout = Layout.of({"vector": next(iter(told.told.values())).vector.shape})
-        release = setup.defense.release(UploadKind.VECTOR, layout)
-        if isinstance(release, Bounded):
-            told = replace(told, view=not_shrunk(told.view, release, folder / "released"))
-    return others_alone(told, folder / "others")

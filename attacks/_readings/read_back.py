@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks._base.noised_sum import NoisedSum
 from attacks._judging.changed_copy import changed_copy, read_frame, written_anew
 from defenses.codec import Precision
 from defenses.dp.lattice import Lattice
@@ -23,7 +24,6 @@ from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.errors import UserError
-from ifedpriv.experiment.prepare import Setup
 
 _Steps = TypeVar("_Steps", float, NDArray[np.float64])
 
@@ -37,28 +37,20 @@ def vector_of(
     return release.transform.back(_of_mean(release.turned_back(total, number), units, terms)), units
 
 
-def in_numbers(steps: float, units: float, release: Bounded, roster: int) -> float:
-    """Noise of so many steps in a sum, as a standard deviation of each number of the mean over units."""
-    terms = release.lattice(roster)
-    spread = float(np.sqrt(np.mean(release.transform.scale.astype(np.float64) ** 2)))
-    # Noise lies in the kept directions only.
-    kept = float(np.sqrt(release.transform.rank / release.transform.size))
-    return _of_mean(steps, units, terms) * spread * kept
-
-
 def _of_mean(steps: _Steps, units: float, terms: Lattice) -> _Steps:
     """Steps in a sum as coordinates of the mean over units."""
     return steps * terms.clip / terms.steps / units
 
 
-def released_noise(view: ServerView, release: Bounded) -> float:
-    """Standard deviation of the noise in each number of the released mean, on average over numbers, or 0."""
+def released_sum(view: ServerView, release: Bounded, shape: tuple[int, ...]) -> NoisedSum | None:
+    """What is known of the sum behind a released mean of this shape; None where none was released."""
     for frame in view.computed(UploadKind.VECTOR):
         if "vector" in frame.upload.arrays:
-            roster = len(_round(view, frame.upload.round).roster)
-            steps = release.deviation(release.lattice(roster), roster)
-            return in_numbers(steps, max(frame.upload.weight, 1.0), release, roster)
-    return 0.0
+            number = frame.upload.round
+            roster = len(_round(view, number).roster)
+            steps = release.deviation(release.lattice(roster), _contributors(view, number))
+            return NoisedSum.of(release, shape, steps, roster)
+    return None
 
 
 def _round(view: ServerView, number: int) -> RoundInfo:
@@ -71,14 +63,15 @@ def _round(view: ServerView, number: int) -> RoundInfo:
     return found
 
 
-def as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -> tuple[ServerView, float]:
-    """The recording with every upload's whole numbers turned back into a vector, and the noise that is in each.
+def as_vectors(
+    view: ServerView, release: Bounded, shape: tuple[int, ...], folder: Path
+) -> tuple[ServerView, NoisedSum | None]:
+    """The recording with every upload's whole numbers turned back into a vector, and what is known of each one's sum.
 
     The server can do the same: clip, steps and coordinates are public. A client's count of examples is part of what it
     sends, and with noise where the client adds some.
     """
-    noises = []
-    shape = (setup.backbone.n_layers, 2, setup.backbone.width)
+    known: NoisedSum | None = None
     facts = view.facts
     with ServerViewWriter.create(
         folder, backbone=facts.backbone, task=facts.task, defense=ClearSpec()
@@ -99,8 +92,8 @@ def as_vectors(view: ServerView, release: Bounded, setup: Setup, folder: Path) -
                 Direction.UP, sender=frame.sender, recipient=SERVER, round_number=upload.round, frame=sent
             )
             # Where the server adds the noise, a client adds none: a share of 0.
-            noises.append(in_numbers(release.lattice(roster).share, units, release, roster))
-    return ServerView.open(folder), float(np.mean(noises)) if noises else 0.0
+            known = known or NoisedSum.of(release, shape, release.lattice(roster).share, roster)
+    return ServerView.open(folder), known
 
 
 def not_shrunk(view: ServerView, release: Bounded, folder: Path) -> ServerView:

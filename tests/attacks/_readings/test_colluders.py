@@ -13,13 +13,15 @@ from attacks._base.attack import Scope
 from attacks._base.targets import read_targets
 from attacks._judging.score import Wishes, key_of, open_subject
 from attacks._judging.truths import Truths
-from attacks._whole_run.colluders import colluding, numbers_of, others_alone, played_with, setup_of
+from attacks._readings.colluders import colluding, numbers_of, others_alone, setup_of
+from attacks._readings.readings import readings_of, told_of
 from attacks._whole_run.differences import differences
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import knowledge_of, open_readings
 from attacks.membership import guess
 from defenses.upload import UploadKind
 from defenses.view import Direction
+from ifedpriv.config import load_config
 from ifedpriv.errors import InputError
 from ifedpriv.icl.extract import extract
 
@@ -39,7 +41,8 @@ def opened(tmp_path_factory):
 
 def played(run, clients, folder, wishes=WISHES):
     subject = open_subject(run, wishes)
-    return subject, played_with(run, subject, ",".join(map(str, clients)), folder)
+    config = load_config(run / "config.yaml")
+    return subject, readings_of(subject, config, folder, strong=wishes.strong, clients=clients)[-1].subject
 
 
 def mean_of(subject, clients):
@@ -100,8 +103,8 @@ def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(private, tmp_
     request = Request(run, pool=150, colluding=(0, 1, 2))
     (reading,) = open_readings(request, tmp_path / "own", lambda *_: None)
     (before,) = open_readings(Request(run, pool=150), tmp_path / "before", lambda *_: None)
-    noise = reading.subject.knowledge.declared.noise
-    assert 1.5 < noise / before.subject.knowledge.declared.noise < 3
+    noise, once = (told_of((one,))["the aggregate"]["noise"] for one in (reading, before))
+    assert 1.5 < noise / once < 3
     (target,) = read_targets(reading.subject.view, reading.subject.backbone)[1].targets
     (all_of,) = read_targets(before.subject.view, before.subject.backbone)[1].targets
     # What the others send is clipped, as what colluding clients tell is.

@@ -1,0 +1,149 @@
+"""What of a recording is attacked, in which scopes, and what the attacker is told of clip and noise in each.
+
+The invariant: every program that attacks a recording attacks these readings, so what one finds another finds too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attacks._base.attack import Declared, Scope
+from attacks._base.targets import read_told
+from attacks._judging.score import Subject, all_but_one
+from attacks._readings.colluders import colluding, others_alone
+from attacks._readings.read_back import as_vectors, not_shrunk, released_sum
+from defenses.dp.release import Bounded
+from defenses.upload import UploadKind
+from defenses.view_facts import Computes
+from ifedpriv.config import RunConfig
+from ifedpriv.errors import UserError
+from ifedpriv.experiment.prepare import prepare
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A recording to attack, and in which scopes.
+
+    Attributes:
+        subject: the recording, with what is known.
+        scopes: what of its guesses counts.
+    """
+
+    subject: Subject
+    scopes: tuple[Scope, ...]
+
+
+def readings_of(
+    subject: Subject,
+    config: RunConfig | None,
+    folder: Path,
+    *,
+    declared: Declared | None = None,
+    strong: bool = False,
+    clients: Sequence[int] = (),
+    vectors: bool = True,
+) -> tuple[Reading, ...]:
+    """What of a recording is attacked: single uploads and the aggregate apart where a private release made them.
+
+    Args:
+        subject: the recording as it was opened.
+        config: of the run that was recorded; None where nobody has it.
+        folder: an empty one, for recordings that are made of this one.
+        declared: clip and noise as the auditor has them, in place of what the configuration says; None for that.
+        strong: hand out all examples but one of every vector, where the truth is known.
+        clients: who colludes with the server, and is in nothing that is attacked.
+        vectors: whether vectors are what is read; other uploads stay as they are.
+
+    Raises:
+        UserError: the recording was made under another defense than the configuration's.
+    """
+    setup = prepare(config, backbone=subject.backbone) if config is not None and clients else None
+    subject = colluding(subject, clients, setup)
+    found = _by_scope(subject, config if vectors else None, folder, declared, strong)
+    return tuple(
+        replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
+        for number, one in enumerate(found)
+    )
+
+
+def _by_scope(
+    subject: Subject, config: RunConfig | None, folder: Path, declared: Declared | None, strong: bool
+) -> tuple[Reading, ...]:
+    plain = (Reading(subject, tuple(Scope)),)
+    if config is None:
+        return plain
+    if config.defense != subject.view.facts.defense:
+        raise UserError(
+            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
+            f"configuration's ({config.defense.kind})",
+            "use the folder as the run left it",
+        )
+    if config.defense.privacy is None:
+        return plain
+    release = _release_of(subject, config)
+    if release is None:
+        return plain
+    view, shape = subject.view, (subject.backbone.n_layers, 2, subject.backbone.width)
+    mean = Declared(mechanism=released_sum(view, release, shape))
+    released = replace(subject, view=not_shrunk(view, release, folder / "released"))
+    public = _told(released, declared or mean, strong)
+    if Computes.INDIVIDUAL_UPLOADS not in view.facts.server_computes:
+        return (Reading(public, tuple(Scope)),)
+    own, known = as_vectors(view, release, shape, folder / "uploads")
+    uploads = _told(replace(subject, view=own), declared or Declared(mechanism=known), strong)
+    return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
+
+
+def _release_of(subject: Subject, config: RunConfig) -> Bounded | None:
+    """How a run releases vectors; None where it releases none that an attack here reads."""
+    setup = prepare(config, backbone=subject.backbone)
+    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
+    if UploadKind.VECTOR not in asked:
+        return None
+    release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
+    backbone = subject.backbone
+    # Of one vector a class, say, what travels says nothing of how to part it; what is compressed is not turned back.
+    whole = backbone.n_layers * 2 * backbone.width
+    if not isinstance(release, Bounded) or release.compression is not None or release.transform.size != whole:
+        return None
+    return release
+
+
+def _told(subject: Subject, declared: Declared, strong: bool) -> Subject:
+    knowledge = replace(subject.knowledge, declared=declared)
+    if strong and subject.truth is not None and knowledge.pool:
+        others = all_but_one(subject.view, subject.truth, knowledge.pool, knowledge.seed)
+        knowledge = replace(knowledge, others=others)
+    return replace(subject, knowledge=knowledge)
+
+
+def told_of(readings: Sequence[Reading]) -> dict[str, dict[str, Any]]:
+    """By scope, what the attacker is told of clip and noise, as plain data; scopes without a vector are left out.
+
+    ``noise`` is the standard deviation in a number, as a root mean square over numbers and vectors; ``by_number``
+    whether its size is told number by number, and with it how each example is bounded.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for reading in readings:
+        declared = reading.subject.knowledge.declared
+        release = declared.mechanism
+        both = read_told(reading.subject.view, reading.subject.backbone, declared)
+        uploads = max(1, len(both[0].targets))
+        for targets, sums in zip(both, (1, uploads), strict=True):
+            if targets.scope not in reading.scopes or not targets.targets:
+                continue
+            noise = declared.noise / float(np.sqrt(sums))
+            if release is not None:
+                squares = [np.mean(release.in_numbers(each.weight, sums) ** 2) for each in targets.targets]
+                noise = float(np.sqrt(np.mean(squares)))
+            found[str(targets.scope)] = {
+                "noise": noise,
+                "clip": declared.clip if release is None else release.release.clip,
+                "by_number": release is not None,
+            }
+    return found
