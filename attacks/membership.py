@@ -33,6 +33,7 @@ NAME = "membership"
 NEEDS = (Capability.PUBLIC_TEXTS, Capability.POOL)
 STRONG = "all others known"
 SOURCE = "source"
+RATIO = "likelihood ratio"
 
 
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
@@ -42,7 +43,8 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     clip and noise are declared. Methods: ``likelihood ratio``; ``shadow``, ``shadow, in and out`` and ``RMIA``,
     beside vectors of its own; ``unmixing``; ``near duplicates``, the likelihood ratio of each candidate with other
     names and numbers; the baselines ``inner product`` and ``cosine``; ``all others known``, for
-    an adversary that has every example but one; ``source``, which client a text is of.
+    an adversary that has every example but one; ``source``, which client a text is of. All of them, or those that
+    ``knowledge.methods`` names.
     """
     found: list[Guess] = []
     for targets in read_told(view, backbone, knowledge.declared):
@@ -73,7 +75,7 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
 
     methods: dict[str, Callable[[Population, Target], Floats]] = {
-        "likelihood ratio": likelihood_ratio,
+        RATIO: likelihood_ratio,
         "shadow": lambda p, t: shadow(p, t, knowledge.shadows, knowledge.seed),
         "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
         "RMIA": lambda p, t: relative(p, t, cast(p, t)),
@@ -82,20 +84,25 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         "inner product": inner_product,
         "cosine": cosine,
     }
-    found = [_timed(name, given.scope, refused, each(score)) for name, score in methods.items()]
-    lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
-    found.append(
-        _timed(
-            STRONG,
-            given.scope,
-            lacks,
-            each(lambda p, t: knowing_all_others(backbone, knowledge, p, t, knowledge.others[t.who])),
+    asked = knowledge.methods or (*methods, STRONG, SOURCE)
+    found = [
+        _timed(name, given.scope, refused, each(score)) for name, score in methods.items() if name in asked
+    ]
+    if STRONG in asked:
+        lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
+        found.append(
+            _timed(
+                STRONG,
+                given.scope,
+                lacks,
+                each(lambda p, t: knowing_all_others(backbone, knowledge, p, t, knowledge.others[t.who])),
+            )
         )
-    )
-    if given.scope is Scope.UPLOADS:
+    if SOURCE in asked and given.scope is Scope.UPLOADS:
         alone = "there is one upload, so no other client it could be" if len(targets) == 1 else ""
-        answers = found[0].answers
-        found.append(_timed(SOURCE, given.scope, refused or alone, lambda: _sources(answers)))
+        ratios = next((guess.answers for guess in found if guess.method == RATIO), ())
+        scored = each(likelihood_ratio)
+        found.append(_timed(SOURCE, given.scope, refused or alone, lambda: _sources(ratios or scored())))
     return found
 
 
