@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from _attack_tables import strength
@@ -18,6 +19,7 @@ from _tables import load, markdown, values
 from attacks._program.layers_launch import METHODS as MEASURES
 from attacks._program.layers_launch import named
 
+DOCS = Path(__file__).parent.parent / "docs" / "figures"
 REAL, SET = "stories260k", "sst2"
 ATTACKS: Mapping[str, tuple[str, str]] = {
     "unmix": ("words, unmix", "average precision"),
@@ -47,6 +49,11 @@ def missing(name: str, real: bool) -> str:
     """What stands in place of a table that nothing was measured for."""
     where = f" --model DIR --data FOLDER/{SET}" if real else ""
     return f"Not measured yet: `python benchmarks/{name}.py{where}`.\n"
+
+
+def picture(name: str, what: str) -> str:
+    """The figure below a table, where it was drawn."""
+    return f"\n![{what}](figures/{name}.svg)\n" if (DOCS / f"{name}.svg").exists() else ""
 
 
 def orders() -> dict[str, Row]:
@@ -113,7 +120,8 @@ def epsilon_needed(question: Callable[[Row], bool]) -> str:
         ]
         for method, (name, _) in ATTACKS.items()
     ]
-    return markdown(["attack", *found], rows)
+    drawn = picture("epsilon_order", "gain of each attack against epsilon") if question is works else ""
+    return markdown(["attack", *found], rows) + drawn
 
 
 def plural(examples: int) -> str:
@@ -149,7 +157,8 @@ def layers(real: bool) -> str:
     for part in document["parts"]:
         cells = [part["measured"][name] for name in MEASURES]
         rows.append([named(part), *(f"{one['value']:.2f} ({one['control']:.2f})" for one in cells)])
-    return markdown(["what is read", *(f"{n}: {document['metrics'][n]}" for n in MEASURES)], rows)
+    head = ["what is read", *(f"{name}: {document['metrics'][name]}" for name in MEASURES)]
+    return markdown(head, rows) + picture(f"layers{'_real' if real else ''}", "what each layer tells")
 
 
 def attributes() -> str:
