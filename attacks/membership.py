@@ -36,6 +36,8 @@ NAME = "membership"
 NEEDS = (Capability.PUBLIC_TEXTS, Capability.POOL)
 STRONG = "all others known"
 SOURCE = "source"
+RATIO = "likelihood ratio"
+PARAPHRASES = "paraphrases"
 
 
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
@@ -45,8 +47,8 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     clip and noise are declared. Methods: ``likelihood ratio``; ``shadow``, ``shadow, in and out`` and ``RMIA``,
     beside vectors of its own; ``unmixing``; ``near duplicates``, the likelihood ratio of each candidate with other
     names and numbers; ``paraphrases``, that of each in other words, where the texts are the shipped writer's; the
-    baselines ``inner product`` and ``cosine``; ``all others known``, for
-    an adversary that has every example but one; ``source``, which client a text is of.
+    baselines ``inner product`` and ``cosine``; ``all others known``, for an adversary that has every example but one;
+    ``source``, which client a text is of. All of them, or those that ``knowledge.methods`` names.
     """
     found: list[Guess] = []
     for targets in read_told(view, backbone, knowledge.declared):
@@ -81,7 +83,7 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         return Shadows.cast(population, target, knowledge.shadows, knowledge.seed)
 
     methods: dict[str, Callable[[Population, Target], Floats]] = {
-        "likelihood ratio": likelihood_ratio,
+        RATIO: likelihood_ratio,
         "shadow": lambda p, t: shadow(p, t, knowledge.shadows, knowledge.seed),
         "shadow, in and out": lambda p, t: in_and_out(p, t, cast(p, t)),
         "RMIA": lambda p, t: relative(p, t, cast(p, t)),
@@ -90,23 +92,31 @@ def _scope(backbone: Backbone, knowledge: Knowledge, given: Targets) -> list[Gue
         "inner product": inner_product,
         "cosine": cosine,
     }
-    found = [_timed(name, given.scope, refused, each(score)) for name, score in methods.items()]
-    said = refused or ("" if paraphrase_pool(knowledge) else "no other wording of the candidates is known")
-    other_words = each(lambda p, t: likelihood_ratio(changed(p, paraphrase_pool), t))
-    found.append(_timed("paraphrases", given.scope, said, other_words))
-    lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
-    found.append(
-        _timed(
-            STRONG,
-            given.scope,
-            lacks,
-            each(lambda p, t: knowing_all_others(backbone, knowledge, p, t, knowledge.others[t.who])),
+    asked = knowledge.methods or (*methods, PARAPHRASES, STRONG, SOURCE)
+    found = [
+        _timed(name, given.scope, refused, each(score)) for name, score in methods.items() if name in asked
+    ]
+    if PARAPHRASES in asked:
+        said = refused or (
+            "" if paraphrase_pool(knowledge) else "no other wording of the candidates is known"
         )
-    )
-    if given.scope is Scope.UPLOADS:
+        other_words = each(lambda p, t: likelihood_ratio(changed(p, paraphrase_pool), t))
+        found.append(_timed(PARAPHRASES, given.scope, said, other_words))
+    if STRONG in asked:
+        lacks = refused or knowledge.lacks([Capability.OTHERS]) or _not_all_known(knowledge, targets)
+        found.append(
+            _timed(
+                STRONG,
+                given.scope,
+                lacks,
+                each(lambda p, t: knowing_all_others(backbone, knowledge, p, t, knowledge.others[t.who])),
+            )
+        )
+    if SOURCE in asked and given.scope is Scope.UPLOADS:
         alone = "there is one upload, so no other client it could be" if len(targets) == 1 else ""
-        answers = found[0].answers
-        found.append(_timed(SOURCE, given.scope, refused or alone, lambda: _sources(answers)))
+        ratios = next((guess.answers for guess in found if guess.method == RATIO), ())
+        scored = each(likelihood_ratio)
+        found.append(_timed(SOURCE, given.scope, refused or alone, lambda: _sources(ratios or scored())))
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from _tables import load, markdown
 
-_SINGLE, _SUM = "single uploads", "the aggregate"
+_SINGLE, _SUM, _RATIO = "single uploads", "the aggregate", "likelihood ratio"
 _READS = {
     "uploads": "a client's upload",
     "aggregates": "a released mean",
@@ -16,35 +16,48 @@ _READS = {
 
 
 def attack_strength() -> str:
-    """One row for a number of examples behind an undefended vector."""
+    """What undefended uploads of the shipped model give away."""
+    return strength(load("attacks")["cells"])
+
+
+def strength(cells: Sequence[Mapping[str, Any]]) -> str:
+    """One row for a number of examples behind an undefended vector.
+
+    Args:
+        cells: as `attack_strength.py` keeps them; members are told where all cells have them.
+    """
+    scored = all("membership" in cell for cell in cells)
     rows = []
-    for cell in load("attacks")["cells"]:
+    for cell in cells:
         found = {
             (each["method"], each["scope"], each["metric"]): each
-            for name in ("labels", "invert")
-            for each in cell[name]
+            for name in ("labels", "invert", "membership")
+            for each in cell.get(name, ())
         }
 
         def value(method: str, metric: str, scope: str = _SINGLE, of: Mapping[Any, Any] = found) -> str:
-            return f"{of[method, scope, metric]['value']:.2f}"
+            # Where some vector's texts name nobody, names are not measured.
+            key = (method, scope, metric)
+            return f"{of[key]['value']:.2f}" if key in of else "none"
 
         def beside(method: str, metric: str, control: str, of: Mapping[Any, Any] = found) -> str:
             one = of[method, _SINGLE, metric]
             return f"{one['value']:.2f} ({one['controls'][control]:.2f})"
 
-        rows.append(
-            [
-                str(cell["examples"]),
-                f"{cell['pool']:,}",
-                f"{value('corpus', 'corpus recall')}, {value('corpus', 'corpus precision')}",
-                f"{value('corpus', 'corpus recall', _SUM)}, {value('corpus', 'corpus precision', _SUM)}",
-                beside("probe", "average precision", "prior only"),
-                beside("unmix", "average precision", "prior only"),
-                f"{value('corpus', 'private strings')}, {value('probe', 'private strings')}",
-                beside("class means", "total variation", "uniform"),
-                f"{found['class means', _SINGLE, 'exact counts']['value']:.0%}",
-            ]
-        )
+        row = [
+            str(cell["examples"]),
+            f"{cell['pool']:,}",
+            f"{value('corpus', 'corpus recall')}, {value('corpus', 'corpus precision')}",
+            f"{value('corpus', 'corpus recall', _SUM)}, {value('corpus', 'corpus precision', _SUM)}",
+            beside("probe", "average precision", "prior only"),
+            beside("unmix", "average precision", "prior only"),
+            f"{value('corpus', 'private strings')}, {value('probe', 'private strings')}",
+            beside("class means", "total variation", "uniform"),
+            f"{found['class means', _SINGLE, 'exact counts']['value']:.0%}",
+        ]
+        if scored:
+            row.append(f"{value(_RATIO, 'AUC')}, {value(_RATIO, 'AUC', _SUM)}")
+        rows.append(row)
     head = [
         "examples",
         "pool",
@@ -56,7 +69,7 @@ def attack_strength() -> str:
         "label variation (uniform)",
         "counts exact",
     ]
-    return markdown(head, rows)
+    return markdown([*head, *(["AUC of members: uploads, aggregate"] if scored else [])], rows)
 
 
 def slots_strength() -> str:

@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from _attacked import TASK, Source, configuration, record
 from _shared import RESULTS, machine, print_machine, store
-from attack_strength import TASK, record
 
 from attacks import SCRIPTS
 from attacks import membership as membership_attack
@@ -146,7 +146,7 @@ def main() -> None:
         keep()
     for examples in [] if options.scripts else options.examples:
         with tempfile.TemporaryDirectory() as folder:
-            run = record(Path(folder) / "run", examples, options.vectors)
+            run = record(Path(folder) / "run", configuration(Source(), options.vectors, examples))
             subject = open_subject(run, Wishes(pool=options.pool))
             for name in options.only:
                 most = ATTACKS[name][1]

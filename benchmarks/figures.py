@@ -15,6 +15,7 @@ from typing import Any
 import _curve_tables
 import _ficpd_figures
 import _one_shot_tables
+import _order_figures
 import matplotlib.pyplot as plt
 import numpy as np
 from _drawing import DOCS, STYLES, line, save
@@ -107,5 +108,8 @@ if __name__ == "__main__":
         budgets(name)
     default_curve()
     shares()
+    _order_figures.epsilons()
+    for real in (False, True):
+        _order_figures.layers(real)
     for part in _ficpd_figures.PANELS:
         _ficpd_figures.draw(part)

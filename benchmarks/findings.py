@@ -20,6 +20,7 @@ import _ficpd_tables
 import _grid_tables
 import _leak_tables
 import _one_shot_tables
+import _order_tables
 import _prototype_tables
 import _secagg_tables
 import _share_tables
@@ -44,7 +45,9 @@ PAGES = tuple(
         "prototypes_measured",
         "grid",
         "attacks_measured",
+        "attacks_real",
         "attacks_resisted",
+        "parts_of_vectors",
     )
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -172,6 +175,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale,
     **_attack_tables.TABLES,
+    **_order_tables.TABLES,
     **_secagg_tables.TABLES,
     **_ficpd_tables.TABLES,
     **_prototype_tables.TABLES,

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _attacked import TASK, Source, configuration, record
 from _shared import RESULTS, child, machine, peak, print_machine, reset_peak, store
-from attack_strength import TASK, record
 from numpy.typing import NDArray
 
 from attacks._base.attack import Members
@@ -69,7 +69,7 @@ def cached(folder: Path, backbone: Backbone, task: Task, texts: Sequence[Example
 def cell(folder: Path, examples: int, vectors: int, pool: int) -> dict[str, Any]:
     """One row: a run, its candidates, and what is named among them; seconds are of identification alone."""
     with tempfile.TemporaryDirectory() as made:
-        run = record(Path(made) / "run", examples, vectors)
+        run = record(Path(made) / "run", configuration(Source(), vectors, examples))
         subject = open_subject(run, Wishes(pool=2))
         assert subject.truth is not None
         held = {n: {key_of(example) for example in texts} for n, texts in subject.truth.items()}

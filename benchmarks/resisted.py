@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _attacked import TASK
 from _shared import RESULTS, machine, print_machine, store
-from attack_strength import TASK
 
 from attacks import ATTACKS
 from attacks._base.attack import Declared, Scope

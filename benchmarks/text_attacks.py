@@ -1,10 +1,12 @@
-"""Whole texts out of undefended and noised vectors of the shipped model, by number of examples behind a vector.
+"""Whole texts out of undefended and noised vectors, by number of examples behind a vector.
 
     python benchmarks/text_attacks.py [--examples 1 2 4] [--vectors 100] [--methods search soft trained] [--noises open]
+    python benchmarks/text_attacks.py --model DIR --data FOLDER/NAME [...]      another model, and real texts
 
 A line is one vector: the mean activations of so many texts of task `topic` at fp16, with Gaussian noise of a declared
-size or without, attacked by a method that is told the number of examples. Lines go to ``results/text_attacks.jsonl`` as
-they are measured, so an interrupted sweep goes on. Beside every figure stand those of random public texts (``prior``).
+size or without, attacked by a method that is told the number of examples. Lines go to ``results/text_attacks.jsonl``
+(or ``text_attacks_<model>.jsonl``) as they are measured, so an interrupted sweep goes on. Beside every figure stand
+those of random public texts (``prior``).
 
 ``trained`` trains once for each cell and process, before its first vector. How long that took, and how likely held-out
 public texts were to it, stands beside every vector of the cell; ``--inverters FOLDER`` keeps what it trained.
@@ -13,6 +15,7 @@ public texts were to it, stands beside every vector of the cell; ``--inverters F
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _attacked import PUBLIC, Source, add_source, source_of, texts_of
 from _cells import Cell, Figures, measure, text_table
 
 from attacks._base.attack import Answer, Declared, Knowledge, Texts, Who
@@ -38,23 +42,37 @@ from attacks._texts.wording import Encoder, Wording
 from defenses.codec import Precision
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped
-from ifedpriv.embedded import MODEL_PATH
+from ifedpriv.data.task import Example, Task
 from ifedpriv.icl.prompts import Position
 
-TASK, PUBLIC, PUBLIC_SEED = "topic", 1000, 1_000_003
+PUBLIC_SEED = 1_000_003
 METHODS = ("search", "soft", "trained")
 NOISES = {"open": 0.0, "noised": 1.0}
 """Noise in each number, in units of what one text's activations spread about the mean."""
 
 
 @cache
-def world() -> tuple[Backbone, Any, tuple[Any, ...], float]:
+def world(source: Source) -> tuple[Backbone, Task, tuple[Example, ...], float]:
     """The model, the task, public texts, and the root mean square of what their activations spread."""
-    backbone = Backbone.load(MODEL_PATH)
-    made = shipped.load(TASK, seed=PUBLIC_SEED, train=PUBLIC, validation=1, test=1)
-    knowledge = Knowledge(made.task, Position.LABEL, tuple(made.train))
+    backbone = Backbone.load(source.model)
+    if source.folder is None:
+        made = shipped.load(source.task, seed=PUBLIC_SEED, train=PUBLIC, validation=1, test=1)
+        task, public = made.task, tuple(made.train)
+    else:
+        data = texts_of(source)
+        task, public = data.task, tuple(data.validation)
+    knowledge = Knowledge(task, Position.LABEL, public)
     values = read(backbone, knowledge, knowledge.public, "")
-    return backbone, made.task, tuple(made.train), float(np.sqrt(np.mean(values.std(axis=0) ** 2)))
+    return backbone, task, public, float(np.sqrt(np.mean(values.std(axis=0) ** 2)))
+
+
+def private_texts(source: Source, examples: int, seed: int) -> Sequence[Example]:
+    """Texts behind the vector of a seed, none of them public."""
+    if source.folder is None:
+        made = shipped.load(source.task, seed=seed, train=max(6, examples), validation=1, test=1)
+        return made.train[:examples]
+    train = texts_of(source).train
+    return [train[i] for i in np.random.default_rng(seed).permutation(len(train))[:examples]]
 
 
 def run(
@@ -81,11 +99,13 @@ def prepare(backbone: Backbone, knowledge: Knowledge, target: Target) -> Mapping
     return {"training seconds": _TRAINING.setdefault(key, time.process_time() - started)}
 
 
-def one(method: str, examples: int, noise: float, seed: int, inverters: Path | None = None) -> Figures:
+def one(
+    source: Source, method: str, examples: int, noise: float, seed: int, inverters: Path | None = None
+) -> Figures:
     """The figures of one vector."""
-    backbone, task, public, spread = world()
+    backbone, task, public, spread = world(source)
     sigma = noise * spread
-    private = shipped.load(TASK, seed=seed, train=max(6, examples), validation=1, test=1).train[:examples]
+    private = private_texts(source, examples, seed)
     # The seed of an attack is that of its training, too: one inverter for all vectors of a cell.
     chosen = 0 if method == "trained" else seed
     shelf = FolderShelf(inverters) if inverters is not None else None
@@ -128,12 +148,12 @@ def f1(guessed: Any, true: Any) -> float:
     return 2 * len(said & meant) / max(1, len(said) + len(meant))
 
 
-def cell(method: str, examples: int, noise: float, inverters: Path | None) -> Cell:
+def cell(source: Source, method: str, examples: int, noise: float, inverters: Path | None) -> Cell:
     """One point of the sweep; its seeds are its vectors."""
-    settings = {"method": method, "examples": examples, "noise": noise, "task": TASK, "public": PUBLIC}
+    settings = {"method": method, "examples": examples, "noise": noise, "task": source.task, "public": PUBLIC}
     if method == "trained":
         settings["effort"] = asdict(EFFORT)
-    return Cell(settings, lambda seed: one(method, examples, noise, seed, inverters))
+    return Cell(settings, lambda seed: one(source, method, examples, noise, seed, inverters))
 
 
 def main() -> None:
@@ -145,25 +165,32 @@ def main() -> None:
     parser.add_argument("--noises", nargs="+", choices=list(NOISES), default=list(NOISES))
     parser.add_argument("--inverters", type=Path, metavar="FOLDER")
     parser.add_argument("--threads", type=int, default=1)
+    add_source(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cells = {
-        f"{method}, {count} examples, {name}": cell(method, count, NOISES[name], options.inverters)
-        for method in options.methods
-        for count in options.examples
-        for name in options.noises
-    }
-    seeds = range(7, 7 + options.vectors)
-    # One cell after the other: an inverter serves all vectors of its cell, and few are kept at once.
-    found: dict[str, Mapping[str, Figures]] = {}
-    for name, each in cells.items():
-        found[name] = measured(name, each, seeds)
+    with tempfile.TemporaryDirectory() as folder:
+        source = source_of(parser, options, Path(folder))
+        whose = "" if source.folder is None else f"{source.task}: "
+        cells = {
+            f"{whose}{method}, {count} examples, {name}": cell(
+                source, method, count, NOISES[name], options.inverters
+            )
+            for method in options.methods
+            for count in options.examples
+            for name in options.noises
+        }
+        seeds = range(7, 7 + options.vectors)
+        # One cell after the other: an inverter serves all vectors of its cell, and few are kept at once.
+        found: dict[str, Mapping[str, Figures]] = {}
+        for name, each in cells.items():
+            found[name] = measured(source, name, each, seeds)
     print(text_table(found))
 
 
-def measured(name: str, one_cell: Cell, seeds: Sequence[int]) -> Mapping[str, Figures]:
+def measured(source: Source, name: str, one_cell: Cell, seeds: Sequence[int]) -> Mapping[str, Figures]:
     """The vectors of one cell."""
-    return measure("text_attacks", world()[0].fingerprint, {name: one_cell}, seeds)[name]
+    fingerprint = world(source)[0].fingerprint
+    return measure(f"text_attacks{source.suffix}", fingerprint, {name: one_cell}, seeds)[name]
 
 
 if __name__ == "__main__":

@@ -240,3 +240,17 @@ def test_every_method_answers_or_says_why(tmp_path):
     assert {g.refused for g in none if g.method != "all others known"} == {
         "the attacker has no pool of candidates"
     }
+
+
+def test_named_methods_alone_are_run_and_find_the_same(tmp_path):
+    from attacked import tiny_view
+    from tiny import examples, task, tiny_backbone
+
+    view, _ = tiny_view(tmp_path / "view", 3)
+    backbone = tiny_backbone()
+    knowledge = Knowledge(task(), Position.LABEL, examples(40, 3), pool=examples(30, 4))
+    full = {(g.method, g.scope): g.answers for g in membership.guess(view, backbone, knowledge)}
+    for asked in [("cosine", "likelihood ratio"), ("source",), ("all others known",)]:
+        some = membership.guess(view, backbone, replace(knowledge, methods=asked))
+        assert {g.method for g in some} == set(asked)
+        assert all(g.answers == full[g.method, g.scope] for g in some)
