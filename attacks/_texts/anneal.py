@@ -4,20 +4,22 @@ The invariant: every replacement of a token is weighed exactly, all tokens of th
 
 What of the vector cannot be explained yet is taken to have the population's covariance, times a share that falls; with
 it a chain moves from texts that are roughly right to texts that are right to the last bit of rounding. The prior is how
-public texts are worded.
+public texts are worded: which wording a text has, where that is known (`attacks._texts.frames`), else which token
+follows which and stands where.
 
 Reference: Geman & Geman, Stochastic Relaxation, Gibbs Distributions, and the Bayesian Restoration of Images, 1984.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks._base.targets import Floats
+from attacks._texts.frames import Frame
 from attacks._texts.looks import Looks
 from attacks._texts.phrases import Phrases
 
@@ -57,6 +59,7 @@ class Chains:
         labels: classes of each chain's texts, ``[chains, k]``.
         texts: each chain's k texts, as columns of the tables.
         active: so many first columns may be put into a text.
+        frames: the wording of each text, whose prior then stands in the place of that of phrases.
     """
 
     def __init__(
@@ -67,8 +70,9 @@ class Chains:
         labels: NDArray[np.int64],
         texts: Sequence[Sequence[Columns]],
         active: int,
+        frames: Sequence[Sequence[Frame]] | None = None,
     ) -> None:
-        self.looks, self.phrases, self.aim = looks, phrases, aim
+        self.looks, self.phrases, self.aim, self.frames = looks, phrases, aim, frames
         self.labels, self.active = labels, active
         self.texts = [[text.copy() for text in chain] for chain in texts]
         self.count = labels.shape[1]
@@ -87,12 +91,13 @@ class Chains:
 
     def copy(self, active: int) -> Chains:
         """The same chains, to go on with apart from these."""
-        return Chains(self.looks, self.phrases, self.aim, self.labels, self.texts, active)
+        return Chains(self.looks, self.phrases, self.aim, self.labels, self.texts, active, self.frames)
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Go on with these chains alone."""
         self.labels = self.labels[list(chosen)]
         self.texts = [self.texts[i] for i in chosen]
+        self.frames = [self.frames[i] for i in chosen] if self.frames is not None else None
         self._above, self._below = self._above[list(chosen)], self._below[list(chosen)]
 
     def left(self) -> Floats:
@@ -108,51 +113,52 @@ class Chains:
     def energies(self, share: float) -> Floats:
         """Minus the logarithm of each chain's posterior, up to a constant, ``[chains]``."""
         white = np.linalg.inv(np.linalg.cholesky(self._covariance(share)))
-        prior = [sum(self.phrases.of(text) for text in chain) for chain in self.texts]
+        prior = [self._prior(r, range(self.count)) for r in range(len(self.texts))]
         return np.asarray(0.5 * np.sum((self.left() @ white.T) ** 2, axis=1) - np.array(prior))
 
     def _covariance(self, share: float) -> Floats:
         scaled = share * self.aim.scale**2 / self.count * self.aim.population
         return np.asarray(scaled + np.diag(self.aim.variance))
 
-    def sweep(self, share: float, rng: np.random.Generator | None) -> bool:
+    def sweep(
+        self, share: float, rng: np.random.Generator | None, *, narrow: bool = False, exchange: bool = True
+    ) -> bool:
         """Draw every token anew, given all others; without a generator, take the likeliest.
 
         Args:
             share: of one text's covariance that is expected to stay unexplained.
             rng: of the draws.
+            narrow: draw among the tokens alone that a text's wording has in the place.
+            exchange: let tokens change places, too.
 
         Returns:
             Whether any token changed.
         """
         white = np.linalg.inv(np.linalg.cholesky(self._covariance(share)))
         kind = np.float64 if share < _FINE else np.float32
-        metric = np.einsum("vw,whd->hvd", white, self._heads)
+        metric = np.ascontiguousarray(np.tensordot(white, self._heads, axes=1).transpose(1, 0, 2))
         values: NDArray[np.floating] = self.looks.values[: self.active].astype(kind)
-        grams = np.einsum("hvd,gve->hgde", metric, metric).astype(kind)
-        own = np.stack(
-            [
-                [np.sum((values[:, h] @ grams[h, g]) * values[:, g], axis=1) for g in range(len(metric))]
-                for h in range(len(metric))
-            ]
-        )
-        own = np.ascontiguousarray(own.transpose(2, 0, 1))
+        seen = np.matmul(values.transpose(1, 0, 2), metric.transpose(0, 2, 1).astype(kind)).transpose(1, 0, 2)
+        own = np.matmul(seen, seen.transpose(0, 2, 1))
         aim = white @ (self.aim.vector - self.aim.scale * self.looks.bias)
         changed = False
         order = rng.permutation(self.count) if rng is not None else np.arange(self.count)
         for which in order:
             made = np.einsum("rkhd,hvd->rkv", self._above / self._below[..., None], metric)
             wanted = aim - made.sum(axis=1) + made[:, which]
-            alike = [self.phrases.alike(chain[which]) for chain in self.texts]
+            alike = [self._there(r, int(which)) for r in range(len(self.texts))]
             longest = max(len(chain[which]) for chain in self.texts)
             places = rng.permutation(longest) if rng is not None else np.arange(longest)
             for distance in places:
                 rows = [r for r, chain in enumerate(self.texts) if len(chain[which]) > distance]
+                among = self._open(int(which), int(distance), rows) if narrow else None
+                if among is not None and len(among) < 2:
+                    continue
                 changed |= self._update(
-                    int(which), int(distance), rows, wanted[rows], alike, metric, values, own, rng
+                    int(which), int(distance), rows, wanted[rows], alike, metric, values, own, rng, among
                 )
         self._refresh()
-        return self._exchange(white, rng) or changed
+        return (exchange and self._exchange(white, rng)) or changed
 
     def _exchange(self, white: Floats, rng: np.random.Generator | None) -> bool:
         """Let two tokens of a chain change places, within a text or between two: what no single replacement can do."""
@@ -180,20 +186,24 @@ class Chains:
         else:
             i, j = (grid.ravel() for grid in np.indices((len(first), len(second))))
         i, j = (index[first[i] != second[j]] for index in (i, j))
+        if self.frames is not None:
+            here, there = self.frames[r][one], self.frames[r][other]
+            kept = here.opens(i, second[j]) & there.opens(j, first[i])
+            i, j = i[kept], j[kept]
         if not len(i):
             return None
         left = self.left()[r]
         made = self._added(r, one, i, second[j]) + self._added(r, other, j, first[i])
         if one == other:
             made = self._added(r, one, i, second[j], j, first[i])
-        before = self._phrases_of(r, one, other)
+        before = self._prior(r, {one, other})
         scores = -0.5 * np.sum(((left - made) @ white.T) ** 2, axis=1)
         # The prior of a few, those that the vector likes best.
         few = np.argsort(-scores, kind="stable")[:_WEIGHED]
         found: list[float] = []
         for index in few:
             first[i[index]], second[j[index]] = second[j[index]], first[i[index]]
-            found.append(float(scores[index]) + self._phrases_of(r, one, other))
+            found.append(float(scores[index]) + self._prior(r, {one, other}))
             first[i[index]], second[j[index]] = second[j[index]], first[i[index]]
         found.append(-0.5 * float(np.sum((white @ left) ** 2)) + before)
         values = np.array(found)
@@ -202,8 +212,26 @@ class Chains:
         best = int(np.argmax(values))
         return None if best == len(few) else (int(i[few[best]]), int(j[few[best]]))
 
-    def _phrases_of(self, r: int, one: int, other: int) -> float:
-        return sum(self.phrases.of(self.texts[r][which]) for which in {one, other})
+    def _prior(self, r: int, which: Iterable[int]) -> float:
+        """Log-probability of some texts of a chain."""
+        if self.frames is None:
+            return sum(self.phrases.of(self.texts[r][m]) for m in which)
+        texts = self.texts[r]
+        return sum(float(self.frames[r][m].prior[np.arange(len(texts[m])), texts[m]].sum()) for m in which)
+
+    def _there(self, r: int, which: int) -> Floats | None:
+        """What a text's wording or public texts alike say of each place, ``[length, tokens]``."""
+        if self.frames is not None:
+            return self.frames[r][which].prior
+        return self.phrases.alike(self.texts[r][which])
+
+    def _open(self, which: int, distance: int, rows: Sequence[int]) -> Columns | None:
+        """Tokens that the wording of any of these chains has in a place; None where wordings are not known."""
+        if self.frames is None:
+            return None
+        frames = {id(self.frames[r][which]): self.frames[r][which] for r in rows}
+        found = [frame.open[-1 - distance] for frame in frames.values()]
+        return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
 
     def _added(
         self,
@@ -240,6 +268,7 @@ class Chains:
         values: NDArray[np.floating],
         own: NDArray[np.floating],
         rng: np.random.Generator | None,
+        among: Columns | None,
     ) -> bool:
         places = [len(self.texts[r][which]) - 1 - distance for r in rows]
         old = np.array([self.texts[r][which][place] for r, place in zip(rows, places, strict=True)])
@@ -247,21 +276,25 @@ class Chains:
         picked = weights[np.arange(len(rows)), old].astype(np.float64)
         above = self._above[rows, which] - picked[..., None] * self.looks.values[old]
         below = self._below[rows, which] - picked
-        weights = weights[:, : self.active]
-        scores = -0.5 * _misfit(wanted, above, below, weights, metric, values, own)
+        chosen = slice(self.active) if among is None else among
+        weights = weights[:, chosen]
+        scores = -0.5 * _misfit(wanted, above, below, weights, metric, values[chosen], own[chosen])
         for i, (r, place) in enumerate(zip(rows, places, strict=True)):
+            there = alike[r]
+            if there is not None:
+                scores[i] += there[place, chosen]
+            if self.frames is not None:
+                continue
             text = self.texts[r][which]
             before = int(text[place - 1]) if place else self.phrases.end
             behind = int(text[place + 1]) if place + 1 < len(text) else self.phrases.end
             scores[i] += self.phrases.after(before)[: self.active]
             scores[i] += self.phrases.before(behind)[: self.active]
-            there = alike[r]
-            if there is not None:
-                scores[i] += there[place, : self.active]
         if rng is not None:
             scores = scores + rng.gumbel(size=scores.shape)
-        new = np.argmax(scores, axis=1)
-        picked = weights[np.arange(len(rows)), new].astype(np.float64)
+        best = np.argmax(scores, axis=1)
+        picked = weights[np.arange(len(rows)), best].astype(np.float64)
+        new = best if among is None else among[best]
         self._above[rows, which] = above + picked[..., None] * self.looks.values[new]
         self._below[rows, which] = below + picked
         for r, place, token in zip(rows, places, new, strict=True):

@@ -18,6 +18,7 @@ from attacks._mixes.mixture import CERTAIN
 from attacks._texts.anneal import Aim, Chains, Columns
 from attacks._texts.few import Told, few_examples
 from attacks._texts.first_block import FirstBlock
+from attacks._texts.frames import Frame, frames_of, likely_frames, within
 from attacks._texts.layer0 import FirstAttention
 from attacks._texts.looks import Looks
 from attacks._texts.phrases import ALIKE, Phrases
@@ -34,6 +35,15 @@ _FIRST = tuple(np.geomspace(0.3, 0.1, 4))
 _THEN = tuple(np.geomspace(0.08, 0.01, 10))
 _AGAIN = tuple(np.geomspace(0.15, 0.01, 10))
 
+_WORDED = 8
+"""Chains whose texts have wordings of public ones."""
+_SWEEPS = (40, 120)
+"""For each text, in each round."""
+_NARROW, _WIDE = (0.6, 0.02), tuple(np.geomspace(0.02, 1e-3, 6))
+"""Shares at which a place takes what its wording has there, and those at which it takes any token."""
+_EXCHANGE = 10
+"""Sweeps from one exchange of tokens to the next, which costs more than a sweep does."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class World:
@@ -46,6 +56,7 @@ class World:
         seen: so many first columns occur in public texts.
         block: what bounding does to the first attention's part of a text, on average.
         outputs: of public texts under each class, as they are asked for, ``[texts, width]``.
+        frames: wordings that many public texts share; none where most are worded as no other is.
     """
 
     looks: Looks
@@ -54,6 +65,7 @@ class World:
     seen: int
     block: FirstBlock
     outputs: dict[int, Floats]
+    frames: tuple[Frame, ...]
 
     @classmethod
     def of(cls, backbone: Backbone, knowledge: Knowledge, wording: Wording) -> World:
@@ -83,6 +95,7 @@ class World:
             len(seen),
             FirstBlock.of(backbone, knowledge),
             {},
+            frames_of(public, len(looks.tokens)),
         )
 
     def under(self, label: int) -> Floats:
@@ -144,7 +157,59 @@ class Found:
 
 
 def search_one(world: World, encoder: Encoder, told: Told, rng: np.random.Generator) -> Found:
-    """Guess the texts behind one vector, in a few rounds of annealing from a few beginnings."""
+    """Guess the texts behind one vector: by wordings that public texts share, and a single one then by any tokens."""
+    found = _by_wording(world, encoder, told, rng) if world.frames else None
+    if found and (found.certain or encoder.knowledge.declared.noisy or len(told.labels) > 1):
+        return found
+    free = _freely(world, encoder, told, rng)
+    return min([free, *([found] if found else [])], key=lambda each: each.residual)
+
+
+def _by_wording(world: World, encoder: Encoder, told: Told, rng: np.random.Generator) -> Found:
+    """Rounds in which every text has one of the wordings, each of more sweeps than the one before."""
+    target, labels = told.target, told.labels
+    count, noisy = len(labels), encoder.knowledge.declared.noisy
+    outputs = [world.under(label) for label in labels]
+    covariance = within(world.frames, outputs)
+    aim = Aim(world.block.shown(target), target.variance[0, 0], covariance, world.block.scale)
+    parts = [aim.scale / count * each for each in outputs]
+    spread = aim.scale**2 / count * covariance + np.diag(aim.variance)
+    best: Found | None = None
+    for number, sweeps in enumerate(_SWEEPS[:1] if noisy else _SWEEPS):
+        drawn = likely_frames(world.frames, parts, aim.vector, spread, _WORDED, rng)
+        frames = [[world.frames[i] for i in each] for each in drawn]
+        starts = [[world.public[rng.choice(frame.texts)] for frame in each] for each in frames]
+        table = np.tile(np.array(labels), (_WORDED, 1))
+        chains = Chains(world.looks, world.phrases, aim, table, starts, world.seen, frames)
+        for at, share in enumerate(np.geomspace(*_NARROW, sweeps * count)):
+            chains.sweep(share, rng, narrow=True, exchange=at % _EXCHANGE == _EXCHANGE - 1)
+        chains.keep(np.argsort(chains.energies(_NARROW[1]), kind="stable")[:_KEPT].tolist())
+        # Where the vector is not explained, the likeliest words of a wording are a better guess than any words.
+        texts = [[text.copy() for text in chain] for chain in chains.texts]
+        for share in _WIDE:
+            chains.sweep(share, rng)
+        # A token that no public text holds is tried once the others are settled.
+        last = number == len(_SWEEPS) - 1
+        texts += _settled(chains, len(world.looks.tokens) if last else world.seen)
+        checked = [_check(world, encoder, told, each) for each in texts]
+        best = min([*checked, *([best] if best else [])], key=lambda found: found.residual)
+        if best.certain:
+            break
+    assert best is not None
+    return best
+
+
+def _settled(chains: Chains, active: int) -> list[list[Columns]]:
+    """The likeliest tokens everywhere, of each chain, the likeliest chain first."""
+    settled = chains.copy(active)
+    for _ in range(_SETTLING):
+        if not settled.sweep(0.0, None):
+            break
+    return [settled.texts[i] for i in np.argsort(settled.energies(0.0), kind="stable")]
+
+
+def _freely(world: World, encoder: Encoder, told: Told, rng: np.random.Generator) -> Found:
+    """A few rounds of annealing from a few beginnings, whatever the wording."""
     target, labels = told.target, told.labels
     outputs = [world.under(label) for label in labels]
     covariance = np.mean([np.cov(each.T) for each in outputs], axis=0)
@@ -162,12 +227,8 @@ def search_one(world: World, encoder: Encoder, told: Told, rng: np.random.Genera
             for share in _AGAIN if again else _THEN:
                 chains.sweep(share, rng)
             # A token that no public text holds is tried once the others are settled.
-            settled = chains.copy(len(world.looks.tokens) if again else world.seen)
-            for _ in range(_SETTLING):
-                if not settled.sweep(0.0, None):
-                    break
-            order = np.argsort(settled.energies(0.0), kind="stable")
-            checked = [_check(world, encoder, told, settled.texts[i]) for i in order]
+            settled = _settled(chains, len(world.looks.tokens) if again else world.seen)
+            checked = [_check(world, encoder, told, each) for each in settled]
             best = min([*checked, *([best] if best else [])], key=lambda found: found.residual)
             if best.certain:
                 return best

@@ -75,6 +75,27 @@ def test_single_texts_come_back_nine_times_in_ten():
     assert exact >= 27
 
 
+def both(first):
+    """What is found behind the mean of two texts, and whether it is both of them."""
+    backbone, knowledge, _, activations = scene()
+    pair = [first, first + 1]
+    (answer,) = search(backbone, knowledge, [upload(activations[pair].mean(axis=0, dtype=np.float64), 2)])
+    return answer, sorted(answer.content.texts) == sorted(true_tokens(i) for i in pair)
+
+
+def test_two_texts_come_back_from_their_mean_and_the_attack_knows():
+    answer, right = both(4)
+    assert right
+    assert answer.content.certain
+
+
+@pytest.mark.slow
+def test_pairs_of_texts_come_back_four_times_in_five():
+    found = [both(first) for first in range(0, 20, 2)]
+    assert sum(right for _, right in found) >= 8
+    assert all(answer.content.certain == right for answer, right in found)
+
+
 def test_noise_of_a_defense_leaves_no_text_and_no_certainty():
     backbone, knowledge, _, activations = scene()
     spread = float(np.sqrt(np.mean(activations.std(axis=0) ** 2)))
