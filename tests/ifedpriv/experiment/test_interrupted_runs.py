@@ -6,6 +6,7 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
+from explained import unexplained
 from program import called
 from tiny_public import public_world, sets
 
@@ -13,6 +14,7 @@ from defenses.accounting.spent import ledger_bound
 from defenses.ledger import Ledger
 from defenses.units import Neighbouring, Unit
 from defenses.view import Direction, ServerView
+from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.rundir import RunDirectory
 from ifedpriv.federation.federation import Federation
 
@@ -114,6 +116,14 @@ def test_frames_of_an_interrupted_round_stay_in_the_record(copied):
     assert [(each.sender, each.frame) for each in main] == sent[0]
 
 
+def ledger_without_interrupted(ledger):
+    shorter = Ledger()
+    for event in ledger.events:
+        if "interrupted" not in event.released:
+            shorter.add(event)
+    return shorter
+
+
 def test_a_run_with_room_in_its_budget_goes_on_and_is_charged_twice(world, tmp_path):
     out = tmp_path / "run"
     with stopped(2, 2) as first:
@@ -134,8 +144,13 @@ def test_a_run_with_room_in_its_budget_goes_on_and_is_charged_twice(world, tmp_p
     once = [event for event in ledger.events if "interrupted" not in event.released]
     assert bound_of(once) < told["epsilon"] <= 4.0
     assert not {frame for _, frame in first[2]} & {frame for _, frame in second[2]}
-    # Both answers are on record, and nothing else: the main recording is of whole rounds.
+    # Both answers are on record, each paid for, and nothing else is.
     assert [folder.name for folder in (out / "interrupted").iterdir()] == ["round-2"]
+    method = prepare(RunDirectory.open(out).config()).method
+    asks = {number: method.asks(number) for number in range(method.rounds)}
+    views = [ServerView.open(out / folder) for folder in ("view", "interrupted/round-2")]
+    assert unexplained(views, ledger, asks) == []
+    assert unexplained(views, ledger_without_interrupted(ledger), asks)
     # What was settled is not charged again.
     assert called("run", "--resume", out).code == 0
     assert ledger_of(out).to_json() == ledger.to_json()

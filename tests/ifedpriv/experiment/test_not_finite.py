@@ -1,4 +1,4 @@
-"""Activations, gradients and losses that are not finite, in whole runs: they count as zero; only the client knows."""
+"""Activations, gradients and losses that are not finite, in whole runs: zero, and only the client is told."""
 
 import json
 import logging

@@ -1,8 +1,11 @@
 """Whole private runs of the program: a bound that holds for every frame, the same numbers twice, and refusals."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
+from explained import PAYLOAD, seen, unexplained
 from killed_run import kill_run
 from program import called
 from runs import found
@@ -10,9 +13,12 @@ from tiny import examples, tiny_config, write_config
 
 from defenses.accounting.spent import Bound, ledger_bound
 from defenses.dp.release import ARRAY
-from defenses.ledger import NO_MECHANISM, Ledger
+from defenses.frame import SERVER, Precision, encode
+from defenses.ledger import Ledger
 from defenses.units import Neighbouring, Unit
-from defenses.view import Direction, ServerView
+from defenses.upload import Upload, UploadKind
+from defenses.view import Direction, ServerView, ServerViewWriter
+from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.rundir import RunDirectory
 
 DELTA = 1e-3
@@ -128,18 +134,98 @@ def test_the_bound_is_what_the_accounting_makes_of_the_ledger(finished):
     assert statement["simulation"]
 
 
-def test_every_upload_is_explained_by_an_event_or_a_public_declaration(finished):
-    """Whatever a client sends belongs to a release in the ledger, with a mechanism, that charges that client."""
-    _, _, out, _ = finished
-    charged = {}
-    for event in ledger_of(out).events:
-        assert event.mechanism != NO_MECHANISM
-        charged.setdefault(event.round, set()).update(event.by)
-    senders = {}
-    for frame in ServerView.open(out / "view").frames():
-        if frame.direction is Direction.UP:
-            senders.setdefault(frame.round, set()).add(frame.sender)
-    assert {round_: who - {4294967294} for round_, who in senders.items()} == charged
+def asks_of(out):
+    method = prepare(RunDirectory.open(out).config()).method
+    return {number: method.asks(number) for number in range(method.rounds)}
+
+
+@pytest.fixture(scope="module")
+def asked(finished):
+    return asks_of(finished[2])
+
+
+def test_every_frame_is_explained_by_an_event_or_a_public_declaration(finished, asked):
+    """Each frame, up, down or worked out, is of a release that charges its client, or follows from earlier ones."""
+    out = finished[2]
+    ledger = ledger_of(out)
+    assert {event.round for event in ledger.events} == set(asked)
+    assert unexplained([ServerView.open(out / "view")], ledger, asked) == []
+
+
+def extra(view, asked):
+    """Frames that no ledger pays for, by what is wrong with them, as arguments of `ServerViewWriter.append`."""
+    frames = list(view.frames())
+    carries = PAYLOAD[view.facts.defense.kind]
+    payload = next(
+        each for each in frames if each.direction is Direction.UP and seen(each.frame).what == carries
+    )
+    computed = [each for each in frames if each.direction is Direction.COMPUTED]
+    kind, layout = asked[0]
+    strange = next(each for each in UploadKind if each not in {kind for kind, _ in asked.values()})
+    zeros = layout.unflatten(np.zeros(layout.size))
+
+    def up(by, which, **changes):
+        return {**of(payload), "frame": encode(Upload(zeros, 1, 0, which), by, Precision.FP32), **changes}
+
+    found = {
+        "a second upload": of(payload),
+        "an upload of another kind": up(payload.sender, strange),
+        "an upload of another layout": up(payload.sender, kind),
+        "an upload of somebody who was not asked": up(99, kind, sender=99),
+        "an upload in another round": {**of(payload), "round_number": 1},
+        "a client's numbers, worked out": {
+            **up(SERVER, kind),
+            "frame": encode(Upload({"a": np.zeros(3)}, 1, 0, kind), SERVER, Precision.FP32),
+            **to_itself(),
+        },
+        "another kind, worked out": {**up(SERVER, strange), **to_itself()},
+        "a broadcast of what was not released": {
+            **up(SERVER, UploadKind.SCORES),
+            "sender": SERVER,
+            "recipient": payload.sender,
+            "direction": Direction.DOWN,
+        },
+        "a round that nobody knows": {
+            **of(payload),
+            "round_number": 77,
+            "frame": encode(Upload(zeros, 1, 77, kind), payload.sender, Precision.FP32),
+        },
+        "bytes of no protocol": {**of(payload), "frame": b"what is this"},
+    }
+    if computed:
+        found["a second sum"] = of(computed[0])
+    return found
+
+
+def of(record):
+    fields = ("direction", "sender", "recipient", "frame")
+    return {**{name: getattr(record, name) for name in fields}, "round_number": record.round}
+
+
+def to_itself():
+    return {"direction": Direction.COMPUTED, "sender": SERVER, "recipient": SERVER}
+
+
+def test_a_frame_more_is_found_out(finished, asked, tmp_path):
+    out = finished[2]
+    view = ServerView.open(out / "view")
+    for number, (what, frame) in enumerate(extra(view, asked).items()):
+        planted = tmp_path / str(number)
+        shutil.copytree(out / "view", planted)
+        with ServerViewWriter.resume(planted) as writer:
+            writer.append(**frame)
+        assert unexplained([ServerView.open(planted)], ledger_of(out), asked), what
+
+
+def test_an_event_less_is_found_out(finished, asked):
+    out = finished[2]
+    view = ServerView.open(out / "view")
+    for left_out in ledger_of(out).events:
+        shorter = Ledger()
+        for event in ledger_of(out).events:
+            if event != left_out:
+                shorter.add(event)
+        assert unexplained([view], shorter, asked)
 
 
 def test_uploads_are_whole_numbers_of_weight_one(finished):

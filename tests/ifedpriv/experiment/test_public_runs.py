@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from explained import unexplained
 from program import called
 from tiny_public import all_members, finished, public, public_world, ready, sets, trial
 
@@ -211,7 +212,7 @@ def test_the_whole_budget_is_the_vectors_and_is_kept(private):
 
 def test_every_frame_belongs_to_the_vectors_release(private, world):
     """All frames of the recording, both ways, and all that the server worked out: round 0, and nothing but vectors."""
-    _, _, way = private
+    outcome, _, way = private
     size = 2 * 2 * 16 + (way["privacy"].get("unit") != "client")
     (folder,) = [world / name for name, each in WAYS.items() if each is way]
     view = ServerView.open(folder / "view")
@@ -221,6 +222,8 @@ def test_every_frame_belongs_to_the_vectors_release(private, world):
         UploadKind.VECTOR,
         {"release": [size]},
     )
+    method = outcome.setup.method
+    assert unexplained([view], outcome.ledger, {0: method.asks(0)}) == []
     frames = list(view.frames())
     assert {frame.round for frame in frames} == {0}
     worked_out = [peek(frame.frame) for frame in frames if frame.direction is Direction.COMPUTED]
