@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from attacks._base.attack import Answer, Fillers, Knowledge
 from attacks._base.names import NUMBER, Span, names_in, ordinary_words
-from attacks._base.space import Space, clipped, read
+from attacks._base.space import Space, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.labels import counted
 from ifedpriv.backbone.backbone import Backbone
@@ -172,12 +172,13 @@ def slots(backbone: Backbone, knowledge: Knowledge, targets: Sequence[Target]) -
         raise NoSlotsError("public texts have no slot that names or numbers fill")
     told = counted(backbone, knowledge, targets)
     texts, filled, base = _copies(backbone, knowledge, found)
-    values = clipped(read(backbone, knowledge, texts, "reading copies of public texts"), knowledge.declared)
+    values = seen(backbone, knowledge, texts, "reading copies of public texts")
     space = Space.of(values, targets)
     effects = _effects(space.enter(values), found, filled, base)
     answers = []
     for target in told:
-        point, variance = space.enter(target.vector), space.variance / target.number + space.rounding
+        own = space.told(target)
+        point, variance = own.enter(target.vector), own.variance / target.number + own.rounding
         ranked = [_ranked(effect, point, variance, target.number) for effect in effects]
         bets = tuple(effect.slot.bets(target.number) for effect in effects)
         answers.append(Answer(target.who, Fillers(tuple(found.slots), tuple(ranked), bets)))
@@ -241,14 +242,14 @@ def _effects(
 
 def _shrunk(total: Floats, count: Floats, variance: Floats) -> Floats:
     """Means drawn to 0 as far as chance explains their spread, direction by direction (empirical Bayes)."""
-    seen = count > 0
-    if not seen.any():
+    met = count > 0
+    if not met.any():
         return np.zeros_like(total)
     means = total / np.maximum(count, 1)[:, None]
-    typical = float(count[seen].mean())
-    true = np.maximum((means[seen] ** 2 * count[seen, None]).mean(axis=0) - variance, 0.0) / typical
+    typical = float(count[met].mean())
+    true = np.maximum((means[met] ** 2 * count[met, None]).mean(axis=0) - variance, 0.0) / typical
     keep = true / np.maximum(true + variance / np.maximum(count, 1)[:, None], 1e-300)
-    return np.asarray(np.where(seen[:, None], keep * means, 0.0))
+    return np.asarray(np.where(met[:, None], keep * means, 0.0))
 
 
 def _ranked(effect: _Effects, point: Floats, variance: Floats, examples: int) -> tuple[str, ...]:

@@ -124,11 +124,7 @@ class Plan:
                 or self.population < 1
             ):
                 raise UserError(f"population is {self.population!r}", "use a whole number of 1 or more")
-            if self.delta > 1 / self.population:
-                raise UserError(
-                    f"delta is {self.delta:g}, above 1/{self.population}, where publishing one unit as it is would do",
-                    f"use less, such as {0.1 / self.population:.1g}",
-                )
+            check_population(self.delta, self.population)
         Composition.of(release.mechanism for release in self.releases).check(self.neighbouring)
         _ = self.weights
 
@@ -257,6 +253,15 @@ class Plan:
         return UserError(
             f"delta is {self.delta:g}, which does not cover the releases' own delta of {self._distance:g}",
             "use a larger one, or a sampler nearer to its ideal",
+        )
+
+
+def check_population(delta: float, population: int) -> None:
+    """Refuse a delta at which one of so many units could be published as it is."""
+    if delta > 1 / population:
+        raise UserError(
+            f"delta is {delta:g}, above 1/{population}, where publishing one unit as it is would do",
+            f"use less, such as {0.1 / population:.1g}",
         )
 
 

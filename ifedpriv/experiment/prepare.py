@@ -28,6 +28,7 @@ from ifedpriv.errors import UserError
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.methods import AnyMethod, build_method
 from ifedpriv.experiment.pool import Clients, client_by_content, client_of
+from ifedpriv.experiment.population import check_delta
 from ifedpriv.experiment.privacy import PublicCoordinates, plan_privacy
 from ifedpriv.experiment.public_start import declared, public_start
 from ifedpriv.icl.choice import Choice
@@ -149,6 +150,7 @@ def gather(
         data: likewise.
         room: bytes of activations that may be kept for runs that will share this.
     """
+    check_delta(config)
     torch.set_num_threads(config.threads)
     backbone = backbone or load_backbone(config)
     data = data or load_task_data(config.data, data_root(config))

@@ -28,6 +28,7 @@ from ifedpriv.experiment.curve.keys import PRIVATE, ZERO_SHOT, Key
 from ifedpriv.experiment.facts import task_hash
 from ifedpriv.experiment.figures import ACCURACY, EXACT_MATCH, MACRO_F1, score
 from ifedpriv.experiment.play import play
+from ifedpriv.experiment.population import check_delta
 from ifedpriv.experiment.prepare import Material, Setup, gather, ground, load_backbone, protect
 from ifedpriv.experiment.reporting import versions
 from ifedpriv.icl.evaluate import Answers
@@ -69,6 +70,9 @@ class Bench:
         """
         first = self._config.all_seeds[0]
         keys = [key for key in self._config.all_keys() if key.seed == first]
+        for key in keys:
+            # Seconds before the model is loaded.
+            check_delta(self._config.run_of(key))
         for unit, trust in dict.fromkeys((key.unit, key.trust) for key in keys):
             line = [key for key in keys if (key.unit, key.trust) == (unit, trust)]
             for key in dict.fromkeys((line[0], line[-1])):

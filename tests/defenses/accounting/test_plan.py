@@ -1,5 +1,7 @@
 """Plans: the noise that is found keeps the budget and uses it, and plans that make no sense are refused."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,3 +163,40 @@ def test_rounding_up_rounds_up_to_six_digits(value):
     up = _up(value)
     assert value <= up <= value * (1 + 2e-5)
     assert float(f"{up:.6g}") == up
+
+
+@pytest.mark.parametrize(("epsilon", "ratio"), [(0.25, 1.097), (1.0, 1.085), (4.0, 1.071)])
+@pytest.mark.parametrize("discrete", [DISCRETE, SHARES])
+def test_what_is_proved_of_discrete_noise_in_many_numbers_costs_more_than_normal_noise(
+    discrete, epsilon, ratio
+):
+    """The factor that the documentation names; each search may stop a thousandth short of its budget."""
+    found, normal = (plan(each).calibrated(epsilon)[0].releases[0].mechanism for each in (discrete, GAUSSIAN))
+    assert found.spread / found.moved / normal.spread == pytest.approx(ratio, abs=1.5e-3)
+
+
+# ---- releasing the same again and averaging
+
+REPEATED = {"gaussian": GAUSSIAN, "discrete": DISCRETE, "shares": SHARES, "skellam": SKELLAM}
+
+
+@pytest.mark.parametrize("times", [2, 5, 60])
+@pytest.mark.parametrize("name", REPEATED)
+def test_averaging_over_releases_that_are_accounted_buys_nothing(name, times):
+    """At one budget each of k releases has √k the noise, which is what averaging k of them takes away again."""
+    once, _ = plan(REPEATED[name]).calibrated(1.0)
+    often, bound = plan(REPEATED[name] | {"count": times}).calibrated(1.0)
+    spread = often.releases[0].mechanism.spread / math.sqrt(times)
+    # Each search may stop a thousandth short of its budget.
+    assert spread == pytest.approx(once.releases[0].mechanism.spread, rel=2e-3)
+    assert bound.epsilon <= 1
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_averaging_over_releases_that_are_not_accounted_is_found_out(name):
+    """Five releases at the noise of one cost what one release at the noise of their mean costs, more than 2.3."""
+    once = plan(REPEATED[name]).calibrated(1.0)[0].releases[0].mechanism
+    often, _ = Composition.of([(once, 5)]).epsilon(1e-5)
+    mean, _ = Composition.of([once.with_spread(once.spread / math.sqrt(5))]).epsilon(1e-5)
+    assert often == pytest.approx(mean, rel=2e-3)
+    assert often > 2.3
