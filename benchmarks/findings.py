@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import _attack_tables
+import _audit_tables
 import _curve_tables
 import _ficpd_tables
 import _grid_tables
@@ -43,6 +44,7 @@ PAGES = tuple(
         "ficpd_measured",
         "prototypes_measured",
         "grid",
+        "audits",
         "attacks_measured",
         "attacks_resisted",
     )
@@ -172,6 +174,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale,
     **_attack_tables.TABLES,
+    **_audit_tables.TABLES,
     **_secagg_tables.TABLES,
     **_ficpd_tables.TABLES,
     **_prototype_tables.TABLES,
