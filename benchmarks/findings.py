@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import _attack_tables
+import _audit_tables
 import _curve_tables
 import _ficpd_tables
 import _grid_tables
@@ -44,6 +45,7 @@ PAGES = tuple(
         "ficpd_measured",
         "prototypes_measured",
         "grid",
+        "audits",
         "attacks_measured",
         "attacks_real",
         "attacks_resisted",
@@ -176,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     **_attack_tables.TABLES,
     **_order_tables.TABLES,
+    **_audit_tables.TABLES,
     **_secagg_tables.TABLES,
     **_ficpd_tables.TABLES,
     **_prototype_tables.TABLES,

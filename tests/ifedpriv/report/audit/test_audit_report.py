@@ -174,6 +174,40 @@ def test_the_json_is_on_the_page_as_it_is(document, html):
     assert json.loads(unescape(held[1])) == document
 
 
+def release(name, **more):
+    return {"release": name, "rounds": 2, "note": "", "conclusion": "consistent", "why": "so", **more}
+
+
+def test_every_release_that_was_played_or_not_has_a_row(document):
+    claim = {"epsilon": 1.25}
+    held = {"lower_bound": 0.75, "ceiling": 3.5, "decided_by": "gaussian", "trials": 1234}
+    releases = [
+        release("coefficients", claim=claim, **held, note="all rows"),
+        release("own steps", conclusion="not evaluable", why="cannot be played"),
+    ]
+    declared = {"epsilon": 2.0, "delta": 1e-5, "unit": "example", "neighbouring": "x", "simulation": False}
+    bound = {
+        "declared": declared,
+        "accounted": {"epsilon": 1.9},
+        "audited": {"releases": releases},
+        "conclusion": "not evaluable",
+        "why": "so",
+    }
+    told = {**document, "bound": bound, "verdict": {**document["verdict"], "declared": True}}
+    shown = Reader(page.render(told)).text
+    for said in (shown, markdown.render(told).replace("\\", ""), table.render(told)):
+        for cell in (
+            "coefficients, one of 2 rounds",
+            "own steps, one of 2 rounds",
+            "1.250",
+            "0.750",
+            "3.500",
+        ):
+            assert cell in said
+        assert "all rows" in said and "cannot be played" in said
+    assert max(map(len, table.render(told).splitlines())) <= 98
+
+
 def test_the_table_has_a_line_for_every_test(document):
     said = table.render(document)
     for test in document["tests"]:
@@ -202,10 +236,11 @@ def hostile(value, name=""):
     return f"{value} {MARKUP}" if isinstance(value, str) and name not in fixed else value
 
 
-def test_no_text_becomes_markup(document, html):
-    bad = hostile(document)
+def test_no_text_becomes_markup(document):
+    told = {**document, "lacks": "the recording ends early"}
+    bad = hostile(told)
     text = page.render(bad)
-    found, plain = Reader(text), Reader(html)
+    found, plain = Reader(text), Reader(page.render(told))
     assert found.outside == plain.outside
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert "\x1b" not in text and "\x00" not in text
