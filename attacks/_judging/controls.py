@@ -182,10 +182,17 @@ def controls_of(
     if knowledge.public and same and not isinstance(answers[0].content, Attribute | Scores | Source | Links):
         found[NEAREST] = _nearest(answers, targets, backbone, knowledge)
     if len(answers) > 1:
-        found[OTHER] = [answers[(i + 1) % len(answers)].content for i in range(len(answers))]
+        found[OTHER] = [_as_many(answers[(i + 1) % len(answers)], answers[i]) for i in range(len(answers))]
     if random is not None and len(random.answers) == len(answers):
-        found[RANDOM] = [answer.content for answer in random.answers]
+        found[RANDOM] = [_as_many(*pair) for pair in zip(random.answers, answers, strict=True)]
     return found
+
+
+def _as_many(control: Answer, own: Answer) -> Content:
+    """The control's guess; of strings, as many as the attack bets on, whatever number of examples it was made for."""
+    if isinstance(control.content, Fillers) and isinstance(own.content, Fillers):
+        return replace(control.content, chosen=own.content.chosen)
+    return control.content
 
 
 def _blind(answers: Sequence[Answer], backbone: Backbone, knowledge: Knowledge) -> dict[str, list[Content]]:

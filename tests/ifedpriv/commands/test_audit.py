@@ -147,7 +147,8 @@ def test_a_declared_bound_is_accounted_and_audited(private):
     assert 0 < release["lower_bound"] <= release["claim"]["epsilon"]
     assert "the declared bound: CONSISTENT" in said.out
     singles = [t for t in document["tests"] if t["scope"] == "single uploads" and t["attack"] == "membership"]
-    assert all(test["findings"] for test in singles)
+    # Of texts that the shipped writer has not written, no paraphrase is known.
+    assert all(test["findings"] for test in singles if test["method"] != "paraphrases")
     assert "allowed, ε = 4" in (private / "audit_report.html").read_text("utf-8")
 
 
