@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from attacks._program.launch import Played
+from attacks._program.played import Played
 from ifedpriv.errors import InputError
 
 NAME = "server"

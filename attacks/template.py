@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from attacks._program.launch import Played
+from attacks._program.played import Played
 from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from _shared import RESULTS, machine, print_machine, store
 
-from attacks._base.attack import Declared, Knowledge, Others, Who
+from attacks._base.attack import Knowledge, Others, Who
+from attacks._base.declared import Declared
 from attacks._base.space import read
 from attacks._base.targets import Target, noisy, rounding_variance
 from attacks._judging.score import Wishes, public_texts

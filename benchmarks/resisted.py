@@ -32,7 +32,8 @@ from _attacked import TASK
 from _shared import RESULTS, machine, print_machine, store
 
 from attacks import ATTACKS
-from attacks._base.attack import Declared, Scope
+from attacks._base.attack import Scope
+from attacks._base.declared import Declared
 from attacks._judging.controls import random_view
 from attacks._judging.finding import Finding
 from attacks._judging.rules import RULES

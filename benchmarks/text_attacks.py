@@ -28,7 +28,8 @@ import torch
 from _attacked import PUBLIC, Source, add_source, source_of, texts_of
 from _cells import Cell, Figures, measure, text_table
 
-from attacks._base.attack import Answer, Declared, Knowledge, Texts, Who
+from attacks._base.attack import Answer, Knowledge, Texts, Who
+from attacks._base.declared import Declared
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
 from attacks._base.tokens import inner_tokens

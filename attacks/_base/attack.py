@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from attacks._base.declared import Declared
 from attacks._base.defaults import SHADOWS
-from attacks._base.noised_sum import NoisedSum
 from attacks._base.shelf import Shelf
 from attacks._base.sites import Sites
 from defenses.view import ServerView
@@ -75,32 +75,6 @@ class Who:
         return whose if self.label is None else f"{whose}, class {self.label}"
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What everybody knows was done to activations before the server reads their mean.
-
-    Attributes:
-        noise: standard deviation of the noise in each number of what the server reads: of a single upload where
-            it reads those, else of their mean; 0 for none.
-        clip: Euclidean norm over all layers to which one example's activations are scaled down; None for no clip.
-        mechanism: a private release, number by number, in place of the other two; None where none is known.
-    """
-
-    noise: float = 0.0
-    clip: float | None = None
-    mechanism: NoisedSum | None = None
-
-    @property
-    def noisy(self) -> bool:
-        """Whether any noise is declared."""
-        return self.noise > 0 or (self.mechanism is not None and self.mechanism.noisy)
-
-    @property
-    def bounds(self) -> float | str | None:
-        """What tells one way of bounding examples from another: the clip, or a digest of the mechanism."""
-        return self.clip if self.mechanism is None else self.mechanism.key
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Others:
     """All examples behind one vector but one, as the strongest adversary of differential privacy knows them.
@@ -152,7 +126,7 @@ class Knowledge:
     labelled: bool = True
     pool: tuple[Example, ...] = ()
     provenance: str = "none"
-    declared: Declared = Declared()
+    declared: Declared = field(default_factory=Declared)
     others: Mapping[Who, Others] = field(default_factory=dict)
     colluding: tuple[int, ...] = ()
     worded: bool = True

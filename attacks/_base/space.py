@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Declared, Knowledge
+from attacks._base.attack import Knowledge
+from attacks._base.declared import Declared
 from attacks._base.sites import Sites
 from attacks._base.targets import Floats, Target, level
 from ifedpriv.backbone.backbone import Backbone

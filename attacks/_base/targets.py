@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks._base.attack import Capability, Declared, Knowledge, Scope, Who
+from attacks._base.attack import Capability, Knowledge, Scope, Who
+from attacks._base.declared import Declared
 from defenses.codec import Precision
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attacks._base.attack import Declared, Knowledge, Others, Progress, Who, silent
+from attacks._base.attack import Knowledge, Others, Progress, Who, silent
+from attacks._base.declared import Declared
 from attacks._base.defaults import SHADOWS
 from attacks._base.targets import OwnUpload, own_block
 from defenses.compression import compresses

@@ -96,7 +96,7 @@ def found(
         folder: an empty one, for recordings that are made.
         progress: told of progress.
     """
-    from attacks._base.attack import Declared
+    from attacks._base.declared import Declared
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
     from attacks._program.diff_subject import remarks

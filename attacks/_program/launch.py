@@ -11,16 +11,16 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attacks
 import ifedpriv
-from attacks import ATTACKS, PLAYED, SCRIPTS
+from attacks import ATTACKS, SCRIPTS
 from attacks._base.defaults import FEWEST_SHADOWS, SHADOWS
 from ifedpriv.errors import InputError, UserError, writing
 
@@ -222,44 +222,6 @@ def run(name: str, options: argparse.Namespace) -> int:
     return LEAKS if options.fail_on_leak and leaks else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What an attack that plays rounds of its own has to say.
-
-    Attributes:
-        document: for a program.
-        text: the same for a person.
-        code: the exit code.
-    """
-
-    document: Mapping[str, Any]
-    text: str
-    code: int = 0
-
-
-def add_played_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    """Arguments of one of `attacks.PLAYED`: its own, and where its JSON goes."""
-    import_module(PLAYED[name]).add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there, too")
-
-
-def run_played(name: str, options: argparse.Namespace) -> int:
-    """Run one of `attacks.PLAYED`; returns the exit code."""
-    from ifedpriv.commands.console import Stages, print_json, say
-
-    check_home()
-    with Stages() as stages:
-        played: Played = import_module(PLAYED[name]).play(options, stages.show)
-    if options.out is not None:
-        write_out(options.out, json.dumps(played.document, indent=1) + "\n")
-    if options.json:
-        print_json(played.document)
-    else:
-        say(played.text)
-    return played.code
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Attacked:
     """What an attack made of a recording.
@@ -344,7 +306,7 @@ def shelf_of(options: argparse.Namespace) -> Shelf | None:
 
 def wishes_of(options: argparse.Namespace) -> Wishes:
     """What the arguments that every attack takes ask for."""
-    from attacks._base.attack import Declared
+    from attacks._base.declared import Declared
     from attacks._judging.score import Wishes
 
     return Wishes(

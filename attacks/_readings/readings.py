@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from attacks._base.attack import Declared, Scope
+from attacks._base.attack import Scope
+from attacks._base.declared import Declared
 from attacks._base.targets import read_told
 from attacks._judging.score import Subject, all_but_one
 from attacks._readings.colluders import colluding, others_alone

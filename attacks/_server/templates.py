@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from attacks._base.attack import Declared, Histogram, Knowledge, Members, Progress, Who
+from attacks._base.attack import Histogram, Knowledge, Members, Progress, Who
+from attacks._base.declared import Declared
 from attacks._base.space import Space, read
 from attacks._base.targets import Floats, Target, rounding_variance
 from attacks._base.tokens import COMMON, inner_tokens

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks._base.attack import Answer, Declared, Knowledge, Texts
+from attacks._base.attack import Answer, Knowledge, Texts
+from attacks._base.declared import Declared
 from attacks._base.space import Space, clipped, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import CERTAIN

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attacks._base.attack import Declared, Progress
+from attacks._base.attack import Progress
+from attacks._base.declared import Declared
 from attacks._judging.finding import Verdict
 from attacks._program.diff_launch import looked_at
 from attacks._readings.readings import Reading

@@ -6,8 +6,8 @@ import argparse
 
 from attacks import PLAYED, SCRIPTS
 from attacks._program.launch import add_arguments as add_common
-from attacks._program.launch import add_played_arguments, run_played
 from attacks._program.launch import run as launch
+from attacks._program.played import add_played_arguments, run_played
 
 _SUMMARIES = {
     "attributes": "what kind of texts a client holds: domain, language, and what else public texts tell of",

@@ -9,14 +9,8 @@ from attacked import attacked_run
 from program import called
 
 from attacks import attributes
-from attacks._base.attack import (
-    Answer,
-    Attribute,
-    Declared,
-    Guess,
-    Scope,
-    Who,
-)
+from attacks._base.attack import Answer, Attribute, Guess, Scope, Who
+from attacks._base.declared import Declared
 from attacks._base.space import read
 from attacks._base.targets import Target
 from attacks._judging.attributes import attributes_of, f1, macro_f1

@@ -8,7 +8,8 @@ import pytest
 from scipy.special import ndtr
 
 from attacks import membership
-from attacks._base.attack import Declared, Knowledge, Others, Scope, Who
+from attacks._base.attack import Knowledge, Others, Scope, Who
+from attacks._base.declared import Declared
 from attacks._base.defaults import SHADOWS
 from attacks._base.space import Space, clipped, read
 from attacks._base.targets import Target, noisy, rounding_variance

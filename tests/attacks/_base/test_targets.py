@@ -5,7 +5,8 @@ import pytest
 from attacked import frames_view, tiny_view
 from tiny import tiny_backbone
 
-from attacks._base.attack import Declared, Scope, Who
+from attacks._base.attack import Scope, Who
+from attacks._base.declared import Declared
 from attacks._base.targets import grid_variance, read_targets, read_told, rounding_variance
 from defenses.codec import Precision, decode_values, encode_values
 from defenses.upload import Layout, UploadKind

@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from attacks._base.attack import Declared, Histogram, Knowledge, Who
+from attacks._base.attack import Histogram, Knowledge, Who
+from attacks._base.declared import Declared
 from attacks._base.space import clipped, read
 from attacks._base.targets import Target, rounding_variance
 from attacks._mixes.labels import behind, label_mixes

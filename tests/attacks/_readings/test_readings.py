@@ -10,7 +10,8 @@ from attacked import private_run
 from program import called
 
 from attacks import membership
-from attacks._base.attack import Declared, Scope
+from attacks._base.attack import Scope
+from attacks._base.declared import Declared
 from attacks._base.targets import read_told
 from attacks._judging.judge import score
 from attacks._judging.score import Wishes, open_subject

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import attacks._texts.slots as slots_file
-from attacks._base.attack import Declared, Fillers, Knowledge, Who
+from attacks._base.attack import Fillers, Knowledge, Who
+from attacks._base.declared import Declared
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
 from attacks._judging.metrics import private_strings

@@ -8,7 +8,8 @@ import pytest
 from tiny import examples, task, tiny_backbone
 
 import attacks._texts.soft as soft_tokens
-from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.attack import Knowledge, Texts, Who
+from attacks._base.declared import Declared
 from attacks._base.sites import Sites
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance

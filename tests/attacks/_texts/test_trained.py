@@ -10,7 +10,8 @@ from tiny import examples, task, tiny_backbone
 from toys import toy_model, toy_tokenizer
 
 import attacks._texts.trained as method
-from attacks._base.attack import Declared, Knowledge, Texts, Who
+from attacks._base.attack import Knowledge, Texts, Who
+from attacks._base.declared import Declared
 from attacks._base.sites import Sites
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
