@@ -68,7 +68,7 @@ TEXTS = 3900
 """Texts of all clients of all runs, and candidates."""
 UPLOADS = (120, 32)
 AGGREGATES = (10, 4)
-SINGLES = (120, 1)
+SINGLES = (240, 1)
 """Clients, and examples of each: the more members a vector has, the fewer vectors tell an area from a half."""
 ATTACKED = ("labels", "invert", "attributes", "membership")
 BY_LAYER = ("labels", "probe", "membership")
