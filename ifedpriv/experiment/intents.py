@@ -68,17 +68,16 @@ class Intents:
         return [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def charge_interrupted(intents: Intents, settled: int, ledger: Ledger) -> tuple[int, ...]:
-    """Charge every round that was begun and never settled, as if all that were asked had sent.
-
-    Returns:
-        Their numbers, in order; one that was interrupted twice is there twice.
-    """
-    found = intents.after(settled)
-    for _, events in found:
+def charge_interrupted(intents: Intents, settled: int, ledger: Ledger) -> None:
+    """Charge every round that was begun and never settled, as if all that were asked had sent."""
+    for _, events in intents.after(settled):
         for event in events:
             ledger.add(replace(event, released=event.released + _INTERRUPTED))
-    return tuple(number for number, _ in found)
+
+
+def interrupted_rounds(ledger: Ledger) -> tuple[int, ...]:
+    """Numbers of the rounds that were charged so, ascending, each once."""
+    return tuple(sorted({event.round for event in ledger.events if event.released.endswith(_INTERRUPTED)}))
 
 
 def _events(text: str) -> tuple[Event, ...]:

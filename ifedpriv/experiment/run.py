@@ -26,7 +26,7 @@ from ifedpriv.experiment import control_plan, controls, membership
 from ifedpriv.experiment.comparisons import Job, jobs, on_validation, server_queries, stood_in, together
 from ifedpriv.experiment.facts import guard_facts, task_facts, task_hash
 from ifedpriv.experiment.figures import figures, primary_metric
-from ifedpriv.experiment.intents import Intents, charge_interrupted
+from ifedpriv.experiment.intents import Intents, charge_interrupted, interrupted_rounds
 from ifedpriv.experiment.play import Report, federation_of, first_ledger, play
 from ifedpriv.experiment.prepare import Setup
 from ifedpriv.experiment.privacy import rings_in
@@ -109,10 +109,12 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
     up, down = Traffic.from_dict(facts["up"]), Traffic.from_dict(facts["down"])
     before = float(facts["seconds"])
     intents = Intents(run.releases) if _real(setup) else None
-    interrupted = () if intents is None else charge_interrupted(intents, facts.get("settled", 0), ledger)
+    settled = facts.get("settled", 0)
+    if intents is not None:
+        charge_interrupted(intents, settled, ledger)
 
     def save() -> None:
-        settled = {} if intents is None else {"settled": intents.count}
+        counted_too = {} if intents is None else {"settled": intents.count}
         run.save_checkpoint(
             state,
             {
@@ -121,16 +123,17 @@ def execute(setup: Setup, run: RunDirectory, report: Report = lambda *_: None) -
                 "down": down.to_dict(),
                 "seconds": before + time.perf_counter() - started,
                 "started": facts["started"],
-                **settled,
+                **counted_too,
             },
         )
 
     with _recording(setup, run, state.round) as view, counted(setup.backbone) as queries:
         intend = None if intents is None else intents.write
         federation = federation_of(setup, ledger, view, queries, intend)
-        _afford(federation, range(state.round, setup.method.rounds), interrupted)
-        if interrupted:
+        if intents is not None and intents.count > settled:
+            # The charge stands whether or not the run goes on.
             save()
+        _afford(federation, range(state.round, setup.method.rounds))
         while state.round < setup.method.rounds:
             report("rounds", state.round, setup.method.rounds)
             state, record = federation.play_round(state)
@@ -160,11 +163,12 @@ def _real(setup: Setup) -> bool:
     return setup.defense.spec.privacy is not None and not setup.config.simulation
 
 
-def _afford(federation: Federation, rounds: Sequence[int], interrupted: Sequence[int]) -> None:
+def _afford(federation: Federation, rounds: Sequence[int]) -> None:
     """Refuse a run whose budget has no room for all rounds that are left, while none of them has spent anything."""
     beyond = federation.beyond_budget(rounds)
     if beyond is None:
         return
+    interrupted = interrupted_rounds(federation.ledger)
     if interrupted:
         which = "round " + " and round ".join(map(str, interrupted))
         raise UserError(

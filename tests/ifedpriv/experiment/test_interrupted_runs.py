@@ -100,6 +100,10 @@ def test_a_round_that_may_have_been_sent_is_not_sent_again_without_a_budget(copi
     # Noise of its own is in both answers, so the two of them cost more than one.
     assert spent > bound_of(before)
     assert len({frame for _, frame in sent[1]}) == 5
+    # One charge for each answer that was sent, in the ledger of a run that does not go on as well.
+    after = ledger_of(out)
+    assert [event.by for event in after.events if event.round == 1] == [(client,) for client, _ in sent[1]]
+    assert bound_of(after) == pytest.approx(spent, rel=1e-3)
     assert called("run", "--resume", out).refusal() == said
 
 
