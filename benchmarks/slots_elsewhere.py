@@ -56,13 +56,14 @@ def told(backbone: Backbone, knowledge: Knowledge, private: Sequence[Example]) -
         sent = values.astype(np.float16).astype(np.float64)
         targets.append(Target(Who(number), sent, rounding_variance(sent, Precision.FP16), 1))
     said = [answer.content for answer in slots(backbone, knowledge, targets)]
-    prior = Slots.of([example.text for example in knowledge.public]).prior()
+    of_public = Slots.of([example.text for example in knowledge.public])
+    prior = of_public.prior()
     guesses = {
         "slots": said,
         "prior only": [replace(prior, chosen=each.chosen) for each in said if isinstance(each, Fillers)],
         "another text's": [*said[1:], said[0]],
     }
-    known = {filler for slot in prior.ranked for filler in slot}
+    known = {filler for slot in of_public.slots.values() for filler in slot.fillers}
     found: dict[str, Any] = {
         "vectors": len(true),
         "strings of a text": float(np.mean([len(each) for each in true])),
