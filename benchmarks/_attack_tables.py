@@ -145,16 +145,9 @@ def attack_speed() -> str:
     return markdown(head, rows)
 
 
-def attack_scripts() -> str:
-    """One row for a script without arguments."""
-    rows = [[f"`{row['script']}`", str(row["seconds"])] for row in load("attack_speed")["scripts"]]
-    return markdown(["script", "processor seconds"], rows)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "attack_strength": attack_strength,
     "attack_speed": attack_speed,
-    "attack_scripts": attack_scripts,
     "slots_strength": slots_strength,
     "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
     "layers_resisted": lambda: attacks_resisted("uploads", layers=True),

@@ -4,10 +4,9 @@
 
 Undefended vectors of the shipped model and task, on one thread. Each attack is started with nothing read and on a few
 vectors; then twice more with public texts and candidates at hand, on a few and on all. The difference of the latter is
-what a vector costs, and what is left of the first is what is spent whatever the number of vectors; where a vector takes
-seconds, their mean, and the difference of the first two. With ``--scripts`` attacks are started as somebody does who
-gives them no argument, and the whole process is timed. Only processor seconds are kept: on a machine that is shared, a
-clock says nothing. Results go to ``results/attack_speed.json`` row by row.
+what a vector costs, and what is left of the first is what is spent whatever the number of vectors. With ``--scripts``
+attacks are started as somebody does who gives them no argument, and the whole process is timed. Only processor seconds
+are kept: on a machine that is shared, a clock says nothing. Results go to ``results/attack_speed.json`` row by row.
 """
 
 from __future__ import annotations
@@ -91,17 +90,16 @@ def measured(name: str, subject: Subject, examples: int) -> dict[str, Any]:
     first, first_forwards = once(run, subject, singles.targets[:few])
     some, some_forwards = once(run, subject, singles.targets[:few])
     every, every_forwards = once(run, subject, singles.targets[:many])
-    # Where a vector takes seconds, one takes longer than another, and what else is spent a second time is little.
-    each = every / many if slow else (every - some) / (many - few)
-    forwards = every_forwards / many if slow else (every_forwards - some_forwards) / (many - few)
+    each = (every - some) / (many - few)
+    forwards = (every_forwards - some_forwards) / (many - few)
     return {
         "attack": name,
         "examples": examples,
         "vectors": many,
         "seconds_a_vector": round(each, 3),
-        "seconds_at_all": round(first - some if slow else first - few * each, 1),
+        "seconds_at_all": round(first - few * each, 1),
         "forwards_a_vector": round(forwards),
-        "forwards_at_all": round(first_forwards - some_forwards if slow else first_forwards - few * forwards),
+        "forwards_at_all": round(first_forwards - few * forwards),
     }
 
 
