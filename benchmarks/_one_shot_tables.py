@@ -88,7 +88,10 @@ def options() -> str:
 
 def curve() -> str:
     """One row a mode and number of examples, one column a budget; where seeds differ in number, both ends."""
-    found: Found = {**cells("one_shot_curve"), **adapters()}
+    own: Found = cells("one_shot_curve")
+    shown = {_place(cell)[0] for cell in own}
+    # Adapters of the other tasks stand beside all of them, in `tasks`.
+    found = {**own, **{cell: each for cell, each in adapters().items() if _place(cell)[0] in shown}}
     budgets = sorted({key for by in found.values() for figures in by.values() for key in figures}, key=float)
     rows = []
     for cell, by_seed in sorted(found.items(), key=lambda item: _place(item[0])):
