@@ -31,7 +31,7 @@ from attacks._base.attack import Guess, Scope
 from attacks._base.targets import read_targets, read_told
 from attacks._judging.finding import Finding
 from attacks._judging.judge import score
-from attacks._judging.metrics import RULES
+from attacks._judging.rules import RULES
 from attacks._judging.score import Subject, key_of
 from attacks._program.answers import finding_to_json
 from attacks._texts.corpus import identify

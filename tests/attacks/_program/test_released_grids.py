@@ -110,7 +110,7 @@ def test_rounding_that_hangs_on_other_rows_would_be_noticed(monkeypatch):
         def branch(self, _):
             return self
 
-    def several(self, contributed, centre, roster, entropy, times):
+    def several(self, contributed, centre, roster, entropy, times, told=None):
         return real(self, contributed, centre, roster, OneStream(entropy), times)
 
     monkeypatch.setattr(Bounded, "several", several)

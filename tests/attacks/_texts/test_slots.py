@@ -96,7 +96,7 @@ def linear_world(monkeypatch, noise=0.0):
         pieces = [re.findall(r"\d\d|[^\W\d_]+", example.text) for example in texts]
         return np.stack([sum(map(word, each)) for each in pieces]).astype(np.float32)
 
-    monkeypatch.setattr(slots_file, "read", activations)
+    monkeypatch.setattr(slots_file, "seen", activations)
     rng = np.random.default_rng(1)
     data = shipped.load("topic", seed=0, train=6, validation=1, test=1)
 

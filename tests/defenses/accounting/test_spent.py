@@ -21,6 +21,7 @@ from defenses.accounting import (
     mechanism_of,
     would_exceed,
 )
+from defenses.decimals import at_most
 from defenses.errors import UserError
 
 ADD, REPLACE = Neighbouring.ADD_OR_REMOVE, Neighbouring.REPLACE
@@ -175,8 +176,8 @@ def test_a_run_stops_before_the_release_that_would_be_too_much():
     assert would_exceed(spent, [event(by=(3,), round_number=1)], budget) is None
     sentence = would_exceed(spent, [event(by=(2, 3), round_number=1)], budget)
     assert sentence == (
-        f"the releases would bring epsilon to {two:.4g} at delta 1e-05, and the budget is {budget.epsilon:g}, "
-        f"of which {one:.4g} is spent"
+        f"the releases would bring epsilon to {at_most(two, 4)} at delta 1e-05, and the budget is {budget.epsilon:g}, "
+        f"of which {at_most(one, 4)} is spent"
     )
     bare = Event("scores", 1, (1,), UploadKind.SCORES)
     assert "no bound at all: nothing protects 'scores'" in would_exceed(spent, [bare], budget)

@@ -54,8 +54,8 @@ class Spy:
             last[:] = [found.total.astype(np.float64)]
             return found
 
-        def played(release, offered, centre, roster, entropy, times):
-            sent = several(release, offered, centre, roster, entropy, times)
+        def played(release, offered, centre, roster, entropy, times, told=None):
+            sent = several(release, offered, centre, roster, entropy, times, told)
             self.before[release.kind, offered.round].append(last[0])
             return sent
 

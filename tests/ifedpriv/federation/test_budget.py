@@ -7,6 +7,7 @@ from tiny_public import public_world, ready, sets
 
 from defenses.accounting import composition
 from defenses.accounting.spent import Bound, ledger_bound
+from defenses.decimals import at_most
 from defenses.units import Neighbouring, Unit
 from defenses.view import ServerView, ServerViewWriter
 from ifedpriv.config import load_config
@@ -64,8 +65,8 @@ def test_the_round_that_would_exceed_the_budget_is_refused_before_it_sends(world
             federation.play_round(state)
     said = str(refused.value)
     budget = poorer.defense.spec.privacy.epsilon
-    assert f"would bring epsilon to {after[2]:.4g} at delta 0.001" in said
-    assert f"the budget is {budget:g}, of which {after[1]:.4g} is spent" in said
+    assert f"would bring epsilon to {at_most(after[2], 4)} at delta 0.001" in said
+    assert f"the budget is {budget:g}, of which {at_most(after[1], 4)} is spent" in said
     # Neither a frame nor a charge: the round has not been.
     view = ServerView.open(tmp_path / "view")
     assert {frame.round for frame in view.frames()} == {0, 1}
