@@ -62,4 +62,8 @@ def _place(level: Level) -> tuple[str, str | None, str | None, float | None]:
     return level.kind, level.unit, level.trust, level.epsilon
 
 
-TABLES = {"default_curve": partial(curve, "curve")}
+TABLES = {
+    "default_curve": partial(curve, "curve"),
+    "trusts_curve": partial(curve, "curve_trusts"),
+    "clients_curve": partial(curve, "curve_clients"),
+}

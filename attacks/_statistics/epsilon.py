@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri
 
 from attacks._statistics.gaussian import epsilon_of
+from defenses.decimals import at_least, at_most
 
 Floats = NDArray[np.float64]
 
@@ -215,15 +216,19 @@ def conclude(bound: LowerBound, accounted: float, delta: float, alpha: float) ->
     that so many trials could not have refuted.
     """
     if bound.epsilon > accounted:
-        return Conclusion.VIOLATION, f"ε is at least {bound.epsilon:.3g}, and {accounted:.3g} is accounted"
+        reached = at_least(bound.epsilon, 3)
+        return Conclusion.VIOLATION, f"ε is at least {reached}, and {at_most(accounted, 3)} is accounted"
     if bound.ceiling <= accounted:
         wanted = trials_needed(bound.estimator, accounted, delta, alpha)
         more = f"{wanted:,} a side would do" if wanted else "more than a billion a side would be needed"
         return Conclusion.INCONCLUSIVE, (
-            f"so few trials prove at most ε {bound.ceiling:.3g}, and {accounted:.3g} is accounted; {more}"
+            f"so few trials prove at most ε {bound.ceiling:.3g}, and {at_most(accounted, 3)} is accounted; {more}"
         )
     share = bound.epsilon / accounted if accounted else 1.0
-    return Conclusion.CONSISTENT, f"ε is at least {bound.epsilon:.3g}, {share:.0%} of what is accounted"
+    return (
+        Conclusion.CONSISTENT,
+        f"ε is at least {at_least(bound.epsilon, 3)}, {share:.0%} of what is accounted",
+    )
 
 
 # ---- shared steps

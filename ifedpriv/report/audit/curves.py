@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.decimals import at_most
 from ifedpriv.report.plots import FIRST, SECOND, svg
 
 _FLOOR = 1e-4
@@ -42,7 +43,7 @@ def draw(name: str, curves: Sequence[Mapping[str, Any]], allowed: tuple[float, f
         axes.plot(grid, grid, color=_INK, linestyle=":", linewidth=0.8, label="knows nothing")
         if allowed is not None:
             edge = most_allowed(grid, *allowed)
-            axes.plot(grid, edge, color=_INK, linewidth=0.8, label=f"allowed, ε = {allowed[0]:.3g}")
+            axes.plot(grid, edge, color=_INK, linewidth=0.8, label=f"allowed, ε = {at_most(allowed[0], 3)}")
             axes.fill_between(grid, edge, 1, color=_INK, alpha=0.08, linewidth=0)
         for curve, (colour, dash) in zip(curves, _STYLES * (1 + len(curves) // len(_STYLES)), strict=False):
             points = np.maximum(np.asarray(curve["points"], dtype=np.float64), _FLOOR)
@@ -51,6 +52,9 @@ def draw(name: str, curves: Sequence[Mapping[str, Any]], allowed: tuple[float, f
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            # Powers are set as mathematics, which figures here do not have.
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlim(_FLOOR, 1)
         axes.set_ylim(_FLOOR, 1.15)
         axes.set_xlabel("false positive rate")

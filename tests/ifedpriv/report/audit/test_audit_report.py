@@ -42,6 +42,9 @@ def test_the_page_is_whole_and_needs_nothing(html):
     assert not [name for name, count in Counter(found.ids).items() if count > 1]
     assert {target[1:] for target in found.targets} <= set(found.ids)
     assert len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]+"', html)) == html.count("<svg") == 4
+    # Powers set as mathematics would stand there as they are written.
+    assert "mathdefault" not in html
+    assert ">0.001<" in html
 
 
 @pytest.mark.parametrize(
