@@ -89,7 +89,7 @@ class NoisedSum:
         transform = self.release.transform
         if not self.counts_examples and transform.basis is None:
             return np.asarray(values, dtype=np.float32)
-        rows = values.reshape(len(values), -1)
+        rows = values.reshape(len(values), self.noise.size)
         found = np.empty(rows.shape, dtype=np.float32)
         for start in range(0, len(rows), _ROWS):
             part = rows[start : start + _ROWS]

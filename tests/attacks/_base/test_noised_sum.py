@@ -127,3 +127,9 @@ def test_what_differs_for_an_attacker_has_another_key():
     assert len(keys) == len(WAYS) + 2
     assert known(release()).key == known(release()).key
     assert ARRAY not in repr(known(release()))
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_of_no_examples_nothing_is_left(how):
+    """Behind a vector of one example stand no others that somebody could know."""
+    assert known(release(**how)).left_of(np.zeros((0, *SHAPE), dtype=np.float32)).shape == (0, *SHAPE)
