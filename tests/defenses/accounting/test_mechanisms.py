@@ -51,9 +51,11 @@ def test_noise_can_be_set_and_is_what_was_set(mechanism, spread):
 
 @given(ANY, st.floats(1.01, 100), st.floats(1.0, 10))
 def test_divergences_grow_with_the_order_and_fall_with_noise(mechanism, order, factor):
-    assert mechanism.renyi(order) <= mechanism.renyi(order * factor) * (1 + 1e-9)
+    # A sum of terms near 1 is off by some 1e-16, which is more than a rarely sampled step's whole divergence.
+    rounding = 1e-15 * getattr(mechanism, "steps", 1)
+    assert mechanism.renyi(order) <= mechanism.renyi(order * factor) * (1 + 1e-9) + rounding
     louder = mechanism.with_spread(mechanism.spread * factor)
-    assert louder.renyi(order) <= mechanism.renyi(order) * (1 + 1e-9)
+    assert louder.renyi(order) <= mechanism.renyi(order) * (1 + 1e-9) + rounding
     if mechanism.rho is not None:
         assert mechanism.renyi(order) <= order * mechanism.rho * (1 + 1e-12)
 
