@@ -11,7 +11,7 @@ from _order_tables import ATTACKS, found_of, headlines, orders, plural
 
 from ifedpriv.report import layers_plot
 
-_NO_NOISE = 4000.0
+_NO_NOISE = 160.0
 """Where no noise at all stands on the axis."""
 
 
@@ -54,14 +54,15 @@ def epsilons(folder: Path = DOCS) -> Path | None:
             )
         axes.axhline(0, color="#888888", linewidth=0.9)
         axes.set_xscale("log")
-        axes.set_xticks([1, 10, 100, 1000, _NO_NOISE], ["1", "10", "100", "1,000", "none"], fontsize=7)
+        axes.set_xticks([1, 4, 8, 24, 50, _NO_NOISE], ["1", "4", "8", "24", "50", "none"], fontsize=7)
+        axes.minorticks_off()
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("ε of the run")
         axes.grid(alpha=0.3)
     drawn[0][0].set_ylabel("gain over the best control")
     handles, labels = drawn[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=7, loc="lower center", ncol=len(ATTACKS))
-    return save(figure, "epsilon_order", folder, margin=(0, 0.1, 1, 1))
+    figure.legend(handles, labels, fontsize=7, loc="lower center", ncol=len(ATTACKS) // 2)
+    return save(figure, "epsilon_order", folder, margin=(0, 0.14, 1, 1))
 
 
 def layers(real: bool, folder: Path = DOCS) -> Path | None:
