@@ -165,6 +165,7 @@ def configuration(
     defense: Mapping[str, Any] | None = None,
     counted: bool = False,
     train: int | None = None,
+    seed: int = 0,
 ) -> RunConfig:
     """A run of so many clients with so many examples each, in which the vector is all that is released.
 
@@ -175,11 +176,13 @@ def configuration(
         defense: as a configuration has it; None for none.
         counted: send the number of examples, too, which privacy needs.
         train: texts of the shipped task that are made; as many as are needed, where None.
+        seed: of the run.
     """
     off = {"local_icl": False, "local_injection": False, "every_round": False, "membership": False}
     return parse_config(
         {
             "name": f"k{examples}",
+            "seed": seed,
             "threads": 1,
             **source.sections(train or clients * examples + SPARE),
             "partition": {"kind": "iid", "clients": clients, "examples_per_client": examples},

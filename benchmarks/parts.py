@@ -44,7 +44,9 @@ def layers(source: Source, examples: int, vectors: int, pool: int) -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         run = record(Path(folder) / "run", configuration(source, vectors, examples, counted=True))
         options = parser.parse_args([str(run), "--pool", str(pool), "--vectors", str(vectors)])
-        found = layers_launch.found(run, options, lambda *_: None)
+        made = Path(folder) / "made"
+        made.mkdir()
+        found = layers_launch.found(run, options, made, lambda *_: None)
     return {"examples": examples, **found, "seconds": round(time.process_time() - started, 1)}
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _attacked import TASK
+from _attacked import TASK, Source, configuration
 from _shared import RESULTS, machine, print_machine, store
 
 from attacks import ATTACKS
@@ -54,7 +54,7 @@ from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, ServerView, ServerViewWriter
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.config import RunConfig, parse_config
+from ifedpriv.config import RunConfig
 from ifedpriv.data import shipped
 from ifedpriv.data.task import TaskData
 from ifedpriv.embedded import MODEL_PATH
@@ -83,25 +83,12 @@ def world() -> tuple[Backbone, TaskData]:
     return Backbone.load(MODEL_PATH), shipped.load(TASK, train=TEXTS, validation=8, test=16)
 
 
-def configuration(trust: str, clients: int, examples: int, seed: int, shrink: bool = True) -> RunConfig:
-    """A run in which the vector is all that is released."""
-    off = {"local_icl": False, "local_injection": False, "every_round": False, "membership": False}
+def private(trust: str, clients: int, examples: int, seed: int, shrink: bool = True) -> RunConfig:
+    """A run in which the vector is all that is released, with noise."""
     privacy = {**PRIVATE["privacy"], "trust": trust, "max_examples": 2 * examples}
     privacy |= {} if shrink else {"vector": {"shrink": False}}
-    return parse_config(
-        {
-            "name": "resisted",
-            "seed": seed,
-            "threads": 1,
-            "data": {"name": TASK, "train": TEXTS, "validation": 8, "test": 16},
-            "partition": {"kind": "iid", "clients": clients, "examples_per_client": examples},
-            "method": {"guard": False, "aggregation": "count", "calibration": {"rounds": 0}},
-            "defense": {**PRIVATE, "privacy": privacy},
-            "evaluation": {**off, "validation_fraction": 0},
-            "controls": {"enabled": False},
-        },
-        "the benchmark",
-    )
+    defense = {**PRIVATE, "privacy": privacy}
+    return configuration(Source(), clients, examples, defense=defense, counted=True, train=TEXTS, seed=seed)
 
 
 def attacked(config: RunConfig, scope: Scope, folder: Path) -> Subject:
@@ -170,7 +157,7 @@ def row(name: str, found: Finding) -> Row:
 
 def uploads(folder: Path, only: Sequence[str]) -> Iterator[Row]:
     """Every attack on the uploads of one run."""
-    subject = attacked(configuration("local", *UPLOADS, 0), Scope.UPLOADS, folder)
+    subject = attacked(private("local", *UPLOADS, 0), Scope.UPLOADS, folder)
     for name, found in findings(subject, Scope.UPLOADS, folder, only):
         yield row(name, found)
     if "layers" in only:
@@ -180,7 +167,7 @@ def uploads(folder: Path, only: Sequence[str]) -> Iterator[Row]:
 
 def texts(folder: Path, only: Sequence[str]) -> Iterator[Row]:
     """Attacks that look for whole texts, on uploads that stand for one."""
-    subject = attacked(configuration("local", *SINGLES, 0), Scope.UPLOADS, folder)
+    subject = attacked(private("local", *SINGLES, 0), Scope.UPLOADS, folder)
     for method in WHOLE if "invert" in only else ():
         told = replace(subject, knowledge=replace(subject.knowledge, methods=(method,)))
         for name, found in findings(told, Scope.UPLOADS, folder / method, ("invert",)):
@@ -198,7 +185,7 @@ def aggregates(folder: Path, only: Sequence[str], shrink: bool = True) -> Iterat
     vectors, truth, known = [], {}, {}
     shape = (backbone.n_layers, 2, backbone.width)
     for seed in range(RUNS):
-        config = configuration("central", *AGGREGATES, seed, shrink)
+        config = private("central", *AGGREGATES, seed, shrink)
         setup = prepare(config, backbone=backbone, data=data)
         made = folder / f"run{seed}"
         execute(setup, RunDirectory.create(made, config))

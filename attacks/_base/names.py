@@ -38,15 +38,10 @@ def names_in(text: str, ordinary: frozenset[str] = frozenset()) -> tuple[tuple[S
     places: list[Span] = []
     words = list(_WORD.finditer(text))
     for word, following in zip(words, [*words[1:], None], strict=True):
-        if word.group().lower() in ordinary or not word.group()[0].isupper():
-            continue
-        inside = NAME.match(text, word.start())
-        begins = bool(ordinary) and len(word.group()) > 2 and following is not None
-        if inside or (
-            begins
-            and following
-            and following.start() == word.end() + 1
-            and _is_name(text, following, ordinary)
+        begins = bool(ordinary) and len(word.group()) > 2 and _is_written_large(word, ordinary)
+        next_to_it = following is not None and following.start() == word.end() + 1
+        if _is_name(text, word, ordinary) or (
+            begins and next_to_it and following is not None and _is_name(text, following, ordinary)
         ):
             places.append(word.span())
     runs: list[list[Span]] = []
@@ -59,5 +54,8 @@ def names_in(text: str, ordinary: frozenset[str] = frozenset()) -> tuple[tuple[S
 
 
 def _is_name(text: str, word: re.Match[str], ordinary: frozenset[str]) -> bool:
-    written = word.group()
-    return bool(NAME.match(text, word.start()) and written[0].isupper() and written.lower() not in ordinary)
+    return _is_written_large(word, ordinary) and NAME.match(text, word.start()) is not None
+
+
+def _is_written_large(word: re.Match[str], ordinary: frozenset[str]) -> bool:
+    return word.group()[0].isupper() and word.group().lower() not in ordinary

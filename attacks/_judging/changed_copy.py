@@ -40,12 +40,7 @@ def changed_copy(
         whose: what the copy says of whose uploads are in a sum.
     """
     facts = view.facts
-    # Each computed frame has its entry, in the order of the frames; one that is left out takes its entry along.
-    told = {
-        (entry.number, entry.kind): [sums for sums in facts.sums if (sums.round, sums.kind) == key]
-        for entry in facts.rounds
-        for key in [(entry.number, entry.kind)]
-    }
+    told = SumsInOrder(view)
     with ServerViewWriter.create(
         folder, backbone=facts.backbone, task=facts.task, defense=facts.defense
     ) as writer:
@@ -57,8 +52,8 @@ def changed_copy(
             listed: SumFacts | None = None
             try:
                 if record.direction is Direction.COMPUTED:
-                    entries = told.get((record.round, peek(record.frame).kind))
-                    listed = entries.pop(0) if entries else None
+                    # A frame that is left out takes its entry along.
+                    listed = told.next(record.round, peek(record.frame).kind)
                 frame = change(record)
             except FrameError:
                 continue
@@ -73,6 +68,20 @@ def changed_copy(
                     frame=frame,
                 )
     return ServerView.open(folder)
+
+
+class SumsInOrder:
+    """What a recording says of whose uploads are in each computed frame, asked for in the order of the frames."""
+
+    def __init__(self, view: ServerView) -> None:
+        self._left: dict[tuple[int, UploadKind], list[SumFacts]] = {}
+        for entry in view.facts.sums:
+            self._left.setdefault((entry.round, entry.kind), []).append(entry)
+
+    def next(self, number: int, kind: UploadKind) -> SumFacts | None:
+        """Of the frame of this kind that comes next in the round; None where nothing is said of it."""
+        left = self._left.get((number, kind))
+        return left.pop(0) if left else None
 
 
 def read_frame(view: ServerView, record: FrameRecord) -> DecodedFrame | None:

@@ -36,17 +36,21 @@ if TYPE_CHECKING:
 SCHEMA = 2
 
 
+def shows(reveal: bool) -> Callable[[str], str]:
+    """What stands for a text in one report: itself where it is revealed, else a keyed hash.
+
+    Equal texts have equal hashes within one report, and the key is thrown away, so that nobody can try names out.
+    """
+    key = secrets.token_bytes(16)
+    return lambda text: text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
+
+
 def to_json(made: Attacked, *, reveal: bool = False) -> dict[str, Any]:
     """Findings and guesses as JSON.
 
-    Without ``reveal``, texts and words are replaced by keyed hashes: equal texts have equal hashes within one report,
-    and the key is thrown away, so that nobody can try names out.
+    Without ``reveal``, texts and words are replaced by keyed hashes (see `shows`).
     """
-    key = secrets.token_bytes(16)
-
-    def shown(text: str) -> str:
-        return text if reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
-
+    shown = shows(reveal)
     subject = made.readings[-1].subject
     knowledge, findings = subject.knowledge, made.findings
     pairs = list(zip(made.readings, made.guesses, strict=True))

@@ -7,10 +7,7 @@ not change it.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import hmac
 import json
-import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -99,6 +96,7 @@ def found(
     from attacks._base.declared import Declared
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
+    from attacks._program.answers import shows
     from attacks._program.diff_subject import remarks
     from attacks._program.launch import wishes_of
     from attacks._readings.colluders import colluding, numbers_of, setup_of
@@ -114,11 +112,6 @@ def found(
     chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
     subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]
     configs = [path / "config.yaml" if (path / "config.yaml").is_file() else None for path in paths]
-    key = secrets.token_bytes(16)
-
-    def shown(text: str) -> str:
-        return text if options.reveal else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]
-
     document = looked_at(
         subjects,
         configs,
@@ -126,7 +119,7 @@ def found(
         noise=options.noise or 0.0,
         readers=() if options.algebra else options.read_with or READERS,
         folder=folder,
-        shown=shown,
+        shown=shows(options.reveal),
         progress=progress,
     )
     return {**document, "remarks": remarks(paths), "revealed": options.reveal}

@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from attacks._base.attack import Progress
 from attacks._base.noised_sum import NoisedSum
 from attacks._differences.sums import Private
 from attacks._judging.score import Subject
-from attacks._readings.read_back import vector_of
-from defenses.dp.release import ARRAY, Bounded
+from attacks._readings.read_back import vector_of, vector_release
+from defenses.dp.release import ARRAY
 from defenses.frame import DecodedFrame
-from defenses.upload import UploadKind
 from defenses.view import ServerViewWriter
 from ifedpriv.config import load_config, parse_config
 from ifedpriv.experiment.facts import task_hash
@@ -48,16 +45,11 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
 
     if subject.view.facts.defense.privacy is None or path is None:
         return None
-    setup = prepare(load_config(path), backbone=subject.backbone)
-    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
-    if UploadKind.VECTOR not in asked:
-        return None
-    release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
     backbone = subject.backbone
-    shape = (backbone.n_layers, 2, backbone.width)
-    # Of vectors by cluster no sum is one vector.
-    if not isinstance(release, Bounded) or release.transform.size != int(np.prod(shape)):
+    release = vector_release(prepare(load_config(path), backbone=backbone))
+    if release is None:
         return None
+    shape = (backbone.n_layers, 2, backbone.width)
     rosters = {entry.number: len(entry.roster) for entry in subject.view.facts.rounds}
 
     def reader(frame: DecodedFrame, clients: int) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks._base.targets import VARIANCE, OwnUpload, grid_variance, read_targets, rounding_variance
-from attacks._judging.changed_copy import changed_copy, read_frame
+from attacks._judging.changed_copy import SumsInOrder, changed_copy, read_frame
 from attacks._judging.score import Subject, all_but_one, key_of
 from attacks._readings.read_back import vector_of
 from defenses.codec import Precision
@@ -125,7 +125,8 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
     if not gone:
         return subject
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
-    members = _Members(view)
+    listed = SumsInOrder(view)
+    rosters = {entry.number: entry.roster for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR}
     shrunk: list[float] = []
 
     def change(record: FrameRecord) -> bytes | None:
@@ -136,7 +137,10 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
         old = read_frame(view, record)
         if old is None or old.upload.kind is not UploadKind.VECTOR:
             return record.frame
-        told = {n: subject.told[n] for n in members.next(old) if n in subject.told}
+        sums = listed.next(record.round, UploadKind.VECTOR)
+        # Where nothing says whose uploads these are, they are everybody's who was asked.
+        inside = rosters.get(record.round, ()) if sums is None else sums.clients
+        told = {n: subject.told[n] for n in inside if n in subject.told}
         if not told or "vector" not in old.upload.arrays:
             return record.frame
         made = _less(view, old, told)
@@ -172,28 +176,6 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
     if others and subject.truth is not None:
         others = all_but_one(copy, subject.truth, knowledge.pool, knowledge.seed)
     return replace(subject, view=copy, knowledge=replace(knowledge, declared=declared, others=others))
-
-
-class _Members:
-    """Whose uploads are in each computed frame, asked for in the order of the frames."""
-
-    def __init__(self, view: ServerView) -> None:
-        rounds = [entry for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR]
-        self._rosters = {entry.number: entry.roster for entry in rounds}
-        self._listed = {
-            number: [
-                sums.clients
-                for sums in view.facts.sums
-                if (sums.round, sums.kind) == (number, UploadKind.VECTOR)
-            ]
-            for number in self._rosters
-        }
-
-    def next(self, frame: DecodedFrame) -> tuple[int, ...]:
-        """Those of the frame that comes next in its round; everybody asked, where nothing says who they are."""
-        number = frame.upload.round
-        listed = self._listed.get(number)
-        return listed.pop(0) if listed else self._rosters.get(number, ())
 
 
 def _less(view: ServerView, old: DecodedFrame, told: Mapping[int, OwnUpload]) -> Upload | None:

@@ -24,8 +24,20 @@ from defenses.specs import ClearSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView, ServerViewWriter
 from ifedpriv.errors import UserError
+from ifedpriv.experiment.prepare import Setup
 
 _Steps = TypeVar("_Steps", float, NDArray[np.float64])
+
+
+def vector_release(setup: Setup) -> Bounded | None:
+    """How a private run releases whole vectors; None where it releases none, or parts them by class or cluster."""
+    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
+    if UploadKind.VECTOR not in asked:
+        return None
+    release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
+    # Of one vector a class, say, what travels says nothing of how to part it.
+    whole = setup.backbone.n_layers * 2 * setup.backbone.width
+    return release if isinstance(release, Bounded) and release.transform.size == whole else None
 
 
 def vector_of(

@@ -17,13 +17,11 @@ from attacks._base.declared import Declared
 from attacks._base.targets import read_told
 from attacks._judging.score import Subject, all_but_one
 from attacks._readings.colluders import colluding, others_alone
-from attacks._readings.read_back import as_vectors, not_shrunk, released_sum
-from defenses.dp.release import Bounded
-from defenses.upload import UploadKind
+from attacks._readings.read_back import as_vectors, not_shrunk, released_sum, vector_release
 from defenses.view_facts import Computes
 from ifedpriv.config import RunConfig
 from ifedpriv.errors import UserError
-from ifedpriv.experiment.prepare import prepare
+from ifedpriv.experiment.prepare import Setup, prepare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +61,9 @@ def readings_of(
     Raises:
         UserError: the recording was made under another defense than the configuration's.
     """
-    setup = prepare(config, backbone=subject.backbone) if config is not None and clients else None
+    setup = prepare(config, backbone=subject.backbone) if config is not None else None
     subject = colluding(subject, clients, setup)
-    found = _by_scope(subject, config if vectors else None, folder, declared, strong)
+    found = _by_scope(subject, setup if vectors else None, folder, declared, strong)
     return tuple(
         replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
         for number, one in enumerate(found)
@@ -73,11 +71,12 @@ def readings_of(
 
 
 def _by_scope(
-    subject: Subject, config: RunConfig | None, folder: Path, declared: Declared | None, strong: bool
+    subject: Subject, setup: Setup | None, folder: Path, declared: Declared | None, strong: bool
 ) -> tuple[Reading, ...]:
     plain = (Reading(subject, tuple(Scope)),)
-    if config is None:
+    if setup is None:
         return plain
+    config = setup.config
     if config.defense != subject.view.facts.defense:
         raise UserError(
             f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
@@ -86,8 +85,9 @@ def _by_scope(
         )
     if config.defense.privacy is None:
         return plain
-    release = _release_of(subject, config)
-    if release is None:
+    release = vector_release(setup)
+    # What is compressed is not turned back.
+    if release is None or release.compression is not None:
         return plain
     view, shape = subject.view, (subject.backbone.n_layers, 2, subject.backbone.width)
     mean = Declared(mechanism=released_sum(view, release, shape))
@@ -98,21 +98,6 @@ def _by_scope(
     own, known = as_vectors(view, release, shape, folder / "uploads")
     uploads = _told(replace(subject, view=own), declared or Declared(mechanism=known), strong)
     return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
-
-
-def _release_of(subject: Subject, config: RunConfig) -> Bounded | None:
-    """How a run releases vectors; None where it releases none that an attack here reads."""
-    setup = prepare(config, backbone=subject.backbone)
-    asked = dict(setup.method.asks(number) for number in range(setup.method.rounds))
-    if UploadKind.VECTOR not in asked:
-        return None
-    release = setup.defense.release(UploadKind.VECTOR, asked[UploadKind.VECTOR])
-    backbone = subject.backbone
-    # Of one vector a class, say, what travels says nothing of how to part it; what is compressed is not turned back.
-    whole = backbone.n_layers * 2 * backbone.width
-    if not isinstance(release, Bounded) or release.compression is not None or release.transform.size != whole:
-        return None
-    return release
 
 
 def _told(subject: Subject, declared: Declared, strong: bool) -> Subject:
