@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from attacks._base.targets import OwnUpload
 from attacks._differences.colluders import others_in
-from attacks._differences.sums import Differences, Private, Sum, differences, read_sums
+from attacks._differences.isolated import Differences, differences
+from attacks._differences.sums import Private, Sum, read_sums
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.errors import UserError

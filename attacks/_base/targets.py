@@ -75,16 +75,18 @@ class OwnUpload:
     """What a colluding client says that it has added to a sum.
 
     Attributes:
-        vector: the mean of what it holds, float64 ``[layers, 2, width]``.
+        total: what it has added, float64 ``[layers, 2, width]``.
         weight: what that counts in a sum.
+        noise: whether its own share of the noise is in what it tells, to the digit.
     """
 
-    vector: Floats
+    total: Floats
     weight: float
+    noise: bool = False
 
     def __repr__(self) -> str:
         """Show shape, never content."""
-        return f"OwnUpload({self.vector.shape})"
+        return f"OwnUpload({self.total.shape})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,7 @@
 """Sums less what colluding clients say that they have added to them.
 
-The invariant: a sum's error stays what it was, since what is taken off was rounded and noised with all the rest.
+The invariant: a sum's error stays what it was, since what is taken off was rounded and noised with all the rest; but
+for the share of the noise that a client tells with its upload.
 """
 
 from __future__ import annotations
@@ -27,7 +28,19 @@ def others_in(sums: Sequence[Sum], told: Mapping[int, OwnUpload]) -> list[Sum]:
             continue
         total, weight = one.total, one.weight
         for client in gone:
-            total = total - told[client].weight * told[client].vector
+            total = total - told[client].total
             weight -= told[client].weight
-        found.append(replace(one, clients=left, total=total, weight=weight, colluding=gone))
+        # Clients add equal shares.
+        noised = one.noised * (sum(not told[client].noise for client in gone) + len(left)) / len(one.clients)
+        found.append(
+            replace(
+                one,
+                clients=left,
+                total=total,
+                weight=weight,
+                variance=one.variance - one.noised + noised,
+                noised=noised,
+                colluding=gone,
+            )
+        )
     return found

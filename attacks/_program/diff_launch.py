@@ -19,7 +19,7 @@ from ifedpriv.errors import InputError
 
 if TYPE_CHECKING:
     from attacks._base.attack import Progress
-    from attacks._differences.sums import Differences
+    from attacks._differences.isolated import Differences
     from attacks._judging.score import Subject
 
 READERS = ("labels", "attributes", "invert", "membership")
@@ -111,7 +111,9 @@ def found(
     ]
     chosen = sites(options.layers, options.branch, subjects[0].backbone.n_layers)
     subjects = [replace(one, knowledge=replace(one.knowledge, sites=chosen)) for one in subjects]
-    configs = [path / "config.yaml" if (path / "config.yaml").is_file() else None for path in paths]
+    # Noise that is declared by hand stands in place of what a configuration says of a bare recording.
+    given = options.config if options.noise is None else None
+    configs = [path / "config.yaml" if (path / "config.yaml").is_file() else given for path in paths]
     document = looked_at(
         subjects,
         configs,
@@ -221,7 +223,7 @@ def looked_at(
 
 def verdict_of(made: Differences, minimum: int) -> tuple[str, str]:
     """What the algebra amounts to, before anything is read: the verdict and a sentence."""
-    from attacks._differences.sums import Kind
+    from attacks._differences.isolated import Kind
     from attacks._judging.finding import Verdict
 
     singles = [each for each in made.found if each.kind is Kind.CLIENT]

@@ -21,7 +21,8 @@ from attacks._base.attack import Attack, Progress, Scope
 from attacks._base.sites import Sites
 from attacks._base.space import read
 from attacks._base.targets import VARIANCE
-from attacks._differences.sums import Difference, Kind, Sum
+from attacks._differences.isolated import Difference, Kind
+from attacks._differences.sums import Sum
 from attacks._judging.judge import curves_of
 from attacks._judging.score import Subject, key_of
 from attacks._program.answers import finding_to_json, guess_to_json

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from attacks._base.attack import Progress
 from attacks._base.noised_sum import NoisedSum
-from attacks._differences.sums import Private
+from attacks._differences.sums import Private, PrivateMean
 from attacks._judging.score import Subject
-from attacks._readings.read_back import vector_of, vector_release
+from attacks._readings.read_back import before_pulling, vector_of, vector_release
 from defenses.dp.release import ARRAY
-from defenses.frame import DecodedFrame
+from defenses.frame import SERVER, DecodedFrame
+from defenses.units import Trust
 from defenses.view import ServerViewWriter
 from ifedpriv.config import load_config, parse_config
 from ifedpriv.experiment.facts import task_hash
@@ -41,7 +43,11 @@ def remarks(paths: Sequence[Path]) -> list[str]:
 
 
 def private_reader(path: Path | None, subject: Subject) -> Private | None:
-    """How the whole numbers of a private run are read, from the clip and the steps in its configuration."""
+    """How a private run's frames are read, from the clip and the steps in its configuration.
+
+    Under central trust a sum is read as it is released, with noise: whoever is to be kept from the sum that the server
+    adds the noise to must not be that server.
+    """
 
     if subject.view.facts.defense.privacy is None or path is None:
         return None
@@ -52,15 +58,25 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
     shape = (backbone.n_layers, 2, backbone.width)
     rosters = {entry.number: len(entry.roster) for entry in subject.view.facts.rounds}
 
-    def reader(frame: DecodedFrame, clients: int) -> Any:
-        if ARRAY not in frame.upload.arrays:
+    central = release.trust is Trust.CENTRAL
+
+    def reader(frame: DecodedFrame, clients: int) -> PrivateMean | None:
+        upload, computed = frame.upload, frame.sender == SERVER
+        if (ARRAY if not (central and computed) else "vector") not in upload.arrays:
             return None
-        number = frame.upload.round
-        roster = rosters[number]
-        total = frame.upload.arrays[ARRAY].astype("float64") * clients
-        vector, units = vector_of(total, release, roster, number)
+        roster = rosters[upload.round]
         steps = release.deviation(release.lattice(roster), clients)
-        return vector, units, NoisedSum.of(release, shape, steps, roster).in_numbers(units)
+        if central and computed:
+            units = upload.weight
+            vector = before_pulling(upload.arrays["vector"], units, release, roster, clients).reshape(-1)
+        else:
+            # Where the server adds the noise, a client adds none.
+            steps = 0.0 if central else steps
+            total = upload.arrays[ARRAY].astype("float64") * clients
+            vector, units = vector_of(total, release, roster, upload.round)
+        known = NoisedSum.of(release, shape, steps, roster)
+        rounding = known.grain / np.sqrt(max(units, 1.0))
+        return PrivateMean(vector.astype(np.float64), units, known.in_numbers(units), rounding)
 
     return reader
 

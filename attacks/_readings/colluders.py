@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks._base.targets import VARIANCE, OwnUpload, grid_variance, read_targets, rounding_variance
 from attacks._judging.changed_copy import SumsInOrder, changed_copy, read_frame
 from attacks._judging.score import Subject, all_but_one, key_of
-from attacks._readings.read_back import vector_of
+from attacks._readings.read_back import total_of
 from defenses.codec import Precision
-from defenses.dp.release import Bounded
+from defenses.dp.release import ARRAY, Bounded
 from defenses.entropy import InsecureSeeded
 from defenses.frame import DecodedFrame, encode
 from defenses.records import Records
@@ -28,8 +29,11 @@ from defenses.view_facts import Computes, SumFacts
 from ifedpriv.config import load_config
 from ifedpriv.errors import InputError
 from ifedpriv.experiment.prepare import Setup, prepare
+from ifedpriv.federation.offering import draws_of, noise_of, offer, step_rng
 from ifedpriv.methods.method import State
 
+_ANY = InsecureSeeded(0, "colluding clients")
+"""Rounds rows of clients whose own draws nobody knows here."""
 NOBODY_KNOWS = (
     "what colluding clients have uploaded is not known here: a bare recording says nothing of whose texts are "
     "behind it"
@@ -83,7 +87,11 @@ def colluding(subject: Subject, clients: Sequence[int], setup: Setup | None) -> 
 
 
 def _uploads(view: ServerView, clients: set[int], setup: Setup) -> dict[int, OwnUpload]:
-    """What clients add to a sum, by the method's own step; under privacy clipped, and without a client's noise."""
+    """What clients add to a sum, by the method's own step; under privacy clipped.
+
+    A client that adds noise tells it with the rest, where anybody can say here what it was: where the server reads what
+    the client sent, and in a simulation, whose draws come from its seed. Else its upload stands here without noise.
+    """
     shape = (setup.backbone.n_layers, 2, setup.backbone.width)
     entry = next((each for each in view.facts.rounds if each.kind is UploadKind.VECTOR), None)
     if entry is None or setup.method.asks(entry.number) != (
@@ -93,28 +101,57 @@ def _uploads(view: ServerView, clients: set[int], setup: Setup) -> dict[int, Own
         return {}
     state = State(entry.number, setup.method.initial_state().arrays)
     release = setup.defense.release(UploadKind.VECTOR, layout)
-    entropy, rng = InsecureSeeded(setup.config.seed, "colluding clients"), np.random.default_rng(0)
+    roster, sent = len(entry.roster), _sent(view, entry.number)
     found = {}
     for client in sorted(clients):
-        given = setup.method.client_step(state, setup.clients[client], rng).upload
-        if isinstance(release, Bounded):
-            # Where somebody trusted adds the noise, a client's whole numbers have none.
-            bare = replace(release, trust=Trust.CENTRAL)
-            roster = len(entry.roster)
-            steps = bare.several(given, None, roster, entropy.branch(f"client {client}"), 1)[0]
-            vector, weight = vector_of(steps, bare, roster, entry.number)
-        else:
+        rng = step_rng(setup.config.seed, entry.number, client)
+        if not isinstance(release, Bounded):
+            given = setup.method.client_step(state, setup.clients[client], rng).upload
             upload = given.mean() if isinstance(given, Records) else given
-            vector, weight = upload.arrays["vector"], upload.weight
-        found[client] = OwnUpload(vector.astype(np.float64).reshape(shape), float(weight))
+            found[client] = OwnUpload(
+                upload.weight * upload.arrays["vector"].astype(np.float64), upload.weight
+            )
+            continue
+        noisy = release.trust is not Trust.CENTRAL and (client in sent or setup.config.simulation)
+        # Where somebody trusted adds the noise, a client's whole numbers have none.
+        made = release if noisy else replace(release, trust=Trust.CENTRAL)
+        if client in sent:
+            steps = sent[client]
+        else:
+            drawn = draws_of(setup.entropy, entry.number, client)
+            draws = drawn if setup.config.simulation else _ANY.branch(f"client {client}")
+            _, upload = offer(
+                setup.method,
+                state,
+                setup.clients[client],
+                made,
+                rng=rng,
+                centre=None,
+                roster=roster,
+                noise=noise_of(draws),
+            )
+            steps = upload.arrays[ARRAY]
+        total, units = total_of(steps, made, roster, entry.number)
+        found[client] = OwnUpload(total.reshape(shape), units, noisy)
     return found
+
+
+def _sent(view: ServerView, number: int) -> dict[int, NDArray[np.float32]]:
+    """The whole numbers that each client of a round sent, where the server reads them one by one."""
+    if Computes.INDIVIDUAL_UPLOADS not in view.facts.server_computes:
+        return {}
+    return {
+        frame.sender: frame.upload.arrays[ARRAY]
+        for frame in view.uploads(UploadKind.VECTOR)
+        if frame.upload.round == number and ARRAY in frame.upload.arrays
+    }
 
 
 def others_alone(subject: Subject, folder: Path) -> Subject:
     """The subject with a recording in which colluding clients' uploads are in no sum, and are not shown by themselves.
 
-    A mean over fewer has more noise and more rounding: the declared noise grows with it, and the rounding stands beside
-    the vector.
+    A mean over fewer has more noise and more rounding: the declared noise grows with it, less what colluding clients
+    told of their own, and the rounding stands beside the vector.
 
     Args:
         subject: as `colluding` made it.
@@ -128,6 +165,7 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
     listed = SumsInOrder(view)
     rosters = {entry.number: entry.roster for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR}
     shrunk: list[float] = []
+    noise_left: list[float] = []
 
     def change(record: FrameRecord) -> bytes | None:
         if record.direction is Direction.UP and record.sender in gone:
@@ -147,6 +185,7 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
         if made is None:
             return None
         shrunk.append(old.upload.weight / made.weight)
+        noise_left.append(np.sqrt(1 - sum(upload.noise for upload in told.values()) / len(inside)))
         return encode(made, old.sender, Precision.FP32)
 
     rounds = [
@@ -163,7 +202,7 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
         return replace(told, clients=tuple(n for n in told.clients if n not in gone))
 
     layouts = [
-        Layout.of({"vector": upload.vector.shape, VARIANCE: (upload.vector.size,)})
+        Layout.of({"vector": upload.total.shape, VARIANCE: (upload.total.size,)})
         for upload in subject.told.values()
     ][:1]
     copy = changed_copy(view, folder, change, rounds, layouts=layouts, whose=whose)
@@ -171,7 +210,13 @@ def others_alone(subject: Subject, folder: Path) -> Subject:
     declared = knowledge.declared
     if shrunk and not singles.targets:
         # What is declared is then the noise of the mean; one upload's stays as it is.
-        declared = replace(declared, noise=declared.noise * max(shrunk))
+        # Clients add equal shares of the noise; what some told of theirs is gone.
+        part, known = max(noise_left), declared.mechanism
+        declared = replace(
+            declared,
+            noise=declared.noise * max(shrunk) * part,
+            mechanism=replace(known, noise=known.noise * part) if known is not None else None,
+        )
     others = knowledge.others
     if others and subject.truth is not None:
         others = all_but_one(copy, subject.truth, knowledge.pool, knowledge.seed)
@@ -185,7 +230,7 @@ def _less(view: ServerView, old: DecodedFrame, told: Mapping[int, OwnUpload]) ->
     if left < 0.5:
         return None
     vector = old.upload.arrays["vector"].astype(np.float64)
-    total = weight * vector - sum(upload.weight * upload.vector for upload in told.values())
+    total = weight * vector - sum(upload.total for upload in told.values())
     # What travelled of their own was rounded to the grid, and nobody here knows up or down.
     variance = (weight / left) ** 2 * rounding_variance(vector, old.precision)
     variance = variance + grid_variance(view, 1) * sum(

@@ -44,9 +44,26 @@ def vector_of(
     steps: NDArray[np.floating], release: Bounded, roster: int, number: int = 0
 ) -> tuple[NDArray[np.float32], float]:
     """What one client's whole numbers of a round say: the mean of its units, flat, and how many they are."""
-    terms, total = release.lattice(roster), steps.astype(np.float64)
-    units = max(float(total[-1]) / terms.unit, 1.0) if terms.counted else 1.0
-    return release.transform.back(_of_mean(release.turned_back(total, number), units, terms)), units
+    terms, values = release.lattice(roster), release.turned_back(steps.astype(np.float64), number)
+    units = max(_units(steps, terms), 1.0)
+    return release.transform.back(_of_mean(values, units, terms)), units
+
+
+def total_of(
+    steps: NDArray[np.floating], release: Bounded, roster: int, number: int
+) -> tuple[NDArray[np.float64], float]:
+    """What one client's whole numbers of a round add to the sum over all units, flat, and how many they say to be.
+
+    Noise can make that number 0 or less, of which there is no mean.
+    """
+    terms, values = release.lattice(roster), release.turned_back(steps.astype(np.float64), number)
+    units = _units(steps, terms)
+    moved = release.transform.back(_of_mean(values, 1.0, terms)).astype(np.float64)
+    return moved + (units - 1) * release.transform.centre.astype(np.float64).reshape(-1), units
+
+
+def _units(steps: NDArray[np.floating], terms: Lattice) -> float:
+    return float(steps[-1]) / terms.unit if terms.counted else 1.0
 
 
 def _of_mean(steps: _Steps, units: float, terms: Lattice) -> _Steps:
@@ -128,15 +145,33 @@ def not_shrunk(view: ServerView, release: Bounded, folder: Path) -> ServerView:
         if old is None or vector is None or vector.size != release.transform.size:
             return record.frame
         upload = old.upload
-        terms = release.lattice(len(_round(view, upload.round).roster))
-        steps = release.deviation(terms, _contributors(view, upload.round))
-        noise = _of_mean(steps, max(upload.weight, 1.0), terms)
-        values = release.transform.forward(vector.reshape(1, -1))[0]
-        values = unshrunk(values, noise, release.transform.coordinate_blocks)
-        arrays = {**upload.arrays, "vector": release.transform.back(values).reshape(vector.shape)}
+        roster, clients = len(_round(view, upload.round).roster), _contributors(view, upload.round)
+        before = before_pulling(vector, upload.weight, release, roster, clients)
+        arrays = {**upload.arrays, "vector": before}
         return written_anew(old, Upload(arrays, upload.weight, upload.round, upload.kind))
 
     return changed_copy(view, folder, change)
+
+
+def before_pulling(
+    vector: NDArray[np.float32], weight: float, release: Bounded, roster: int, clients: int
+) -> NDArray[np.float32]:
+    """A released mean as it was before it was pulled toward the centre; itself where none is.
+
+    Args:
+        vector: as it was released.
+        weight: what it is the mean over.
+        release: what was made of the vectors.
+        roster: how many clients its round asked.
+        clients: how many of them are in it.
+    """
+    if not release.shrink:
+        return vector
+    terms = release.lattice(roster)
+    noise = _of_mean(release.deviation(terms, clients), max(weight, 1.0), terms)
+    values = release.transform.forward(vector.reshape(1, -1))[0]
+    values = unshrunk(values, noise, release.transform.coordinate_blocks)
+    return release.transform.back(values).reshape(vector.shape)
 
 
 def _contributors(view: ServerView, number: int) -> int:

@@ -28,11 +28,9 @@ from defenses.view_facts import SumFacts
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import Cohort
 from ifedpriv.federation.exchange import Exchange
-from ifedpriv.federation.offering import offer
+from ifedpriv.federation.offering import draws_of, noise_of, offer, step_rng
 from ifedpriv.federation.traffic import Traffic
 from ifedpriv.methods.method import SERVERS, Client, Method, State
-
-_STEP = 13
 
 _RELEASED = {
     UploadKind.VECTOR: "context vectors: mean activations of the clients' examples",
@@ -207,7 +205,7 @@ class Federation:
                     exchange.lose([client])
                     continue
             asked = self.queries() if self.queries else None
-            entropy = self.entropy.branch(f"round {number} client {client}")
+            entropy = draws_of(self.entropy, number, client)
             session = self.defense.client(client, info, entropy)
             before = time.process_time()
             step, upload = offer(
@@ -215,10 +213,10 @@ class Federation:
                 state,
                 self.clients[client],
                 release,
-                rng=np.random.default_rng([self.seed, _STEP, number, client]),
+                rng=step_rng(self.seed, number, client),
                 centre=centre,
                 roster=len(invited),
-                noise=entropy.branch("noise"),
+                noise=noise_of(entropy),
             )
             record.client_seconds += time.process_time() - before
             # A method that counts by itself counts what a resumed run has to compute again only once.

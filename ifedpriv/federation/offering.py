@@ -17,6 +17,22 @@ from ifedpriv.errors import NotFiniteError, UserError
 from ifedpriv.methods.method import Client, ClientStep, Method, State
 
 _log = logging.getLogger("ifedpriv.federation")
+_STEP = 13
+
+
+def draws_of(entropy: Entropy, number: int, client: int) -> Entropy:
+    """What a client of a simulated federation draws from in a round; the noise has its own branch."""
+    return entropy.branch(f"round {number} client {client}")
+
+
+def noise_of(draws: Entropy) -> Entropy:
+    """What a client's noise and the rounding of its rows are drawn from."""
+    return draws.branch("noise")
+
+
+def step_rng(seed: int, number: int, client: int) -> np.random.Generator:
+    """What a client's own step draws from, such as its batches."""
+    return np.random.default_rng([seed, _STEP, number, client])
 
 
 def offer(

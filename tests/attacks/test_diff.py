@@ -12,7 +12,8 @@ from program import called
 from tiny import LAYERS, WIDTH, examples, tiny_backbone
 
 from attacks._base.targets import VARIANCE, read_targets
-from attacks._differences.sums import Kind, Sum, differences, read_sums
+from attacks._differences.isolated import Kind, differences
+from attacks._differences.sums import Sum, read_sums
 from attacks._judging.score import Wishes, open_subject
 from attacks._program.diff_launch import verdict_of
 from attacks._program.launch import LEAKS
@@ -40,7 +41,18 @@ def sums_of(rosters, vectors, weights=None, recordings=None, error=0.0, seed=0):
         recording = i if recordings is None else recordings[i]
         clients = tuple(sorted(roster))
         variance = np.full(SHAPE, error**2 + 1e-18)
-        found.append(Sum(recording, 0, clients, total, sum(counts), weights is not None, variance))
+        found.append(
+            Sum(
+                recording,
+                0,
+                clients,
+                total,
+                sum(counts),
+                weights is not None,
+                variance,
+                np.zeros_like(variance),
+            )
+        )
     return found
 
 
@@ -84,7 +96,7 @@ def test_errors_add_up():
 
 def test_noise_of_both_releases_is_added():
     sums = [
-        replace(each, noise=n)
+        replace(each, noised=np.full(SHAPE, n**2))
         for each, n in zip(sums_of([{0, 1, 2}, {0, 1}], vectors_of(3)), (3.0, 4.0), strict=True)
     ]
     (one,) = (d for d in differences(sums, 3).found if d.kind is Kind.CLIENT)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from attacks._base.targets import OwnUpload
 from attacks._differences.colluders import others_in
-from attacks._differences.sums import Kind, Sum, differences
+from attacks._differences.isolated import Kind, differences
+from attacks._differences.sums import Sum
 
 SHAPE = (2, 2, 3)
 
@@ -17,7 +18,7 @@ def recorded(rosters, vectors):
         clients = tuple(sorted(roster))
         total = sum((1.0 + c) * vectors[c] for c in clients)
         weight = sum(1.0 + c for c in clients)
-        found.append(Sum(0, number, clients, total, weight, True, np.full(SHAPE, 1e-12), 0.5))
+        found.append(Sum(0, number, clients, total, weight, True, np.full(SHAPE, 0.26), np.full(SHAPE, 0.25)))
     return found
 
 
@@ -27,7 +28,7 @@ def recorded(rosters, vectors):
 )
 def test_what_is_left_is_the_sum_over_the_others(rosters, gone):
     vectors = np.random.default_rng(0).standard_normal((6, *SHAPE))
-    told = {c: OwnUpload(vectors[c], 1.0 + c) for c in gone}
+    told = {c: OwnUpload((1.0 + c) * vectors[c], 1.0 + c) for c in gone}
     sums = recorded(rosters, vectors)
     left = others_in(sums, told)
     assert [one.clients for one in left] == [
@@ -47,7 +48,7 @@ def test_all_others_colluding_isolate_one_of_a_single_sum():
     vectors = np.random.default_rng(1).standard_normal((6, *SHAPE))
     sums = recorded([range(6)], vectors)
     assert not differences(sums, 3).found
-    told = {c: OwnUpload(vectors[c], 1.0 + c) for c in range(5)}
+    told = {c: OwnUpload((1.0 + c) * vectors[c], 1.0 + c) for c in range(5)}
     (one,) = differences(others_in(sums, told), 3).found
     assert (one.kind, one.clients, one.examples) == (Kind.CLIENT, (5,), 6)
     assert np.allclose(one.vector, vectors[5])

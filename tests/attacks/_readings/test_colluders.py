@@ -14,11 +14,13 @@ from attacks._base.targets import read_targets
 from attacks._judging.score import Wishes, key_of, open_subject
 from attacks._judging.truths import Truths
 from attacks._readings.colluders import colluding, numbers_of, others_alone, setup_of
+from attacks._readings.read_back import total_of, vector_release
 from attacks._readings.readings import readings_of, told_of
 from attacks._whole_run.differences import differences
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import knowledge_of, open_readings
 from attacks.membership import guess
+from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
 from defenses.view import Direction
 from ifedpriv.config import load_config
@@ -93,13 +95,18 @@ def test_uploads_that_are_read_one_by_one_are_not_shown(opened, tmp_path):
     assert not [r for r in left.view.frames() if r.direction is Direction.UP and r.sender == 1]
 
 
+def noised_run(folder, **changes):
+    return private_run(folder, kind="masked", trust="distributed", epsilon=500, changes=changes)
+
+
 @pytest.fixture(scope="module")
 def private(tmp_path_factory):
-    return private_run(tmp_path_factory.mktemp("run"), kind="masked", trust="distributed", epsilon=500)
+    return noised_run(tmp_path_factory.mktemp("run"))
 
 
-def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(private, tmp_path):
-    run = private
+def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(tmp_path):
+    # Outside of a simulation nobody here can say what noise a client drew.
+    run = noised_run(tmp_path / "run", simulation=False)
     request = Request(run, pool=150, colluding=(0, 1, 2))
     (reading,) = open_readings(request, tmp_path / "own", lambda *_: None)
     (before,) = open_readings(Request(run, pool=150), tmp_path / "before", lambda *_: None)
@@ -110,8 +117,8 @@ def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(private, tmp_
     # What the others send is clipped, as what colluding clients tell is.
     subject = open_subject(run, WISHES)
     others = colluding(subject, (3, 4, 5), setup_of(run / "config.yaml", subject)).told.values()
-    total = sum(upload.weight for upload in others)
-    true = sum(upload.weight * upload.vector for upload in others) / total
+    assert not any(upload.noise for upload in others)
+    true = sum(upload.total for upload in others) / sum(upload.weight for upload in others)
     # Of 64 numbers: a mean square half as large again is past by chance once in 250 tests, and here seeds are fixed.
     assert np.sqrt(np.mean((target.vector - true) ** 2)) < 1.25 * noise
     assert np.sqrt(np.mean((all_of.vector - true) ** 2)) > 1.25 * noise
@@ -119,6 +126,38 @@ def test_of_a_noised_mean_the_others_share_is_left_with_more_noise(private, tmp_
     assert told["has"]
     assert "clients 0, 1, 2" in told["detail"]
     assert "their own noise stays in" in told["detail"]
+
+
+def test_clients_of_a_simulation_tell_their_own_noise_to_the_digit(private, tmp_path):
+    subject = open_subject(private, WISHES)
+    setup = setup_of(private / "config.yaml", subject)
+    told = colluding(subject, (0, 1, 2, 3, 4, 5)[:5], setup).told | colluding(subject, (5,), setup).told
+    assert all(upload.noise for upload in told.values())
+    (frame,) = (f for f in subject.view.computed(UploadKind.VECTOR) if ARRAY in f.upload.arrays)
+    sums = frame.upload.arrays[ARRAY].astype(float) * frame.upload.weight
+    release = vector_release(setup)
+    total, units = total_of(sums, release, 6, 0)
+    # A mean of six in single precision is off by less than a step in a sum of six times as much; noise has hundreds.
+    step = (release.clip / release.lattice(6).steps) * release.transform.scale.max()
+    assert release.lattice(6).share > 100
+    centre = release.transform.centre.reshape(-1) * (units - 1)
+    assert (
+        np.abs(sum(one.total.reshape(-1) for one in told.values()) - total).max()
+        < 4 * step + 1e-6 * np.abs(centre).max()
+    )
+
+
+def test_what_colluding_clients_tell_of_their_noise_is_in_nothing_that_is_left(private, tmp_path):
+    request = Request(private, pool=150, colluding=(0, 1, 2))
+    (reading,) = open_readings(request, tmp_path / "own", lambda *_: None)
+    (before,) = open_readings(Request(private, pool=150), tmp_path / "before", lambda *_: None)
+    noise, once = (told_of((one,))["the aggregate"]["noise"] for one in (reading, before))
+    (left,) = read_targets(reading.subject.view, reading.subject.backbone)[1].targets
+    (whole,) = read_targets(before.subject.view, before.subject.backbone)[1].targets
+    # Of half the clients' noise the root of a half is left, in a mean over fewer.
+    assert noise / once == pytest.approx(np.sqrt(0.5) * whole.weight / left.weight, rel=1e-3)
+    told = {row["what"]: row for row in knowledge_of((reading,), request)}["uploads of colluding clients"]
+    assert "their own noise is taken off, too" in told["detail"]
 
 
 def test_of_a_bare_recording_nothing_is_evaluable_and_the_reason_is_told(masked, tmp_path):
