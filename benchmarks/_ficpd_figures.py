@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from _cells import RESULTS, Figures, by_cell
+from _cells import Figures, by_cell
 from _drawing import DOCS, line, save
+from _sweep import RESULTS
 
 OWN, META, PLAIN = "own cluster's prompt", "distilled prompt", "zero-shot"
 PROMPTS = (OWN, META, "worst client", PLAIN)

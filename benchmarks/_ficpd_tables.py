@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from _cells import RESULTS, by_cell
-from _ficpd_figures import DOCS, PANELS
-from _sweep import mean_text
+from _cells import by_cell
+from _drawing import DOCS
+from _ficpd_figures import PANELS
+from _sweep import RESULTS, mean_text
 from _tables import markdown
 
 

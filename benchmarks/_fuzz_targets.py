@@ -13,7 +13,7 @@ from typing import Any
 
 Target = Callable[[bytes], None]
 
-JUNK = (
+JUNK: tuple[object, ...] = (
     None,
     True,
     -1,
@@ -32,7 +32,6 @@ JUNK = (
     {},
     {"v": [10**9]},
 )
-KINDS = ("coefficients", "vector")
 SIZE, ROSTER = 3, (0, 1, 2, 3)
 
 
@@ -43,14 +42,16 @@ def world(spec: Any) -> tuple[Any, Any, list[bytes], list[bytes], list[tuple[int
         The defense; its round; what its first client and its server saved in every phase; what the server received,
         by sender, and what the first client received.
     """
-    from defenses import Defense, InsecureSeeded, Layout, RoundInfo, Upload
+    import numpy as np
 
-    kind = "coefficients" if spec.kind == "masked" else "vector"
+    from defenses import Defense, InsecureSeeded, Layout, RoundInfo, Upload, UploadKind
+
+    kind = UploadKind.COEFFICIENTS if spec.kind == "masked" else UploadKind.VECTOR
     info = RoundInfo(1, kind, ROSTER, Layout.of({"v": (SIZE,)}))
     defense = Defense(spec).enrolled(ROSTER, InsecureSeeded(1))
     clients = {c: defense.client(c, info, InsecureSeeded(2, str(c))) for c in ROSTER}
     server, helpers = defense.server(info), defense.helpers(info)
-    upload = Upload({"v": [0.5, 0.25, 0.0]}, 1, 1, kind)
+    upload = Upload({"v": np.array([0.5, 0.25, 0.0], np.float32)}, 1, 1, kind)
     of_client, of_server = [clients[0].save()], [server.save()]
     up: list[tuple[int, bytes]] = []
     down: list[bytes] = []
@@ -73,7 +74,8 @@ def states(specs: list[Any]) -> tuple[Target, list[bytes]]:
     """Loaders of saved sessions: raw bytes, bytes under a right checksum, and facts changed one by one."""
     from defenses.session import pack_state, saved_role, unpack_state
 
-    loaders, seeds = [], []
+    loaders: list[Callable[[bytes], Any]] = []
+    seeds: list[tuple[int, bytes]] = []
     for spec in specs:
         defense, _, of_client, of_server, _, _ = world(spec)
         for load, saved in ((defense.load_client, of_client), (defense.load_server, of_server)):
@@ -217,6 +219,7 @@ def encrypted_messages() -> tuple[Target, list[bytes]]:
     """The decoder of encrypted rounds' frames."""
     from defenses.secagg.homomorphic import messages
     from defenses.secagg.homomorphic.parameters import Scheme
+    from defenses.upload import UploadKind
 
     def one(data: bytes) -> None:
         if len(data) < 2:
@@ -234,7 +237,7 @@ def encrypted_messages() -> tuple[Target, list[bytes]]:
     for kind in messages.MessageType:
         clients = () if kind is messages.MessageType.UPLOAD else (1, 2, 5)
         parts = (b"sum",) if kind is messages.MessageType.OPENING else (b"one", b"two")
-        made = messages.Message(kind, Scheme.BFV, "vector", 7, 1, 3, bytes(8), clients, parts)  # type: ignore[arg-type]
+        made = messages.Message(kind, Scheme.BFV, UploadKind.VECTOR, 7, 1, 3, bytes(8), clients, parts)
         seeds.append(b"\x01" + made.encode())
     return one, seeds
 
@@ -338,11 +341,11 @@ def files() -> tuple[Target, list[bytes]]:
     def directories(data: bytes) -> None:
         Directory.load(data, directory.authority)
 
+    def mended(load: Callable[[bytes], Any]) -> Target:
+        return lambda data: load(_with_checksum(data))
+
     loaders = [directories, as_text(Diary.load), as_text(Ratchet.load)]
-    loaders += [
-        lambda data, kind=kind: kind.load(_with_checksum(data))
-        for kind in (ServerKeys, ClientKeys, HolderKeys)
-    ]
+    loaders += [mended(ServerKeys.load), mended(ClientKeys.load), mended(HolderKeys.load)]
 
     def one(data: bytes) -> None:
         if len(data) > 1:

@@ -14,11 +14,12 @@ import ctypes
 import gc
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from _shared import peak, reset_peak, resident
@@ -67,16 +68,9 @@ def spent(work: Callable[[], Any]) -> tuple[float, Any]:
     return 1e3 * (time.process_time() - before), result
 
 
-@contextmanager
-def shaped(shape: Shape | None) -> Iterator[None]:
+def shaped(shape: Shape | None) -> AbstractContextManager[object]:
     """A graph other than the one that the policy would choose, for comparisons at equal shapes."""
-    chosen = policy.choose
-    if shape is not None:
-        policy.choose = lambda *_: shape  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        policy.choose = chosen
+    return nullcontext() if shape is None else patch.object(policy, "choose", lambda *_: shape)
 
 
 def complete(n: int) -> Shape:
@@ -205,7 +199,7 @@ class Stage:
             took[name] = 0.0
             for place in those:
                 frame = self.frame(make(place), place)
-                took[name] += spent(lambda frame=frame, place=place: server.receive(place, frame))[0]  # type: ignore[misc]
+                took[name] += spent(partial(server.receive, place, frame))[0]
 
         all_send("advertise", self.everybody, lambda place: self.puppets[place].advert(self.terms))
         all_send("share", self.everybody, self._shares)

@@ -22,14 +22,15 @@ def shrunk_covariance(centred: Floats) -> Floats:
     Reference: Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004.
     """
     n, p = centred.shape
-    sample = centred.T @ centred / n
+    sample: Floats = centred.T @ centred / n
     scale = float(np.trace(sample)) / p
     away = float(np.square(sample - scale * np.eye(p)).sum())
     # Of the sum of |x xᵀ - S|², without a matrix for each row.
     fourth = float(np.square(np.square(centred).sum(axis=1)).sum())
     noise = min(away, (fourth / n - float(np.square(sample).sum())) / n)
     weight = noise / away if away > 0 else 1.0
-    return weight * scale * np.eye(p) + (1 - weight) * sample
+    covariance: Floats = weight * scale * np.eye(p) + (1 - weight) * sample
+    return covariance
 
 
 def likelihood_ratio(members: Floats, others: Floats, points: Floats) -> Floats:
@@ -43,7 +44,8 @@ def likelihood_ratio(members: Floats, others: Floats, points: Floats) -> Floats:
     covariance = shrunk_covariance(within[:, varies] / spread)
     apart = (means[0] - means[1])[varies] / spread
     middle = (means[0] + means[1])[varies] / 2
-    return (points[:, varies] - middle) / spread @ np.linalg.solve(covariance, apart)
+    ratios: Floats = (points[:, varies] - middle) / spread @ np.linalg.solve(covariance, apart)
+    return ratios
 
 
 def cross_scored(members: Floats, others: Floats) -> Iterator[tuple[Floats, Floats]]:

@@ -117,7 +117,9 @@ def measure(source: Source, options: argparse.Namespace, facts: Mapping[str, Any
     names = ["invert"] if anew else [options.only] if options.only else list(SHOWN)
     for examples in options.examples:
         found = cell(source, examples, options.vectors, options.pool, names, anew)
-        kept = next((c for c in cells if c["examples"] == examples and set(names) < set(SHOWN)), {})
+        kept: dict[str, Any] = next(
+            (c for c in cells if c["examples"] == examples and set(names) < set(SHOWN)), {}
+        )
         if kept and (kept["vectors"], kept["pool"]) != (found["vectors"], found["pool"]):
             raise SystemExit(
                 f"the numbers kept for {examples} examples are of other sizes; leave --only and --methods out"

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,10 @@ def estimators(seeds: int, trials: int) -> list[dict[str, Any]]:
             found.setdefault("one run, gaussian", []).append(
                 one_run_gaussian(scores[coins], scores[~coins], DELTA, ALPHA)
             )
-        row = {"epsilon": truth, **{name: float(np.mean(each)) for name, each in found.items()}}
+        row: dict[str, Any] = {
+            "epsilon": truth,
+            **{name: float(np.mean(each)) for name, each in found.items()},
+        }
         row["above the truth"] = {name: int((np.array(each) > truth).sum()) for name, each in found.items()}
         print({n: round(v, 2) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
         rows.append(row)
@@ -165,7 +169,7 @@ def estimators(seeds: int, trials: int) -> list[dict[str, Any]]:
 
 def audits(trials: int) -> list[dict[str, Any]]:
     """Audits of the sound mechanism at the shipped model's size, and of all bugs at a small one."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for bug in ("", *BUGS):
         mechanism = ClippedSum(bug=bug, rounds=2 if bug == "rounds share a seed" else 1)
         started = time.process_time()
@@ -251,7 +255,7 @@ def main() -> None:
         "ceilings": {str(e): ceiling(e, options.trials, DELTA, ALPHA) for e in ESTIMATORS},
     }
     result: dict[str, Any] = {**kept} if kept else {"machine": facts, **asked}
-    parts = {
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "estimators": lambda: estimators(options.seeds, options.trials),
         "audits": lambda: audits(options.trials),
         "membership": lambda: membership(options.seeds),

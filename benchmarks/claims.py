@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from _sweep import Cell, sweep, table
+from numpy.typing import NDArray
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.config import parse_config
@@ -24,8 +25,7 @@ from ifedpriv.experiment.figures import score
 from ifedpriv.experiment.prepare import Setup, prepare
 from ifedpriv.experiment.run import train
 from ifedpriv.icl.evaluate import Answers, answer
-from ifedpriv.icl.injection import Injection
-from ifedpriv.methods.method import Client, State
+from ifedpriv.methods.method import Artifact, Client, State
 
 TASKS = ("urgency", "mood", "topic")
 PROMPTED = 4
@@ -73,7 +73,7 @@ def clients(setup: Setup) -> list[Client]:
     return [setup.clients[number] for number in setup.clients.numbers(0)]
 
 
-def with_vector(setup: Setup, make: Callable[[State], np.ndarray]) -> Injection:
+def with_vector(setup: Setup, make: Callable[[State], NDArray[np.float32]]) -> Artifact:
     """Train with another vector in place of the aggregated one: the control that the vector has to beat."""
     method, original = setup.method, setup.method.server_step
 
@@ -88,12 +88,13 @@ def with_vector(setup: Setup, make: Callable[[State], np.ndarray]) -> Injection:
         method.server_step = original  # type: ignore[method-assign]
 
 
-def noise_like(state: State, seed: int) -> np.ndarray:
+def noise_like(state: State, seed: int) -> NDArray[np.float32]:
     """A random vector whose every block (layer, branch) has the norm of the real one."""
     real = state.arrays["vector"]
     noise = np.random.default_rng([seed, 77]).normal(size=real.shape)
     scale = np.linalg.norm(real, axis=-1, keepdims=True) / np.linalg.norm(noise, axis=-1, keepdims=True)
-    return (noise * scale).astype(np.float32)
+    vector: NDArray[np.float32] = (noise * scale).astype(np.float32)
+    return vector
 
 
 def skew_cell(task: str, alpha: float | None) -> Cell:
@@ -212,7 +213,8 @@ def _last_states(backbone: Backbone, prompt: str) -> list[torch.Tensor]:
 
 
 def _stream(output: Any) -> torch.Tensor:
-    return output[0] if isinstance(output, tuple) else output
+    stream: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return stream
 
 
 def _patched(setup: Setup, queries: Sequence[Any], layer: int, state: torch.Tensor) -> Answers:

@@ -18,7 +18,6 @@ import argparse
 import gc
 import json
 import math
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,7 +118,9 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
     from ifedpriv.icl.evaluate import answer
 
     setup, play = federation(settings)
-    state, seconds, accuracy, up, down = setup.method.initial_state(), [], [], 0, 0
+    state, up, down = setup.method.initial_state(), 0, 0
+    seconds: list[float] = []
+    accuracy: list[float | None] = []
     while state.round < setup.method.rounds:
         state, record = play.play_round(state)
         seconds.append(record.client_seconds)
@@ -395,4 +396,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

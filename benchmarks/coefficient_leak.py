@@ -304,7 +304,8 @@ def private_cell(epsilons: Sequence[float], runs: Mapping[str, int]) -> Cell:
 
     def cell(backbone: Backbone, seed: int) -> dict[str, float]:
         found: dict[str, float] = {}
-        whole, without = None, []
+        whole: Material | None = None
+        without: list[tuple[Material, Example]] = []
         for epsilon in epsilons:
             for mode, method in modes.items():
                 config = configuration(seed, method, privacy=privacy(epsilon))

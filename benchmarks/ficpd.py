@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _cells import RESULTS, Cell, measure, text_table
+from _cells import Cell, measure, text_table
 from _ficpd_runs import SMALL, Scale, Settings, adapted, federation, measured, private, settings
+from _sweep import RESULTS
 
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.embedded import MODEL_PATH

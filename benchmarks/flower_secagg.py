@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
@@ -82,7 +83,7 @@ class Flower:
                 continue
             down = recorddict_to_proto(message.content)
             message.content = recorddict_from_proto(down)
-            took, reply = spent(lambda message=message, node=node: self._answer(message, node))  # type: ignore[misc]
+            took, reply = spent(partial(self._answer, message, node))
             self.client_ms += took
             up = recorddict_to_proto(reply.content)
             if node == 1:
@@ -104,11 +105,11 @@ class Flower:
     def run(self) -> dict[str, float]:
         """Milliseconds of a client and of the server, and bytes."""
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 0
-        context = LegacyContext(Context(0, 0, {}, RecordDict(), {}), strategy=self, client_manager=self)  # type: ignore[arg-type]
+        context = LegacyContext(Context(0, 0, {}, RecordDict(), {}), strategy=self, client_manager=self)
         context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: 1})
         empty = compat.parameters_to_arrayrecord(Parameters([], ""), False)
         context.state.array_records[MAIN_PARAMS_RECORD] = empty
-        whole, _ = spent(lambda: self.workflow(self, context))  # type: ignore[arg-type]
+        whole, _ = spent(lambda: self.workflow(self, context))
         kept = [update for node, update in self.updates.items() if node != self.lost]
         assert np.abs(self.sum - np.mean(kept, axis=0)).max() < 1e-4
         return {

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from _shared import machine, median_interval, print_machine, store
 
-from defenses import BfvSpec, CkksSpec, Defense, Layout, RoundInfo, SecureEntropy, Upload
+from defenses import BfvSpec, CkksSpec, Defense, Layout, RoundInfo, SecureEntropy, Upload, UploadKind
 from defenses.secagg.homomorphic.ciphertext import Coefficients, add, pack, unpack
 from defenses.secagg.homomorphic.engine import Engine, tenseal
 from defenses.secagg.homomorphic.keys import KEY_HOLDER, HolderKeys
@@ -110,7 +110,7 @@ class Ours:
     def error(self) -> float:
         """Of a mean over 64 clients of weight 4, relative to the clip, through the sessions."""
         size = 2000
-        info = RoundInfo(0, "vector", tuple(range(CLIENTS)), Layout.of({"v": (size,)}))
+        info = RoundInfo(0, UploadKind.VECTOR, tuple(range(CLIENTS)), Layout.of({"v": (size,)}))
         defense = Defense(self.spec, Parties(self.spec, self.keys))
         server, truth, out = defense.server(info), np.zeros(size), {}
         for client in info.roster:
@@ -124,12 +124,12 @@ class Ours:
 
     def session(self) -> dict[str, float]:
         """Processor milliseconds of whole sessions, and the upload's bytes: everything included."""
-        info = RoundInfo(0, "vector", (0, 1, 2), Layout.of({"vector": (32, 2, 4096)}))
+        info = RoundInfo(0, UploadKind.VECTOR, (0, 1, 2), Layout.of({"vector": (32, 2, 4096)}))
         defense = Defense(self.spec, Parties(self.spec, self.keys))
         rng, server = np.random.default_rng(1), defense.server(info)
         found: dict[str, float] = {}
         for client in info.roster:
-            upload = Upload({"vector": rng.normal(size=(32, 2, 4096))}, 4, 0, info.kind)
+            upload = Upload({"vector": rng.normal(size=(32, 2, 4096)).astype(np.float32)}, 4, 0, info.kind)
             session = defense.client(client, info, SecureEntropy())
             found["client_ms"], (frame,) = timed(session.protect, upload)
             found["server_ms_a_client"], out = timed(server.receive, client, frame)

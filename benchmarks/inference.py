@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from _shared import child, machine, median_interval, print_machine, store
@@ -26,9 +25,19 @@ THREADS = 1
 REPEATS = 41
 SECONDS = 0.15
 """A variant is run until about this much processor time has passed, so that the clock's grain does not show."""
+
+
+class Size(NamedTuple):
+    """How much a variant has to do: rows and tokens of a forward pass, and tokens of a decoding."""
+
+    rows: int
+    length: int
+    new: int
+
+
 MODELS = {
-    "embedded": {"tokens": (8, 64), "new": 24},
-    "llama, 8 layers, width 512, random weights": {"tokens": (4, 64), "new": 8},
+    "embedded": Size(rows=8, length=64, new=24),
+    "llama, 8 layers, width 512, random weights": Size(rows=4, length=64, new=8),
 }
 VARIANTS = ("plain again", "folded", "hooks")
 
@@ -74,11 +83,10 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
     vector = torch.randn((backbone.n_layers, 2, backbone.width), generator=draw) * 0.1
     coefficients = 1 + 0.1 * torch.randn((backbone.n_layers, 2, 2), generator=draw)
     with tempfile.TemporaryDirectory() as folder:
-        save_folded(fold_into(backbone, vector, coefficients), backbone.tokenizer, folder)  # type: ignore[arg-type]
+        save_folded(fold_into(backbone, vector, coefficients), backbone.tokenizer, folder)
         folded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    rows, length = MODELS[name]["tokens"]  # type: ignore[misc]
+    rows, length, new = MODELS[name]
     ids = torch.randint(3, backbone.head.weight.shape[0], (rows, length), generator=draw)
-    new = MODELS[name]["new"]
 
     def forward(model: Any) -> Callable[[], Any]:
         return lambda: model(input_ids=ids, use_cache=False)
@@ -150,11 +158,11 @@ def report(result: dict[str, Any]) -> None:
         difference = found["largest_difference_folded_hooks"]
         print(f"  folded against hooks: largest difference of a logit {difference:.1e}")
         for what in ("forward", "decode"):
-            rows, length = MODELS[name]["tokens"]  # type: ignore[misc]
+            rows, length, new = MODELS[name]
             job = (
                 f"forward pass of {rows} x {length} tokens"
                 if what == "forward"
-                else f"{MODELS[name]['new']} new tokens after {length}, with the cache"
+                else f"{new} new tokens after {length}, with the cache"
             )
             print(f"  {job}, plain {1000 * found[what]['plain_seconds']:.2f} ms")
             for variant, r in found[what]["ratios"].items():
@@ -181,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

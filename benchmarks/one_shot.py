@@ -33,12 +33,13 @@ from ifedpriv.config import RunConfig, parse_config
 from ifedpriv.data import shipped
 from ifedpriv.data.public import public_examples
 from ifedpriv.data.public_conventions import KEPT_APART, kept_apart
+from ifedpriv.data.specs import EmbeddedData
 from ifedpriv.data.task import TaskData
 from ifedpriv.embedded import COEFFICIENTS_PATH, MODEL_PATH
 from ifedpriv.experiment import baselines
 from ifedpriv.experiment.figures import score
+from ifedpriv.experiment.play import play
 from ifedpriv.experiment.prepare import Material, Setup, gather, ground, protect
-from ifedpriv.experiment.run import play
 from ifedpriv.icl.evaluate import Answers, answer
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.injection import Injection
@@ -79,7 +80,8 @@ def data_of(task: str, config: RunConfig) -> TaskData | None:
     """Texts of a task that no name of a configuration stands for."""
     if task not in KEPT_APART:
         return None
-    sizes = (config.data.train, 8, config.data.test)  # type: ignore[union-attr]
+    assert isinstance(config.data, EmbeddedData)
+    sizes = (config.data.train, 8, config.data.test)
     return shipped.make_task_data(f"kept-{task}", (kept_apart(task),), seed=config.seed, sizes=sizes)
 
 
@@ -153,14 +155,14 @@ def controls(setup: Setup, released: NDArray[np.float32]) -> dict[str, float]:
         setup: of the run.
         released: its vector, as injected.
     """
-    public = setup.method.public  # type: ignore[union-attr]
+    public = setup.public
     assert public is not None
     seed, task, backbone = setup.config.seed, setup.data.task, setup.backbone
     rng = np.random.default_rng([seed, 77])
     noise = rng.standard_normal(released.shape)
     noise *= np.linalg.norm(released, axis=-1, keepdims=True) / np.linalg.norm(noise, axis=-1, keepdims=True)
     blank = public_examples(task, PublicSpec(seed=seed), None, embedded=True)
-    other = "topic" if setup.config.data.name != "topic" else "mood"  # type: ignore[union-attr]
+    other = "topic" if setup.config.data.name != "topic" else "mood"
     foreign = shipped.load(other, seed=seed, train=256, validation=1, test=1)
     vectors = {
         "mean of public tasks": np.zeros_like(released),

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def measure(clients: int) -> dict[str, Any]:
     """Every stage of one federation; memory is above what the process had when the stage began."""
     from defenses.entropy import InsecureSeeded
     from defenses.ledger import Ledger
+    from defenses.upload import Upload
     from defenses.view import ServerViewWriter
     from ifedpriv.config import parse_config
     from ifedpriv.experiment.facts import task_hash
@@ -40,7 +41,7 @@ def measure(clients: int) -> dict[str, Any]:
     from ifedpriv.federation.federation import Federation
     from ifedpriv.icl.evaluate import answer
 
-    settings = {
+    settings: dict[str, Any] = {
         "name": "scale",
         "threads": THREADS,
         "data": {
@@ -83,6 +84,7 @@ def measure(clients: int) -> dict[str, Any]:
     for _ in range(2):
         step = warm.method.client_step(warm_state, warm.clients[0], _rng())
         if warm_state.round == 0:
+            assert isinstance(step.upload, Upload)
             warm_state = warm_state.next(vector=step.upload.arrays["vector"])
     del warm, warm_state, step
     setup = stage("prepare", lambda: prepare(config, backbone=backbone))
@@ -115,7 +117,7 @@ def measure(clients: int) -> dict[str, Any]:
                     if number == setup.method.guard_round
                     else f"coefficient round {number}"
                 )
-                state, record = stage(name, lambda state=state: play.play_round(state))  # type: ignore[misc]
+                state, record = stage(name, partial(play.play_round, state))
                 took_part.append(len(record.took_part))
         recorded = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     stage(
@@ -190,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

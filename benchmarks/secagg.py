@@ -38,7 +38,9 @@ REPEATS = {16: 15, 64: 7}
 
 def row(n: int, values: int, bits: int, dropped: float, graph: str, sample: int) -> dict[str, Any]:
     """Every number of one kind of round."""
-    clients, servers, memory = [], [], []
+    clients: list[dict[str, Any]] = []
+    servers: list[dict[str, Any]] = []
+    memory = []
     for _ in range(REPEATS.get(n, 1 if dropped else 5)):
         stage = Stage(n, values, bits, dropped, complete(n) if graph == "complete" else None)
         for place in np.linspace(0, len(stage.alive) - 1, sample).astype(int).tolist():
@@ -176,7 +178,7 @@ def main() -> None:
     facts = machine(1)
     print_machine(facts)
     print(f"{options.values:,} numbers; processor ms; over: times the floor of the same repeat; medians")
-    head = (
+    head: tuple[str, ...] = (
         "clients",
         "dropped",
         "k",
@@ -190,7 +192,7 @@ def main() -> None:
         "down",
         "server MiB",
     )
-    widths = (8, 8, 5, 5, 5, 8, 6, 10, 6, 11, 9, 11)
+    widths: tuple[int, ...] = (8, 8, 5, 5, 5, 8, 6, 10, 6, 11, 9, 11)
     print("".join(f"{name:>{width}}" for name, width in zip(head, widths, strict=True)))
     rows = []
     for n in options.clients:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from _shared import machine, print_machine, store
 
-from attacks._base.attack import Fillers, Knowledge, Who
+from attacks._base.attack import Content, Fillers, Knowledge, Who
 from attacks._base.names import ordinary_words
 from attacks._base.space import read
 from attacks._base.targets import Target, rounding_variance
@@ -58,7 +58,7 @@ def told(backbone: Backbone, knowledge: Knowledge, private: Sequence[Example]) -
     said = [answer.content for answer in slots(backbone, knowledge, targets)]
     of_public = Slots.of([example.text for example in knowledge.public])
     prior = of_public.prior()
-    guesses = {
+    guesses: dict[str, Sequence[Content]] = {
         "slots": said,
         "prior only": [replace(prior, chosen=each.chosen) for each in said if isinstance(each, Fillers)],
         "another text's": [*said[1:], said[0]],

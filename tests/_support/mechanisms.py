@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
 
-from attacks._mechanisms.mechanism import Claim
+from attacks._mechanisms.mechanism import Claim, Floats
 from attacks._statistics.gaussian import epsilon_of
-from defenses.entropy import InsecureSeeded
+from defenses.entropy import Entropy, InsecureSeeded
 
 CLIP, DELTA = 1.0, 1e-5
 BUGS = (
@@ -38,15 +39,15 @@ class ClippedSum:
     bug: str = ""
 
     @property
-    def claim(self):
+    def claim(self) -> Claim:
         mu = np.sqrt(self.rounds) / self.multiplier
         return Claim(epsilon_of(mu, DELTA), DELTA, CLIP, self.multiplier * CLIP, rounds=self.rounds)
 
-    def __call__(self, records, entropy):
+    def __call__(self, records: Sequence[Floats], entropy: Entropy) -> list[dict[str, Floats]]:
         rounds = self.rounds + (self.bug == "one round more")
         return [self._round(records, entropy, number) for number in range(rounds)]
 
-    def _round(self, records, entropy, number):
+    def _round(self, records: Sequence[Floats], entropy: Entropy, number: int) -> dict[str, Floats]:
         shape = records[0].shape[1:]
         total = np.zeros(shape)
         label = "all" if self.bug == "rounds share a seed" else str(number)
@@ -65,36 +66,38 @@ class ClippedSum:
             return {"sum": total, "count": np.array(float(sum(map(len, records))))}
         return {"sum": total}
 
-    def _clip(self, held):
+    def _clip(self, held: Floats) -> Floats:
         if self.bug == "clip missing":
             return held
         axes = tuple(range(2, held.ndim)) if self.bug == "clip by block" else tuple(range(1, held.ndim))
         norms = np.sqrt((held**2).sum(axis=axes, keepdims=True))
-        return held * np.minimum(1, CLIP / np.maximum(norms, 1e-300))
+        clipped: Floats = held * np.minimum(1, CLIP / np.maximum(norms, 1e-300))
+        return clipped
 
 
-def normal(entropy, size):
+def normal(entropy: Entropy, size: int) -> Floats:
     """Normal numbers from an entropy's bytes."""
     words = np.frombuffer(entropy.bytes(8 * size), dtype=np.uint64)
-    return ndtri(((words >> np.uint64(11)) + 0.5) / 2.0**53)
+    drawn: Floats = ndtri(((words >> np.uint64(11)) + 0.5) / 2.0**53)
+    return drawn
 
 
-def base(clients=3, examples=4, shape=(4, 8), seed=0):
+def base(clients: int = 3, examples: int = 4, shape: tuple[int, ...] = (4, 8), seed: int = 0) -> list[Floats]:
     rng = np.random.default_rng(seed)
     return [0.1 * rng.normal(size=(examples, *shape)) for _ in range(clients)]
 
 
-def named():
+def named() -> ClippedSum:
     """For the command line: a sound mechanism, found by name."""
     return ClippedSum()
 
 
-def released(records, entropy):
+def released(records: Sequence[Floats], entropy: Entropy) -> list[dict[str, Floats]]:
     """For the command line: `ClippedSum()`, as a plain function."""
     return ClippedSum()(records, entropy)
 
 
-def halved(records, entropy):
+def halved(records: Sequence[Floats], entropy: Entropy) -> list[dict[str, Floats]]:
     """For the command line: the same with half the noise."""
     return ClippedSum(bug="noise halved")(records, entropy)
 
