@@ -40,7 +40,8 @@ from ifedpriv.experiment.play import agreed, first_ledger
 from ifedpriv.experiment.pool import Clients
 from ifedpriv.experiment.prepare import Material, Setup, gather, protect
 from ifedpriv.federation.cohort import Cohort
-from ifedpriv.federation.federation import _STEP, Federation
+from ifedpriv.federation.federation import Federation
+from ifedpriv.federation.offering import step_rng
 from ifedpriv.icl.extract import activations
 from ifedpriv.icl.objective import Objective
 from ifedpriv.icl.private_calibrate import gradient_rows
@@ -161,7 +162,7 @@ def shadow_runs(setup: Setup, state: State, seeds: Sequence[int]) -> Floats:
         adam = torch.optim.Adam([own], lr=plan.rate)
         batches = [
             method.work.calibrator(client).batches(
-                plan.steps, plan.batch_size, np.random.default_rng([seed, _STEP, number, client.number])
+                plan.steps, plan.batch_size, step_rng(seed, number, client.number)
             )
             for seed in seeds
             for client in clients

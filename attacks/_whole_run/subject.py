@@ -17,7 +17,6 @@ from attacks._base.targets import read_targets
 from attacks._judging.score import Subject, Wishes, open_subject
 from attacks._readings.readings import Reading, readings_of, told_of
 from attacks._whole_run.request import Request
-from defenses.units import Trust
 from ifedpriv.config import load_config
 from ifedpriv.report.wording import defense_in_words
 
@@ -160,7 +159,7 @@ def _who_colludes(subject: Subject) -> str:
     who = ", ".join(map(str, knowledge.colluding))
     privacy = subject.view.facts.defense.privacy
     noise = ""
-    if privacy is not None and privacy.trust is not Trust.CENTRAL:
+    if privacy is not None and privacy.trust != "central":
         gone = subject.told and all(upload.noise for upload in subject.told.values())
         noise = "; their own noise is taken off, too" if gone else "; their own noise stays in"
     return f"clients {who}: their uploads are in no sum that is attacked, and their texts are no candidates{noise}"
