@@ -7,7 +7,7 @@ an upload is compared with. Linking two rounds uses no sender's number.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from attacks._base.attack import (
     Histogram,
     Knowledge,
     Links,
+    Others,
     Scope,
     Scores,
     Who,
@@ -32,14 +33,20 @@ from attacks._members.calibrations import (
     shadow_clients,
 )
 from attacks._members.coefficient_scores import Movement, beside_shadows, label_shares, same_clients
+from attacks._members.gradient_sums import GradientRounds, GradientSum, ratios, read_gradient_sums
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import Example
 
 NAME = "coefficients"
 MEMBERSHIP, LABELS, LINKED = "shadow calibrations", "label mix", "linked rounds"
+GRADIENTS = "noised gradients"
+STRONG = f"{GRADIENTS}, all others known"
 READS = UploadKind.COEFFICIENTS
 """What is drawn at random for the control."""
+Sums = Mapping[int, GradientSum]
+_NOT_TAKEN_OFF = "what colluding clients have added to sums of coefficients is not worked out here"
 
 
 def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
@@ -48,7 +55,12 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
     Reads: coefficients and what was broadcast before them. Knows: the public task, public texts with labels, what
     clients were told to do, and for membership a pool of candidates. Costs one calibration for each shadow and round,
     and one backward pass for each candidate and round.
+
+    Where rounds release noised sums of examples' gradients, members are told by ``noised gradients``, and by ``noised
+    gradients, all others known`` for an adversary that has every example but one. No shadow is played then.
     """
+    if knowledge.declared.gradients:
+        return _of_gradients(view, backbone, knowledge)
     recorded = read_rounds(view, backbone)
     lacks = recorded.refused or _lacks(knowledge, recorded)
     only_sums = ""
@@ -91,13 +103,17 @@ def guess(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[G
 
 
 def _lacks(knowledge: Knowledge, recorded: Recorded) -> str:
+    if knowledge.colluding and recorded.rounds and not recorded.rounds[0].moves:
+        return _NOT_TAKEN_OFF
+    if any(each.number not in knowledge.plans for each in recorded.rounds):
+        return "nothing says how clients calibrate: the recording came without a configuration"
+    return _needs(knowledge)
+
+
+def _needs(knowledge: Knowledge) -> str:
     needs = [Capability.PUBLIC_TEXTS]
     if knowledge.task.n_classes:
         needs += [Capability.LABELLED_PUBLIC_TEXTS, Capability.CLASSES]
-    if knowledge.colluding and recorded.rounds and not recorded.rounds[0].moves:
-        return "what colluding clients have added to sums of coefficients is not worked out here"
-    if any(each.number not in knowledge.plans for each in recorded.rounds):
-        return "nothing says how clients calibrate: the recording came without a configuration"
     return knowledge.lacks(needs) or ""
 
 
@@ -154,6 +170,75 @@ def _members(
 
 def _as_scores(values: Floats) -> Scores:
     return Scores(tuple(map(float, values)))
+
+
+# ---- noised sums of gradients
+
+
+def _of_gradients(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
+    rounds = read_gradient_sums(view, backbone, knowledge.declared.gradients)
+    lacks = rounds.refused or _needs(knowledge) or knowledge.lacks([Capability.POOL]) or ""
+    found = []
+    for scope in (Scope.UPLOADS, Scope.AGGREGATE):
+        about = {Who(n): sums for n, sums in sorted(rounds.singles.items())}
+        if scope is Scope.AGGREGATE:
+            about = {Who(None): rounds.together} if rounds.together else {}
+        why = lacks or ("" if about else f"the view holds no noised gradients of {scope}")
+        if scope is Scope.AGGREGATE and knowledge.colluding:
+            why = why or _NOT_TAKEN_OFF
+        found.append(
+            _timed(GRADIENTS, scope, why, about, lambda _, sums: _score(backbone, knowledge, rounds, sums))
+        )
+        strong = why or knowledge.lacks([Capability.OTHERS]) or _unknown(knowledge, about)
+        found.append(
+            _timed(
+                STRONG,
+                scope,
+                strong,
+                about,
+                lambda who, sums: _score(backbone, knowledge, rounds, sums, knowledge.others[who]),
+            )
+        )
+        if scope is Scope.UPLOADS:
+            noise = "sums of gradients come with noise, and no label mix and no client is read off them here"
+            found += [Guess(NAME, method, scope, (), lacks or noise, 0.0) for method in (LABELS, LINKED)]
+    return tuple(found)
+
+
+def _unknown(knowledge: Knowledge, about: Mapping[Who, Sums]) -> str:
+    return "" if all(who in knowledge.others for who in about) else "not of every vector the others are known"
+
+
+def _timed(
+    method: str, scope: Scope, why: str, about: Mapping[Who, Sums], run: Callable[[Who, Sums], Floats]
+) -> Guess:
+    started = time.perf_counter()
+    answers = () if why else tuple(Answer(who, _as_scores(run(who, sums))) for who, sums in about.items())
+    return Guess(NAME, method, scope, answers, why, time.perf_counter() - started)
+
+
+def _score(
+    backbone: Backbone,
+    knowledge: Knowledge,
+    rounds: GradientRounds,
+    sums: Sums,
+    others: Others | None = None,
+) -> Floats:
+    """Of every candidate; NaN for those that are known."""
+
+    def of(texts: Sequence[Example], stage: str) -> Floats:
+        return gradients(backbone, knowledge, rounds.points, texts, stage)
+
+    pool, public = (
+        of(knowledge.pool, "gradients of candidates"),
+        of(knowledge.public, "gradients of public texts"),
+    )
+    if others is None:
+        return ratios(rounds, sums, pool, public)
+    known = of(others.examples, "gradients of known examples")
+    same = {(e.text, e.label, e.answer) for e in others.examples}
+    taken = [(e.text, e.label, e.answer) in same for e in knowledge.pool]
+    return np.where(taken, np.nan, ratios(rounds, sums, pool, public, known))
 
 
 # ---- labels, and links

@@ -17,6 +17,7 @@ from attacks._base.declared import Declared
 from attacks._base.defaults import SHADOWS
 from attacks._base.shelf import Shelf
 from attacks._base.sites import Sites
+from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.task import Example, Task
@@ -388,3 +389,9 @@ class Attack(Protocol):
     def guess(self, view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
         """One guess for each method and scope."""
         ...
+
+
+def reads_of(module: Attack) -> UploadKind | None:
+    """What kind of upload an attack reads, which is vectors unless its ``READS`` says otherwise; None for none."""
+    reads: UploadKind | None = getattr(module, "READS", UploadKind.VECTOR)
+    return reads

@@ -5,7 +5,8 @@ The invariant: nothing here is private; it is what a defense tells everybody who
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from attacks._base.noised_sum import NoisedSum
 
@@ -19,11 +20,13 @@ class Declared:
             it reads those, else of their mean; 0 for none.
         clip: Euclidean norm over all layers to which one example's activations are scaled down; None for no clip.
         mechanism: a private release, number by number, in place of the other two; None where none is known.
+        gradients: the same of sums of examples' gradients, by number of the round; empty where rounds release none.
     """
 
     noise: float = 0.0
     clip: float | None = None
     mechanism: NoisedSum | None = None
+    gradients: Mapping[int, NoisedSum] = field(default_factory=dict)
 
     @property
     def noisy(self) -> bool:

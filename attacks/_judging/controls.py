@@ -173,8 +173,9 @@ def controls_of(
     """
     answers = guess.answers
     found: dict[str, list[Content]] = {}
-    if isinstance(answers[0].content, Scores) and targets and knowledge.public:
-        found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
+    if isinstance(answers[0].content, Scores):
+        if targets and knowledge.public:
+            found[PRIOR] = [typicality(backbone, knowledge, targets)] * len(answers)
     elif knowledge.public:
         found.update(_blind(answers, backbone, knowledge))
     # The nearest texts are nearest to a vector; what is said of coefficients is of other clients, perhaps.

@@ -92,9 +92,10 @@ class _Judge:
     def findings(self, guess: Guess, targets: Sequence[Target], random: Guess | None) -> list[Finding]:
         subject = self.subject
         truths = [self.truths.of(answer.who) for answer in guess.answers]
-        # A method may leave vectors out, such as those of too many examples.
+        # A method may leave vectors out, such as those of too many examples; and what is said of other uploads may have
+        # no vector beside it.
         by_who = {target.who: target for target in targets}
-        targets = [by_who[answer.who] for answer in guess.answers]
+        targets = [by_who[answer.who] for answer in guess.answers if answer.who in by_who]
         values = _by_metric([a.content for a in guess.answers], truths)
         if not values:
             return [_not_evaluable(guess, _NOBODY_TO_TELL)]

@@ -7,7 +7,7 @@ public texts alone; so how it moves differs from how a client moves in nothing b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from attacks._base.attack import Knowledge
 from attacks._base.space import key_of_texts
 from attacks._base.targets import Floats, check_model, read_told
 from attacks._mixes.labels import counted
-from defenses.frame import DecodedFrame
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from defenses.view_facts import Computes
@@ -87,21 +86,21 @@ def read_rounds(view: ServerView, backbone: Backbone) -> Recorded:
         return Recorded(
             None,
             (),
-            "coefficients of this run come with noise that is accounted for, and this attack does not model it",
+            "coefficients of this run come with noise that is accounted for, and only sums of examples' gradients are "
+            "read with it, of a recording whose configuration is known",
         )
-    vector = next((f.upload.arrays.get("vector") for f in view.broadcasts(UploadKind.VECTOR)), None)
-    shape = (backbone.n_layers, 2, backbone.width)
-    if vector is None or vector.shape != shape:
+    vector = broadcast_vector(view, backbone)
+    if vector is None:
         return Recorded(
             None, (), "the recording holds no broadcast of one vector, which coefficients belong to"
         )
-    starts = _by_round(view.broadcasts(UploadKind.COEFFICIENTS), backbone)
+    starts = starts_of(view, backbone)
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
     sent: dict[int, list[tuple[int, NDArray[np.float32], float]]] = {}
     for frame in (
         view.uploads(UploadKind.COEFFICIENTS) if readable else view.computed(UploadKind.COEFFICIENTS)
     ):
-        values = _joined(frame.upload.arrays, backbone)
+        values = joined(frame.upload.arrays, backbone)
         if values is not None:
             sent.setdefault(frame.upload.round, []).append((frame.sender, values, frame.upload.weight))
     found = [
@@ -114,7 +113,7 @@ def read_rounds(view: ServerView, backbone: Backbone) -> Recorded:
             None, (), "the recording holds no coefficients that decode, with what was broadcast before"
         )
     chosen = np.unique(np.linspace(0, len(found) - 1, min(MOST_ROUNDS, len(found))).round().astype(int))
-    return Recorded(ContextVector(vector, 0), tuple(found[i] for i in chosen))
+    return Recorded(vector, tuple(found[i] for i in chosen))
 
 
 def _round(
@@ -133,17 +132,25 @@ def _round(
     return Round(number, start, by_client, mean, tuple(map(float, weights)), len(sent))
 
 
-def _by_round(frames: Iterable[DecodedFrame], backbone: Backbone) -> dict[int, NDArray[np.float32]]:
+def broadcast_vector(view: ServerView, backbone: Backbone) -> ContextVector | None:
+    """The one vector that was broadcast to be injected; None where there was none, or several."""
+    vector = next((f.upload.arrays.get("vector") for f in view.broadcasts(UploadKind.VECTOR)), None)
+    shape = (backbone.n_layers, 2, backbone.width)
+    return None if vector is None or vector.shape != shape else ContextVector(vector, 0)
+
+
+def starts_of(view: ServerView, backbone: Backbone) -> dict[int, NDArray[np.float32]]:
+    """The coefficients ``[layers, 2, 2]`` that each round's clients began with, by number of the round."""
     found: dict[int, NDArray[np.float32]] = {}
-    for frame in frames:
+    for frame in view.broadcasts(UploadKind.COEFFICIENTS):
         if frame.upload.round not in found:
-            values = _joined(frame.upload.arrays, backbone)
+            values = joined(frame.upload.arrays, backbone)
             if values is not None:
                 found[frame.upload.round] = values
     return found
 
 
-def _joined(arrays: Mapping[str, NDArray[np.float32]], backbone: Backbone) -> NDArray[np.float32] | None:
+def joined(arrays: Mapping[str, NDArray[np.float32]], backbone: Backbone) -> NDArray[np.float32] | None:
     """λ and β as one array ``[layers, 2, 2]``; None where the upload is of another kind."""
     shape = (backbone.n_layers, 2)
     if any(name not in arrays or arrays[name].shape != shape for name in ("lambda", "beta")):
@@ -241,7 +248,9 @@ def gradients(
     found = np.empty((len(recorded.rounds), len(texts), recorded.rounds[0].start.size))
     for at, each in enumerate(recorded.rounds):
         knowledge.progress(stage, at, len(recorded.rounds))
-        rows = gradient_rows(backbone, objective, recorded.vector, Coefficients(each.start), order)
+        plan = knowledge.plans.get(each.number)
+        free = None if plan is None else plan.free
+        rows = gradient_rows(backbone, objective, recorded.vector, Coefficients(each.start), order, free)
         found[at, order] = np.concatenate([part.reshape(len(part), -1) for part in rows])
     found.flags.writeable = False
     _GRADIENTS[key] = found

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from attacks._judging.finding import Finding
     from attacks._judging.score import Subject, Wishes
     from attacks._readings.readings import Reading
+    from defenses.upload import UploadKind
 
 LEAKS = 3
 """Exit code where ``--fail-on-leak`` is given and a verdict is *works* or *severe*."""
@@ -239,9 +240,9 @@ class Attacked:
 
 def attack(name: str, path: Path, options: argparse.Namespace, folder: Path, progress: Progress) -> Attacked:
     """Guess and judge, and do so once more on a recording with random vectors in place of the real ones."""
+    from attacks._base.attack import reads_of
     from attacks._base.sites import sites
     from attacks._judging.score import open_subject
-    from defenses.upload import UploadKind
 
     module: Attack = import_module(ATTACKS[name])
     wishes = replace(
@@ -253,8 +254,7 @@ def attack(name: str, path: Path, options: argparse.Namespace, folder: Path, pro
     subject = open_subject(path, wishes, progress)
     chosen = sites(options.layers, options.branch, subject.backbone.n_layers)
     subject = replace(subject, knowledge=replace(subject.knowledge, sites=chosen, shelf=shelf_of(options)))
-    vectors = getattr(module, "READS", UploadKind.VECTOR) is UploadKind.VECTOR
-    readings = read_back(subject, path, options, folder, vectors=vectors)
+    readings = read_back(subject, path, options, folder, reads=reads_of(module))
     made = [
         guess_and_judge(module, reading.subject, reading.scopes, folder / f"random{number}")
         for number, reading in enumerate(readings)
@@ -265,7 +265,12 @@ def attack(name: str, path: Path, options: argparse.Namespace, folder: Path, pro
 
 
 def read_back(
-    subject: Subject, path: Path, options: argparse.Namespace, folder: Path, *, vectors: bool = True
+    subject: Subject,
+    path: Path,
+    options: argparse.Namespace,
+    folder: Path,
+    *,
+    reads: UploadKind | None,
 ) -> tuple[Reading, ...]:
     """What of a recording is attacked, as a private run's configuration lets anybody read it, or as the options say."""
     from attacks._readings.colluders import numbers_of
@@ -287,7 +292,7 @@ def read_back(
         declared=given,
         strong=options.strong,
         clients=numbers_of(options.colluding),
-        vectors=vectors,
+        reads=reads,
     )
 
 
@@ -324,9 +329,11 @@ def guess_and_judge(
     module: Attack, subject: Subject, scopes: Sequence[Scope], folder: Path
 ) -> tuple[tuple[Guess, ...], tuple[Finding, ...]]:
     """The guesses of some scopes, judged with those on a recording of random vectors beside them."""
+    from attacks._base.attack import reads_of
     from attacks._base.targets import read_targets
     from attacks._judging.controls import random_knowledge, random_view
     from attacks._judging.judge import score
+    from attacks._judging.random_gradients import random_gradients_view
     from attacks._judging.random_moves import random_moves_view
     from defenses.upload import UploadKind
 
@@ -334,8 +341,9 @@ def guess_and_judge(
     random: tuple[Guess, ...] = ()
     if subject.truth is not None and subject.knowledge.public and any(guess.answers for guess in made):
         # Whatever kind of upload an attack reads is what is drawn anew.
-        of_moves = getattr(module, "READS", UploadKind.VECTOR) is UploadKind.COEFFICIENTS
-        draw = random_moves_view if of_moves else random_view
+        draw = random_view
+        if reads_of(module) is UploadKind.COEFFICIENTS:
+            draw = random_gradients_view if subject.knowledge.declared.gradients else random_moves_view
         control = draw(subject.view, subject.backbone, subject.knowledge, folder)
         drawn = random_knowledge(subject.knowledge, subject.view, control, subject.backbone)
         random = module.guess(control, subject.backbone, drawn)

@@ -103,10 +103,11 @@ def found(path: Path, options: argparse.Namespace, folder: Path, progress: Progr
     from attacks._program.launch import read_back, wishes_of
     from attacks._readings.readings import told_of
     from attacks.layers import MEASURES, NAME, parts_of
+    from defenses.upload import UploadKind
 
     opened = open_subject(path, wishes_of(options), progress)
     # Single uploads first, where there are any.
-    reading = read_back(opened, path, options, folder)[0]
+    reading = read_back(opened, path, options, folder, reads=UploadKind.VECTOR)[0]
     subject = reading.subject
     targets = targets_of(subject, options.vectors)
     names = options.measure or METHODS

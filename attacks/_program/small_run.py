@@ -87,6 +87,7 @@ def both_ways(
 
     Of the second, the attacker reads each noised upload as the server can, and knows the mechanism.
     """
+    from attacks._base.attack import reads_of
     from attacks._program.answers import to_json
     from attacks._program.launch import attack, methods_of
 
@@ -96,7 +97,7 @@ def both_ways(
     def said(which: str) -> Progress:
         return lambda stage, done, total: progress(f"{which}: {stage}", done, total)
 
-    rounds = ROUNDS if getattr(module, "READS", None) is UploadKind.COEFFICIENTS else 0
+    rounds = ROUNDS if reads_of(module) is UploadKind.COEFFICIENTS else 0
     open_run = small_run(folder / "open", {}, methods, said("without a defense"), rounds)
     made = attack(name, open_run, options, folder / "undefended", said("without a defense"))
     result = to_json(made, reveal=options.reveal)

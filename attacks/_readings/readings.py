@@ -17,7 +17,9 @@ from attacks._base.declared import Declared
 from attacks._base.targets import read_told
 from attacks._judging.score import Subject, all_but_one
 from attacks._readings.colluders import colluding, others_alone
+from attacks._readings.gradients import as_gradients, gradient_release, sums_told
 from attacks._readings.read_back import as_vectors, not_shrunk, released_sum, vector_release
+from defenses.upload import UploadKind
 from defenses.view_facts import Computes
 from ifedpriv.config import RunConfig
 from ifedpriv.errors import UserError
@@ -45,7 +47,7 @@ def readings_of(
     declared: Declared | None = None,
     strong: bool = False,
     clients: Sequence[int] = (),
-    vectors: bool = True,
+    reads: UploadKind | None = UploadKind.VECTOR,
 ) -> tuple[Reading, ...]:
     """What of a recording is attacked: single uploads and the aggregate apart where a private release made them.
 
@@ -56,14 +58,20 @@ def readings_of(
         declared: clip and noise as the auditor has them, in place of what the configuration says; None for that.
         strong: hand out all examples but one of every vector, where the truth is known.
         clients: who colludes with the server, and is in nothing that is attacked.
-        vectors: whether vectors are what is read; other uploads stay as they are.
+        reads: what kind of upload is read, vectors or coefficients, and is turned back from whole numbers; uploads
+            of other kinds stay as they are. None where no upload is read.
 
     Raises:
         UserError: the recording was made under another defense than the configuration's.
     """
     setup = prepare(config, backbone=subject.backbone) if config is not None else None
     subject = colluding(subject, clients, setup)
-    found = _by_scope(subject, setup if vectors else None, folder, declared, strong)
+    if reads is UploadKind.VECTOR:
+        found = _by_scope(subject, setup, folder, declared, strong)
+    elif reads is UploadKind.COEFFICIENTS:
+        found = _of_gradients(subject, setup, folder, strong)
+    else:
+        found = (Reading(subject, tuple(Scope)),)
     return tuple(
         replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
         for number, one in enumerate(found)
@@ -76,14 +84,8 @@ def _by_scope(
     plain = (Reading(subject, tuple(Scope)),)
     if setup is None:
         return plain
-    config = setup.config
-    if config.defense != subject.view.facts.defense:
-        raise UserError(
-            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
-            f"configuration's ({config.defense.kind})",
-            "use the folder as the run left it",
-        )
-    if config.defense.privacy is None:
+    _check_defense(subject, setup)
+    if setup.config.defense.privacy is None:
         return plain
     release = vector_release(setup)
     # What is compressed is not turned back.
@@ -98,6 +100,38 @@ def _by_scope(
     own, known = as_vectors(view, release, shape, folder / "uploads")
     uploads = _told(replace(subject, view=own), declared or Declared(mechanism=known), strong)
     return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
+
+
+def _of_gradients(subject: Subject, setup: Setup | None, folder: Path, strong: bool) -> tuple[Reading, ...]:
+    plain = (Reading(subject, tuple(Scope)),)
+    if setup is None:
+        return plain
+    _check_defense(subject, setup)
+    release = gradient_release(setup)
+    if release is None:
+        return plain
+    releases = {UploadKind.COEFFICIENTS: release}
+    vectors = vector_release(setup)
+    if vectors is not None and vectors.compression is None:
+        releases[UploadKind.VECTOR] = vectors
+    view, layers = subject.view, subject.backbone.n_layers
+    together = Declared(gradients=sums_told(view, release, layers, single=False))
+    released = _told(subject, together, strong)
+    if Computes.INDIVIDUAL_UPLOADS not in view.facts.server_computes:
+        return (Reading(released, tuple(Scope)),)
+    own = as_gradients(view, releases, subject.backbone, folder / "gradients")
+    alone = Declared(gradients=sums_told(view, release, layers, single=True))
+    uploads = _told(replace(subject, view=own), alone, strong)
+    return Reading(uploads, (Scope.UPLOADS,)), Reading(released, (Scope.AGGREGATE,))
+
+
+def _check_defense(subject: Subject, setup: Setup) -> None:
+    if setup.config.defense != subject.view.facts.defense:
+        raise UserError(
+            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
+            f"configuration's ({setup.config.defense.kind})",
+            "use the folder as the run left it",
+        )
 
 
 def _told(subject: Subject, declared: Declared, strong: bool) -> Subject:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from attacks._base.attack import Progress
+from attacks import ATTACKS
+from attacks._base.attack import Progress, reads_of
 from attacks._judging.finding import Verdict
 from attacks._readings.readings import Reading
 from attacks._statistics.epsilon import Conclusion
@@ -33,6 +35,7 @@ from attacks._whole_run.pieces import (
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import hasher, knowledge_of, open_readings
 from attacks._whole_run.whole_texts import SEARCH, TRAINED, by_inverter, whole_texts
+from defenses.upload import UploadKind
 from defenses.view import ServerView
 from defenses.view_lacks import lacks
 from ifedpriv.config import load_config
@@ -44,7 +47,8 @@ OPEN, VIOLATED, UNDECIDED = 3, 4, 5
 GATES = ("works", "severe")
 
 NOT_COVERED = (
-    "uploads of scores and weights, and of coefficients that come with noise: no attack here reads them",
+    "uploads of scores and weights, and coefficients after a client's own steps that come with noise: no attack here "
+    "reads them",
     "whole texts behind vectors of more than 16 examples, and what `ifedpriv attack invert` finds by soft",
     "what a finished injection that is not one vector with its coefficients says to those who only use it",
     "differences between recordings: `ifedpriv attack diff` takes several",
@@ -64,18 +68,18 @@ def make(request: Request, folder: Path, progress: Progress) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="ifedpriv-audit-") as made:
         space = Path(made)
-        opened: list[tuple[Reading, ...]] = []
+        opened: dict[UploadKind | None, tuple[Reading, ...]] = {}
 
         where = [""]
 
         def say(stage: str, part: int, whole: int) -> None:
             progress(f"{where[0]}: {stage}", part, whole)
 
-        def readings() -> tuple[Reading, ...]:
-            # Once for all attacks, and not at all where all of them are kept.
-            if not opened:
-                opened.append(open_readings(request, space / "own", say))
-            return opened[0]
+        def readings(reads: UploadKind | None = UploadKind.VECTOR) -> tuple[Reading, ...]:
+            # Once for all attacks that read the same, and not at all where all of them are kept.
+            if reads not in opened:
+                opened[reads] = open_readings(request, space / f"own {reads}", say, reads=reads)
+            return opened[reads]
 
         for number, name in enumerate(PIECES):
             where[0] = f"{number + 1}/{len(PIECES)} {name}"
@@ -87,7 +91,7 @@ def _maker(
     name: str,
     request: Request,
     view: ServerView,
-    readings: Callable[[], tuple[Reading, ...]],
+    readings: Callable[..., tuple[Reading, ...]],
     space: Path,
     shown: Callable[[str], str],
     say: Progress,
@@ -97,7 +101,8 @@ def _maker(
     if name == SERVER:
         return lambda: cheating(view.facts.defense, say)
     if name in ON_RECORDINGS:
-        return lambda: on_recordings(name, readings(), space, shown, say)
+        reads = reads_of(import_module(ATTACKS[name]))
+        return lambda: on_recordings(name, readings(reads), space, shown, say)
     if name == SEARCH.method:
         return lambda: whole_texts(SEARCH, readings(), space / name, shown, say)
     if name == TRAINED.method:

@@ -17,17 +17,21 @@ from attacks._base.targets import read_targets
 from attacks._judging.score import Subject, Wishes, open_subject
 from attacks._readings.readings import Reading, readings_of, told_of
 from attacks._whole_run.request import Request
+from defenses.upload import UploadKind
 from ifedpriv.config import load_config
 from ifedpriv.report.wording import defense_in_words
 
 
-def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[Reading, ...]:
+def open_readings(
+    request: Request, folder: Path, progress: Progress, *, reads: UploadKind | None = UploadKind.VECTOR
+) -> tuple[Reading, ...]:
     """What is to be attacked.
 
     Args:
         request: what is asked for.
         folder: an empty one, for recordings that are made of the run's.
         progress: told of progress.
+        reads: what kind of upload is to be read; None for none.
     """
     wishes = Wishes(
         config=request.config,
@@ -44,7 +48,7 @@ def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[R
     path = request.config_path
     config = None if path is None else load_config(path)
     strong = "others" not in request.without
-    return readings_of(subject, config, folder, strong=strong, clients=request.colluding)
+    return readings_of(subject, config, folder, strong=strong, clients=request.colluding, reads=reads)
 
 
 def _limited(subject: Subject, request: Request) -> Subject:
