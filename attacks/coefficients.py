@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from attacks._base.attack import (
     Histogram,
     Knowledge,
     Links,
-    Others,
     Scope,
     Scores,
     Who,
@@ -46,6 +46,7 @@ STRONG = f"{GRADIENTS}, all others known"
 READS = UploadKind.COEFFICIENTS
 """What is drawn at random for the control."""
 Sums = Mapping[int, GradientSum]
+Key = tuple[str, int, str]
 _NOT_TAKEN_OFF = "what colluding clients have added to sums of coefficients is not worked out here"
 
 
@@ -178,67 +179,83 @@ def _as_scores(values: Floats) -> Scores:
 def _of_gradients(view: ServerView, backbone: Backbone, knowledge: Knowledge) -> tuple[Guess, ...]:
     rounds = read_gradient_sums(view, backbone, knowledge.declared.gradients)
     lacks = rounds.refused or _needs(knowledge) or knowledge.lacks([Capability.POOL]) or ""
+    about: dict[Scope, dict[Who, Sums]] = {
+        Scope.UPLOADS: {Who(n): sums for n, sums in sorted(rounds.singles.items())},
+        Scope.AGGREGATE: {Who(None): rounds.together} if rounds.together else {},
+    }
+    whose = [who for each in about.values() for who in each if who in knowledge.others]
+    table = None if lacks else _Table.of(backbone, knowledge, rounds, whose)
     found = []
-    for scope in (Scope.UPLOADS, Scope.AGGREGATE):
-        about = {Who(n): sums for n, sums in sorted(rounds.singles.items())}
-        if scope is Scope.AGGREGATE:
-            about = {Who(None): rounds.together} if rounds.together else {}
-        why = lacks or ("" if about else f"the view holds no noised gradients of {scope}")
+    for scope, sums in about.items():
+        why = lacks or ("" if sums else f"the view holds no noised gradients of {scope}")
         if scope is Scope.AGGREGATE and knowledge.colluding:
             why = why or _NOT_TAKEN_OFF
-        found.append(
-            _timed(GRADIENTS, scope, why, about, lambda _, sums: _score(backbone, knowledge, rounds, sums))
-        )
-        strong = why or knowledge.lacks([Capability.OTHERS]) or _unknown(knowledge, about)
-        found.append(
-            _timed(
-                STRONG,
-                scope,
-                strong,
-                about,
-                lambda who, sums: _score(backbone, knowledge, rounds, sums, knowledge.others[who]),
-            )
-        )
+        unknown = "" if set(sums) <= set(whose) else "not of every sum the others are known"
+        for method, refused in (
+            (GRADIENTS, why),
+            (STRONG, why or knowledge.lacks([Capability.OTHERS]) or unknown),
+        ):
+            started = time.perf_counter()
+            answers: list[Answer] = []
+            if table is not None and not refused:
+                for who, one in sums.items():
+                    others = knowledge.others[who].examples if method == STRONG else None
+                    answers.append(Answer(who, _as_scores(table.scores(rounds, one, others))))
+            found.append(Guess(NAME, method, scope, tuple(answers), refused, time.perf_counter() - started))
         if scope is Scope.UPLOADS:
             noise = "sums of gradients come with noise, and no label mix and no client is read off them here"
             found += [Guess(NAME, method, scope, (), lacks or noise, 0.0) for method in (LABELS, LINKED)]
     return tuple(found)
 
 
-def _unknown(knowledge: Knowledge, about: Mapping[Who, Sums]) -> str:
-    return "" if all(who in knowledge.others for who in about) else "not of every vector the others are known"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """Gradients of all texts that are asked for, each text once.
+
+    Attributes:
+        candidates: of the pool, ``[points, n, 4 layers]``.
+        public: of public texts, likewise.
+        rows: of the pool, and of known examples that are not in it.
+        places: where each text's row is.
+        keys: of the pool.
+    """
+
+    candidates: Floats
+    public: Floats
+    rows: Floats
+    places: Mapping[Key, int]
+    keys: tuple[Key, ...]
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, knowledge: Knowledge, rounds: GradientRounds, whose: Sequence[Who]
+    ) -> _Table:
+        def read(texts: Sequence[Example], stage: str) -> Floats:
+            return gradients(backbone, knowledge, rounds.points, texts, stage)
+
+        keys = tuple(map(_key_of, knowledge.pool))
+        known = {_key_of(e): e for who in whose for e in knowledge.others[who].examples}
+        strangers = {key: e for key, e in known.items() if key not in set(keys)}
+        rows = candidates = read(knowledge.pool, "gradients of candidates")
+        if strangers:
+            own = read(tuple(strangers.values()), "gradients of known examples")
+            rows = np.concatenate([candidates, own], axis=1)
+        places = {key: place for place, key in enumerate((*keys, *strangers))}
+        return cls(candidates, read(knowledge.public, "gradients of public texts"), rows, places, keys)
+
+    def scores(self, rounds: GradientRounds, sums: Sums, others: Sequence[Example] | None = None) -> Floats:
+        """Of every candidate; NaN for those that are known."""
+        if others is None:
+            return ratios(rounds, sums, self.candidates, self.public)
+        same = [_key_of(example) for example in others]
+        known = self.rows[:, [self.places[key] for key in same]]
+        found = ratios(rounds, sums, self.candidates, self.public, known)
+        taken = set(same)
+        return np.where([key in taken for key in self.keys], np.nan, found)
 
 
-def _timed(
-    method: str, scope: Scope, why: str, about: Mapping[Who, Sums], run: Callable[[Who, Sums], Floats]
-) -> Guess:
-    started = time.perf_counter()
-    answers = () if why else tuple(Answer(who, _as_scores(run(who, sums))) for who, sums in about.items())
-    return Guess(NAME, method, scope, answers, why, time.perf_counter() - started)
-
-
-def _score(
-    backbone: Backbone,
-    knowledge: Knowledge,
-    rounds: GradientRounds,
-    sums: Sums,
-    others: Others | None = None,
-) -> Floats:
-    """Of every candidate; NaN for those that are known."""
-
-    def of(texts: Sequence[Example], stage: str) -> Floats:
-        return gradients(backbone, knowledge, rounds.points, texts, stage)
-
-    pool, public = (
-        of(knowledge.pool, "gradients of candidates"),
-        of(knowledge.public, "gradients of public texts"),
-    )
-    if others is None:
-        return ratios(rounds, sums, pool, public)
-    known = of(others.examples, "gradients of known examples")
-    same = {(e.text, e.label, e.answer) for e in others.examples}
-    taken = [(e.text, e.label, e.answer) in same for e in knowledge.pool]
-    return np.where(taken, np.nan, ratios(rounds, sums, pool, public, known))
+def _key_of(example: Example) -> Key:
+    return example.text, example.label, example.answer
 
 
 # ---- labels, and links

@@ -166,8 +166,9 @@ def configuration(
     counted: bool = False,
     train: int | None = None,
     seed: int = 0,
+    rounds: int = 0,
 ) -> RunConfig:
-    """A run of so many clients with so many examples each, in which the vector is all that is released.
+    """A run of so many clients with so many examples each, whose vector is released first.
 
     Args:
         source: model and texts.
@@ -177,6 +178,7 @@ def configuration(
         counted: send the number of examples, too, which privacy needs.
         train: texts of the shipped task that are made; as many as are needed, where None.
         seed: of the run.
+        rounds: of coefficients, after the vector.
     """
     off = {"local_icl": False, "local_injection": False, "every_round": False, "membership": False}
     return parse_config(
@@ -188,7 +190,7 @@ def configuration(
             "partition": {"kind": "iid", "clients": clients, "examples_per_client": examples},
             "method": {
                 "guard": False,
-                "calibration": {"rounds": 0},
+                "calibration": {"rounds": rounds},
                 **({"aggregation": "count"} if counted else {}),
             },
             **({"defense": dict(defense)} if defense else {}),

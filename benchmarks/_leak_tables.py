@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from _tables import cells, markdown
+from _tables import cells, load, markdown
 from scipy.special import ndtr
 
 from defenses.accounting import gaussian_mu_for
@@ -54,6 +54,26 @@ def _over_targets(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def gradient_members() -> str:
+    """One row for each run and metric: how well members are told from noised sums, beside the best control."""
+    methods = ("noised gradients", "noised gradients, all others known")
+    rows = []
+    for row in load("gradient_members")["rows"]:
+        by_name = {(each["method"], each["metric"]): each for each in row["findings"]}
+        for metric in ("AUC", "TPR at 1% FPR"):
+            texts = []
+            for method in methods:
+                found = by_name[method, metric]
+                low, high = found["interval"]
+                best = max(found["controls"].values())
+                texts += [f"{found['value']:.3f} [{low:.3f}, {high:.3f}] ({best:.3f})", found["verdict"]]
+            about = [f"{row['epsilon']:g}", f"{row['vectors']} of {row['examples']}", f"{row['rounds']}"]
+            rows.append([*about, metric, *texts])
+    head = ["epsilon", "uploads", "rounds", "", "knows public texts", "", "knows all others", ""]
+    return markdown(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "coefficient_leak": coefficient_leak,
+    "gradient_members": gradient_members,
 }

@@ -154,10 +154,16 @@ def layers(real: bool) -> str:
     if document is None:
         return missing("parts", real)
     rows = []
+    # Texts without attributes have no mix of them.
+    names = [
+        name
+        for name in MEASURES
+        if any(part["measured"][name]["value"] is not None for part in document["parts"])
+    ]
     for part in document["parts"]:
-        cells = [part["measured"][name] for name in MEASURES]
+        cells = [part["measured"][name] for name in names]
         rows.append([named(part), *(f"{one['value']:.2f} ({one['control']:.2f})" for one in cells)])
-    head = ["what is read", *(f"{name}: {document['metrics'][name]}" for name in MEASURES)]
+    head = ["what is read", *(f"{name}: {document['metrics'][name]}" for name in names)]
     return markdown(head, rows) + picture(f"layers{'_real' if real else ''}", "what each layer tells")
 
 
