@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from _tables import load, markdown
@@ -12,6 +12,7 @@ _READS = {
     "uploads": "a client's upload",
     "aggregates": "a released mean",
     "unshrunk": "a released mean, not shrunk",
+    "texts": "a client's upload",
 }
 
 
@@ -94,8 +95,22 @@ def slots_strength() -> str:
     return markdown([*head, "best control, strings", "verdict, strings"], rows)
 
 
-def attacks_resisted(*wanted: str, layers: bool = False) -> str:
-    """One row a metric of each attack: value, gain over the best control, and verdict, for each kind of vector."""
+_UNLISTED = ("TPR at 0.1% FPR",)
+"""Metrics whose rows would fill a page and say little; the results have them."""
+_OF_LAYERS = ("AUC", "average precision", "total variation")
+
+
+def attacks_resisted(
+    *wanted: str, attacks: Collection[str] = (), metrics: Collection[str] = (), layers: bool = False
+) -> str:
+    """One row a metric of each attack: value, gain over the best control, and verdict, for each kind of vector.
+
+    Args:
+        wanted: kinds of vectors.
+        attacks: those listed; empty for all.
+        metrics: those listed; empty for all but `_UNLISTED`.
+        layers: list attacks on parts of vectors, and not those on whole ones.
+    """
     kept = load("attacks_resisted")
     kinds = [what for what in wanted if what in kept]
     found = {
@@ -103,9 +118,14 @@ def attacks_resisted(*wanted: str, layers: bool = False) -> str:
         for what in kinds
     }
     rows = []
-    for key in dict.fromkeys(key for what in kinds for key in found[what]):
+    keys = list(dict.fromkeys(key for what in kinds for key in found[what]))
+    # What was measured later stands with the rest of its attack.
+    names = list(dict.fromkeys(attack for attack, _, _ in keys))
+    for key in sorted(keys, key=lambda key: names.index(key[0])):
         attack, method, metric = key
-        if (attack == "layers") != layers:
+        if (attack == "layers") != layers or (attacks and attack not in attacks):
+            continue
+        if metric in _UNLISTED or (metrics and metric not in metrics):
             continue
         row = [f"{attack}, {method}" if attack != "membership" else f"members, {method}", metric]
         for what in kinds:
@@ -150,6 +170,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "attack_speed": attack_speed,
     "slots_strength": slots_strength,
     "attacks_resisted": lambda: attacks_resisted("uploads", "aggregates"),
-    "layers_resisted": lambda: attacks_resisted("uploads", layers=True),
-    "attacks_unshrunk": lambda: attacks_resisted("unshrunk"),
+    "layers_resisted": lambda: attacks_resisted("uploads", metrics=_OF_LAYERS, layers=True),
+    "attacks_unshrunk": lambda: attacks_resisted("unshrunk", attacks=("membership",)),
+    "texts_resisted": lambda: attacks_resisted("texts"),
 }

@@ -240,14 +240,14 @@ KINDS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
 }
 
 
-def keep(what: str, found: Row, facts: Mapping[str, Any]) -> None:
-    """Put a row in the place of an older one of the same metric, or behind all others."""
+def keep(what: str, found: Row, facts: Mapping[str, Any], *, first: bool) -> None:
+    """Put a row behind all others; with the first one of an attack and method, their older rows go."""
     path = RESULTS / f"{NAME}.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    rows = {(each["attack"], each["method"], each["metric"]): each for each in kept.get(what, ())}
-    rows[found["attack"], found["method"], found["metric"]] = found
+    of = (found["attack"], found["method"])
+    rows = [each for each in kept.get(what, ()) if not first or (each["attack"], each["method"]) != of]
     told = {"machine": dict(facts), "task": TASK, "pool": TEXTS, "privacy": dict(PRIVATE["privacy"])}
-    store(NAME, {**kept, **told, what: list(rows.values())})
+    store(NAME, {**kept, **told, what: [*rows, found]})
 
 
 def show(found: Row) -> None:
@@ -282,9 +282,12 @@ def main() -> None:
     print_machine(facts)
     for what in options.what or KINDS:
         with tempfile.TemporaryDirectory() as folder:
+            seen: set[tuple[str, str]] = set()
             for found in KINDS[what](Path(folder), options.only or (*ATTACKED, "layers")):
                 show(found)
-                keep(what, found, facts)
+                of = (found["attack"], found["method"])
+                keep(what, found, facts, first=of not in seen)
+                seen.add(of)
 
 
 if __name__ == "__main__":
