@@ -37,7 +37,7 @@ from attacks._members.gradient_sums import GradientRounds, GradientSum, ratios, 
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Example
+from ifedpriv.data.task import Example, Key, key_of
 
 NAME = "coefficients"
 MEMBERSHIP, LABELS, LINKED = "shadow calibrations", "label mix", "linked rounds"
@@ -46,7 +46,6 @@ STRONG = f"{GRADIENTS}, all others known"
 READS = UploadKind.COEFFICIENTS
 """What is drawn at random for the control."""
 Sums = Mapping[int, GradientSum]
-Key = tuple[str, int, str]
 _NOT_TAKEN_OFF = "what colluding clients have added to sums of coefficients is not worked out here"
 
 
@@ -233,8 +232,8 @@ class _Table:
         def read(texts: Sequence[Example], stage: str) -> Floats:
             return gradients(backbone, knowledge, rounds.points, texts, stage)
 
-        keys = tuple(map(_key_of, knowledge.pool))
-        known = {_key_of(e): e for who in whose for e in knowledge.others[who].examples}
+        keys = tuple(map(key_of, knowledge.pool))
+        known = {key_of(e): e for who in whose for e in knowledge.others[who].examples}
         strangers = {key: e for key, e in known.items() if key not in set(keys)}
         rows = candidates = read(knowledge.pool, "gradients of candidates")
         if strangers:
@@ -247,15 +246,11 @@ class _Table:
         """Of every candidate; NaN for those that are known."""
         if others is None:
             return ratios(rounds, sums, self.candidates, self.public)
-        same = [_key_of(example) for example in others]
+        same = [key_of(example) for example in others]
         known = self.rows[:, [self.places[key] for key in same]]
         found = ratios(rounds, sums, self.candidates, self.public, known)
         taken = set(same)
         return np.where([key in taken for key in self.keys], np.nan, found)
-
-
-def _key_of(example: Example) -> Key:
-    return example.text, example.label, example.answer
 
 
 # ---- labels, and links

@@ -32,13 +32,13 @@ from attacks._base.targets import read_targets, read_told
 from attacks._judging.finding import Finding
 from attacks._judging.judge import score
 from attacks._judging.rules import RULES
-from attacks._judging.score import Subject, key_of
+from attacks._judging.score import Subject
 from attacks._program.answers import finding_to_json
 from attacks._texts.corpus import identify
 from attacks._texts.unmix import words
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
-from ifedpriv.data.task import Example
+from ifedpriv.data.task import Example, key_of
 from ifedpriv.experiment.prepare import Material, gather, ground, protect
 from ifedpriv.experiment.run import execute
 from ifedpriv.experiment.rundir import RunDirectory

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from attacks._base.attack import Members
 from attacks._base.space import read
 from attacks._base.targets import read_targets
-from attacks._judging.score import Wishes, key_of, open_subject
+from attacks._judging.score import Wishes, open_subject
 from attacks._texts.corpus import among
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data import shipped
-from ifedpriv.data.task import Example, Task
+from ifedpriv.data.task import Example, Task, key_of
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.icl.extract import activations
 

@@ -28,12 +28,13 @@ from attacks import ATTACKS
 from attacks._base.targets import read_targets
 from attacks._judging.judge import score
 from attacks._judging.rules import interval_of
-from attacks._judging.score import Subject, Wishes, key_of, open_subject
+from attacks._judging.score import Subject, Wishes, open_subject
 from attacks._members.likelihood import Population, likelihood_ratio
 from attacks._members.near import near_pool, paraphrase_pool
 from attacks._mixes.labels import counted
 from attacks._statistics.roc import auc
 from ifedpriv.config import parse_config
+from ifedpriv.data.task import key_of
 from ifedpriv.experiment.prepare import prepare
 from ifedpriv.experiment.run import execute
 from ifedpriv.experiment.rundir import RunDirectory

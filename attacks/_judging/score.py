@@ -28,7 +28,7 @@ from ifedpriv.data import shipped
 from ifedpriv.data.jsonl import read_jsonl
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.specs import EmbeddedData
-from ifedpriv.data.task import Example, Task, TaskData
+from ifedpriv.data.task import Example, Task, TaskData, key_of
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import InputError, UserError
 from ifedpriv.experiment.facts import task_hash
@@ -273,11 +273,6 @@ def _pool(
         by_key.setdefault(key_of(example), example)
     pool = list(by_key.values())
     return tuple(pool[i] for i in rng.permutation(len(pool)))
-
-
-def key_of(example: Example) -> tuple[str, int, str]:
-    """What makes two examples the same: text and answer."""
-    return example.text, example.label, example.answer
 
 
 # ---- the truth

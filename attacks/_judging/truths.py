@@ -17,12 +17,13 @@ from attacks._base.names import ordinary_words
 from attacks._base.tokens import COMMON, inner_tokens
 from attacks._judging.attributes import attributes_of
 from attacks._judging.metrics import Truth, private_strings
-from attacks._judging.score import Subject, key_of
+from attacks._judging.score import Subject
 from attacks._judging.word_space import WordSpace
 from attacks._judging.words_alone import WordsAlone
 from defenses.upload import UploadKind
 from defenses.view_facts import Computes
 from ifedpriv.backbone.backbone import Backbone
+from ifedpriv.data.task import key_of
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

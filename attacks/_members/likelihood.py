@@ -26,7 +26,7 @@ from attacks._base.space import DIRECTIONS, Space, seen
 from attacks._base.targets import Floats, Target
 from attacks._mixes.mixture import unmix
 from ifedpriv.backbone.backbone import Backbone
-from ifedpriv.data.task import Example
+from ifedpriv.data.task import Example, key_of
 
 SHRUNK = 1e-3
 """Share of the mean variance that every direction is given: the smallest eigenvalues of a sample are too small."""
@@ -173,8 +173,8 @@ def knowing_all_others(
         rest = (vector - centre) / left - (known - centre).sum(axis=0) + centre
     scale = np.sqrt(target.variance).reshape(-1) / left
     distance = (((population.raw - rest.reshape(-1)) / scale) ** 2).sum(axis=1)
-    same = {(e.text, e.label, e.answer) for e in others.examples}
-    taken = [(e.text, e.label, e.answer) in same for e in knowledge.pool]
+    same = set(map(key_of, others.examples))
+    taken = [key_of(example) in same for example in knowledge.pool]
     return np.where(taken, np.nan, -distance / 2)
 
 

@@ -24,7 +24,7 @@ from attacks._base.targets import VARIANCE
 from attacks._differences.isolated import Difference, Kind
 from attacks._differences.sums import Sum
 from attacks._judging.judge import curves_of
-from attacks._judging.score import Subject, key_of
+from attacks._judging.score import Subject
 from attacks._program.answers import finding_to_json, guess_to_json
 from attacks._program.launch import guess_and_judge
 from defenses.codec import Precision
@@ -33,7 +33,7 @@ from defenses.session import RoundInfo
 from defenses.specs import ClearSpec, WireSpec
 from defenses.upload import Upload, UploadKind
 from defenses.view import Direction, ServerView, ServerViewWriter
-from ifedpriv.data.task import Example
+from ifedpriv.data.task import Example, key_of
 
 FIRST_NUMBER = 1_000_000
 """Numbers under which vectors are recorded that are not one client's."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attacks._base.targets import VARIANCE, OwnUpload, grid_variance, read_targets, rounding_variance
 from attacks._judging.changed_copy import SumsInOrder, changed_copy, read_frame
-from attacks._judging.score import Subject, all_but_one, key_of
+from attacks._judging.score import Subject, all_but_one
 from attacks._readings.read_back import total_of
 from defenses.codec import Precision
 from defenses.dp.release import ARRAY, Bounded
@@ -27,6 +27,7 @@ from defenses.upload import Layout, Upload, UploadKind
 from defenses.view import Direction, FrameRecord, ServerView
 from defenses.view_facts import Computes, SumFacts
 from ifedpriv.config import load_config
+from ifedpriv.data.task import key_of
 from ifedpriv.errors import InputError
 from ifedpriv.experiment.prepare import Setup, prepare
 from ifedpriv.federation.offering import draws_of, noise_of, offer, step_rng

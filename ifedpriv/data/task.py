@@ -43,6 +43,14 @@ class Example:
         return f"Example(<{len(self.text)} characters>, label={self.label})"
 
 
+Key = tuple[str, int, str]
+
+
+def key_of(example: Example) -> Key:
+    """What makes two examples the same: text and answer."""
+    return example.text, example.label, example.answer
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task's wording.

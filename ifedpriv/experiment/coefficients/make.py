@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.data.loaders import load_task_data
 from ifedpriv.data.public_conventions import public_tasks
-from ifedpriv.data.task import Example, Task, TaskData, TaskKind
+from ifedpriv.data.task import Example, Task, TaskData, TaskKind, key_of
 from ifedpriv.embedded import MODEL_PATH
 from ifedpriv.errors import UserError
 from ifedpriv.experiment.coefficients.config import CoefficientsConfig, PublicTaskSpec
@@ -139,12 +139,8 @@ def _cut(spec: PublicTaskSpec, data: TaskData, config: CoefficientsConfig) -> Ta
 
 def _digest(tasks: Sequence[tuple[str, TaskData]]) -> str:
     """Names the wording and the texts of all tasks."""
-    text = [[kind, repr(data.task), *map(_plain, (*data.train, *data.test))] for kind, data in tasks]
+    text = [[kind, repr(data.task), *map(key_of, (*data.train, *data.test))] for kind, data in tasks]
     return hashlib.sha256(json.dumps(text).encode()).hexdigest()
-
-
-def _plain(example: Example) -> tuple[str, int, str]:
-    return example.text, example.label, example.answer
 
 
 def _ready(

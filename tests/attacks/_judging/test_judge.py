@@ -8,11 +8,12 @@ from attacked import attacked_run, private_run
 from attacks import membership
 from attacks._base.attack import Scope
 from attacks._judging.finding import Verdict
-from attacks._judging.score import Wishes, key_of, open_subject
+from attacks._judging.score import Wishes, open_subject
 from attacks._program.launch import guess_and_judge
 from attacks._whole_run.by_layer import by_layer
 from attacks._whole_run.request import Request
 from attacks._whole_run.subject import open_readings
+from ifedpriv.data.task import key_of
 
 
 def members_alone(run, path):

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal, norm
 from attacks import coefficients
 from attacks._base.attack import Scope, Who
 from attacks._judging.random_gradients import random_gradients_view
-from attacks._judging.score import Wishes, key_of, open_subject
+from attacks._judging.score import Wishes, open_subject
 from attacks._members.calibrations import gradients
 from attacks._members.gradient_sums import (
     GradientRounds,
@@ -27,6 +27,7 @@ from attacks._readings.readings import readings_of
 from attacks._statistics.roc import auc
 from defenses.upload import UploadKind
 from ifedpriv.config import load_config
+from ifedpriv.data.task import key_of
 
 ROUNDS = 4
 

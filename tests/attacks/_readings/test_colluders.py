@@ -11,7 +11,7 @@ from tiny import tiny_backbone
 
 from attacks._base.attack import Scope
 from attacks._base.targets import read_targets
-from attacks._judging.score import Wishes, key_of, open_subject
+from attacks._judging.score import Wishes, open_subject
 from attacks._judging.truths import Truths
 from attacks._readings.colluders import colluding, numbers_of, others_alone, setup_of
 from attacks._readings.read_back import total_of, vector_release
@@ -24,6 +24,7 @@ from defenses.dp.release import ARRAY
 from defenses.upload import UploadKind
 from defenses.view import Direction
 from ifedpriv.config import load_config
+from ifedpriv.data.task import key_of
 from ifedpriv.errors import InputError
 from ifedpriv.icl.extract import extract
 
