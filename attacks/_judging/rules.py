@@ -36,6 +36,8 @@ class Rule:
         relative: ``works`` is a multiple of this control's value.
         lower_is_better: as for a distance.
         any_is_severe: whatever is found beyond what the best control finds is severe.
+        worse_is_resisted: an attack that does worse than the best control is resisted, however much worse; else it has
+            to be within `INDIFFERENT` of it.
     """
 
     works: float | None = None
@@ -43,6 +45,7 @@ class Rule:
     relative: str = ""
     lower_is_better: bool = False
     any_is_severe: bool = False
+    worse_is_resisted: bool = False
 
 
 LOW_RATES: Mapping[str, float] = {"TPR at 1% FPR": 0.01, "TPR at 0.1% FPR": 0.001}
@@ -51,10 +54,11 @@ RULES: Mapping[str, Rule] = {
     "average precision": Rule(2.0, None, relative="prior only"),
     # What works on words is told by the average precision; so large a share of them is severe.
     "recall@S": Rule(0.8, 0.8),
-    "token F1": Rule(0.5, 0.8),
-    "multiset F1": Rule(0.5, 0.8),
+    # Whoever guesses words or names worse than public texts do knows none; an area below a half could be turned around.
+    "token F1": Rule(0.5, 0.8, worse_is_resisted=True),
+    "multiset F1": Rule(0.5, 0.8, worse_is_resisted=True),
     "exact match": Rule(0.01, 0.25),
-    "private strings": Rule(any_is_severe=True),
+    "private strings": Rule(any_is_severe=True, worse_is_resisted=True),
     "slot accuracy": Rule(),
     "corpus recall": Rule(0.5, 0.95),
     "total variation": Rule(0.5, None, relative="uniform", lower_is_better=True),
@@ -153,8 +157,11 @@ def judge(
         if verdict is not Verdict.INCONCLUSIVE:
             return verdict, why
         short = why
-    if low >= -INDIFFERENT and high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:
-        return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {gain.control}"
+    if high <= INDIFFERENT and len(values) >= ENOUGH_TO_CLEAR:
+        if low >= -INDIFFERENT:
+            return Verdict.RESISTED, f"within {INDIFFERENT} of the best control, {gain.control}"
+        if rule.worse_is_resisted:
+            return Verdict.RESISTED, f"at most {INDIFFERENT} above the best control, {gain.control}"
     return Verdict.INCONCLUSIVE, short or f"the interval reaches the best control, {gain.control}"
 
 

@@ -70,6 +70,13 @@ HIGH, LOW = [0.95, 0.99, 0.97, 0.96, 0.98, 1.0], [0.1, 0.12, 0.1, 0.08, 0.1, 0.1
         ("token F1", HIGH[:4], {"prior only": LOW[:4]}, {}, Verdict.NOT_EVALUABLE),
         ("token F1", LOW * 20, {"prior only": LOW * 20}, {}, Verdict.RESISTED),
         ("token F1", [0.4] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
+        # Words that are guessed worse than without the vector are not found; an area below a half may be turned around.
+        ("token F1", [0.3] * 100, {"prior only": [0.4] * 100}, {}, Verdict.RESISTED),
+        ("multiset F1", [0.3] * 100, {"prior only": [0.4] * 100}, {}, Verdict.RESISTED),
+        ("private strings", [0.3] * 100, {"prior only": [0.4] * 100}, {}, Verdict.RESISTED),
+        ("token F1", [0.3] * 99, {"prior only": [0.4] * 99}, {}, Verdict.INCONCLUSIVE),
+        ("token F1", [0.1, 0.9] * 60, {"prior only": [0.5] * 120}, {}, Verdict.INCONCLUSIVE),
+        ("AUC", [0.4] * 100, {"prior only": [0.5] * 100}, {}, Verdict.INCONCLUSIVE),
         ("average precision", [0.3] * 6, {"prior only": LOW}, {}, Verdict.WORKS),
         ("average precision", [0.18] * 6, {"prior only": LOW}, {}, Verdict.INCONCLUSIVE),
         ("average precision", [0.3] * 6, {"random vector": LOW}, {}, Verdict.INCONCLUSIVE),
