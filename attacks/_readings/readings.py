@@ -14,6 +14,7 @@ import numpy as np
 
 from attacks._base.attack import Scope
 from attacks._base.declared import Declared
+from attacks._base.noised_sum import NoisedSum
 from attacks._base.targets import read_told
 from attacks._judging.score import Subject, all_but_one
 from attacks._readings.colluders import colluding, others_alone
@@ -145,12 +146,18 @@ def _told(subject: Subject, declared: Declared, strong: bool) -> Subject:
 def told_of(readings: Sequence[Reading]) -> dict[str, dict[str, Any]]:
     """By scope, what the attacker is told of clip and noise, as plain data; scopes without a vector are left out.
 
-    ``noise`` is the standard deviation in a number, as a root mean square over numbers and vectors; ``by_number``
+    ``noise`` is the standard deviation in a number, as a root mean square over numbers and vectors, and of sums of
+    gradients in a number of the sum; ``by_number``
     whether its size is told number by number, and with it how each example is bounded.
     """
     found: dict[str, dict[str, Any]] = {}
     for reading in readings:
         declared = reading.subject.knowledge.declared
+        if declared.gradients:
+            # Where single uploads are hidden, the aggregate is all that is read.
+            scope = Scope.UPLOADS if reading.scopes == (Scope.UPLOADS,) else Scope.AGGREGATE
+            found[str(scope)] = _of_sums(tuple(declared.gradients.values()))
+            continue
         release = declared.mechanism
         both = read_told(reading.subject.view, reading.subject.backbone, declared)
         uploads = max(1, len(both[0].targets))
@@ -167,3 +174,8 @@ def told_of(readings: Sequence[Reading]) -> dict[str, dict[str, Any]]:
                 "by_number": release is not None,
             }
     return found
+
+
+def _of_sums(told: Sequence[NoisedSum]) -> dict[str, Any]:
+    noise = float(np.sqrt(np.mean([np.mean(one.noise**2) for one in told])))
+    return {"noise": noise, "clip": told[0].release.clip, "by_number": True}

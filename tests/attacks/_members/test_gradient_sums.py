@@ -23,7 +23,7 @@ from attacks._members.gradient_sums import (
     usual_sum,
 )
 from attacks._program.launch import guess_and_judge
-from attacks._readings.readings import readings_of
+from attacks._readings.readings import readings_of, told_of
 from attacks._statistics.roc import auc
 from defenses.upload import UploadKind
 from ifedpriv.config import load_config
@@ -159,6 +159,16 @@ def test_a_gradient_between_two_points_is_nearly_the_mean_of_theirs(tmp_path):
 
 
 # ---- what is told
+
+
+def test_noise_is_told_by_scope(readings):
+    said = told_of(readings)
+    assert set(said) == {"single uploads", "the aggregate"} if len(readings) > 1 else {"the aggregate"}
+    for reading in readings:
+        sums = reading.subject.knowledge.declared.gradients
+        scope = "single uploads" if reading.scopes == (Scope.UPLOADS,) else "the aggregate"
+        assert said[scope]["noise"] == pytest.approx(np.mean([one.noise.mean() for one in sums.values()]))
+        assert said[scope]["clip"] == sums[1].release.clip
 
 
 def test_members_of_a_run_are_told_by_whoever_knows_all_others(tmp_path):
