@@ -50,7 +50,8 @@ def demonstrations(setup: Setup, client: Client) -> str:
     shots = min(setup.config.evaluation.shots, len(client.train))
     chosen = rng.choice(len(client.train), size=shots, replace=False)
     task, backbone = setup.data.task, setup.backbone
-    longest = max(len(backbone.encode_prompt(task.prompt(q.text))) for q in setup.data.test) + 32
+    queries = backbone.encode_prompts([task.prompt(query.text) for query in setup.data.test])
+    longest = max(map(len, queries)) + 32
     context = ""
     for index in chosen:
         longer = context + task.demonstration(client.train[index])

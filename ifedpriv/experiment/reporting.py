@@ -248,7 +248,8 @@ def _mean_length(setup: Setup, context: str) -> float:
     """Mean prompt length in tokens over (at most 100) test queries."""
     task = setup.data.task
     some = setup.data.test[:100]
-    return float(np.mean([len(setup.backbone.encode_prompt(context + task.prompt(q.text))) for q in some]))
+    prompts = setup.backbone.encode_prompts([context + task.prompt(query.text) for query in some])
+    return float(np.mean([len(prompt) for prompt in prompts]))
 
 
 def _task_facts(setup: Setup) -> TaskFacts:

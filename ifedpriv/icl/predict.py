@@ -52,7 +52,7 @@ def score_labels(
         float32 ``[texts, classes]``: logits if one token decides, else mean log-probabilities of the label's tokens.
     """
     labels = label_tokens(backbone, task)
-    prompts = [backbone.encode_prompt(context + task.prompt(text)) for text in texts]
+    prompts = backbone.encode_prompts([context + task.prompt(text) for text in texts])
     longest = max((len(path) for path in labels.paths), default=0)
     for ids, text in zip(prompts, texts, strict=True):
         backbone.check_length([*ids, *range(longest)], f"a query of {len(text)} characters with its context")

@@ -84,7 +84,7 @@ def sharpen(
         rate: Adam's learning rate.
     """
     labels = label_tokens(backbone, task)
-    prompts = [backbone.encode_prompt(task.prompt(text)) for text in texts]
+    prompts = backbone.encode_prompts([task.prompt(text) for text in texts])
     injected = torch.from_numpy(vector.values.copy()).to(backbone.device)
     scalars = torch.from_numpy(start.values.copy()).to(backbone.device).requires_grad_()
     optimizer = torch.optim.Adam([scalars], lr=rate)

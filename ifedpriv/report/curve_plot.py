@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ifedpriv.report import attack_points, wording
+from ifedpriv.report.canvas import own_settings
 from ifedpriv.report.curve import Curve, Level, caption, line_name
 from ifedpriv.report.mean import Mean
 from ifedpriv.report.parts import PUBLIC_MEAN
-from ifedpriv.report.plots import own_settings
 
 KINDS = ("svg", "pdf", "png")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ifedpriv.report import wording
-from ifedpriv.report.plots import FIRST, SECOND, own_settings, svg
+from ifedpriv.report.canvas import FIRST, SECOND, own_settings, svg
 
 _INK = "#000000"
 _LINES = (

@@ -1,35 +1,20 @@
-"""Figures of a report as SVG text, fit for a page in light or dark and for print in grey.
+"""The figures of a report: who holds what, rounds, coefficients, methods and bytes.
 
-The one invariant: the same report gives the same bytes, whatever the user's matplotlib is set to: settings
-start from matplotlib's defaults, ids come from a fixed salt, and no date is written. Lines and text are drawn
-in ``currentColor``, so that they take the colour of the text around them, and data in the page's own two
-colours; data is told apart by shape, dash or hatch as well as by colour. Legends stand beside the data, never
-on it. Figures are drawn so narrow that a telephone shows them whole, in letters that can be read.
+The one invariant: data is told apart by shape, dash or hatch as well as by colour, and legends stand beside the data,
+never on it.
 """
 
 from __future__ import annotations
 
-import io
-import re
 import textwrap
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Sequence
 from typing import Any
 
 from ifedpriv.report import wording
+from ifedpriv.report.canvas import FIRST, INK, SECOND, WIDTH, svg
 from ifedpriv.report.schema import CONTROL_ROWS, ZERO_SHOT, Figure, Grid, Holdings, Report
 
-# Two of Okabe and Ito's colours, which the colour-blind can tell apart. Where a page sets --first and --second,
-# the figures take these; alone, they stand out from white.
-FIRST = "#0072b2"
-SECOND = "#d55e00"
-# A colour that nothing else uses: it is replaced by currentColor in the finished SVG.
-_INK = "#010203"
-_GREY = "#8a8a8a"
-# In inches; at 350 pixels, a telephone's, 9 points still have 9 pixels.
-_WIDTH = 4.8
+# In inches, as WIDTH is.
 _WIDEST = 8.0
 _MAX_NAME = 28
 # A name this long takes two lines beside an axis.
@@ -41,34 +26,6 @@ _MAX_ROWS = 30
 _SMALL = 8
 # How much of a cell's colour covers the page: a number has to be read on it.
 _WEAKEST, STRONGEST = 0.08, 0.5
-_SETTINGS = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ifedpriv",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    # Names may hold dollar signs, which are no formulas.
-    "text.parse_math": False,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "figure.facecolor": "none",
-    "grid.color": _GREY,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4,
-    "savefig.facecolor": "none",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
 
 
 def holdings(report: Report) -> str:
@@ -86,7 +43,7 @@ def holdings(report: Report) -> str:
     title = f"Who holds what: examples of {clients} clients by class"
     if not told:
         return svg("holdings", title, min(2.5 + 0.03 * clients, 9), lambda figure: _shades(figure, found))
-    width = min(max(_WIDTH, 1.6 + 0.42 * classes), _WIDEST)
+    width = min(max(WIDTH, 1.6 + 0.42 * classes), _WIDEST)
     return svg("holdings", title, 0.8 + 0.27 * clients, lambda figure: _cells(figure, found), width)
 
 
@@ -209,13 +166,13 @@ def rounds(report: Report) -> str:
                 )
             if zero_shot is not None:
                 level = zero_shot.figures[report.primary_metric].value
-                axes.axhline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot, test")
+                axes.axhline(level, color=INK, linestyle=":", linewidth=1, label="zero-shot, test")
             axes.set_ylabel(f"{metric} (0 to 1)")
             _legend(figure, axes)
             axes.grid(axis="y")
         if losses:
             axes = next(grid)
-            axes.plot(*zip(*losses, strict=True), "o-", color=_INK, markersize=min(size, 3))
+            axes.plot(*zip(*losses, strict=True), "o-", color=INK, markersize=min(size, 3))
             axes.set_ylabel("training loss (nats)")
             axes.grid(axis="y")
         axes.set_xlabel("round")
@@ -241,7 +198,7 @@ def coefficients(report: Report) -> str:
             # The start goes underneath: where nothing was learned, all lines are one.
             for site, label in enumerate(("at the start", "")):
                 axes.plot(
-                    layers, series(found.initial, site, which), ":", color=_INK, linewidth=1, label=label
+                    layers, series(found.initial, site, which), ":", color=INK, linewidth=1, label=label
                 )
             for site, (label, style, colour) in enumerate(
                 (("attention", "o-", FIRST), ("MLP", "s--", SECOND))
@@ -274,7 +231,7 @@ def methods(report: Report) -> str:
         axes = figure.add_subplot()
         if zero_shot is not None:
             level = zero_shot.figures[report.primary_metric].value
-            axes.axvline(level, color=_INK, linestyle=":", linewidth=1, label="zero-shot")
+            axes.axvline(level, color=INK, linestyle=":", linewidth=1, label="zero-shot")
         places = range(len(figures))
         for place, found, row in zip(places, figures, report.rows, strict=True):
             label = "" if place else f"score, {_level(figures)}"
@@ -334,47 +291,6 @@ def _legend(figure: Any, axes: Any) -> None:
     """One legend above everything, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=_SMALL, columnspacing=1.2)
-
-
-def svg(name: str, title: str, height: float, draw: Callable[[Any], None], width: float = _WIDTH) -> str:
-    """What ``draw`` draws on an empty figure, as an SVG element that may stand in a page beside others."""
-    with own_settings(), warnings.catch_warnings():
-        # Text stays text in the SVG, so a reader's own font shows what matplotlib's font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure as Canvas
-
-        figure = Canvas(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure)
-        out = io.StringIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(out, format="svg", metadata=nothing)
-    text = out.getvalue()
-    # Only tags are rewritten: a name that a user chose may look like an id or a colour.
-    text = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag[0], name), text[text.index("<svg") :])
-    opening, rest = text.split(">", 1)
-    size = ' class="broad"' if width > _WIDTH else ""
-    return f'{opening}{size} role="img" aria-label="{escape(title)}">{rest.strip()}\n'
-
-
-def _own_tag(tag: str, name: str) -> str:
-    """A tag that follows the page's colours, and whose ids are its own in a page with several figures."""
-    tag = tag.replace(_INK, "currentColor")
-    tag = tag.replace(FIRST, f"var(--first, {FIRST})").replace(SECOND, f"var(--second, {SECOND})")
-    tag = re.sub(r'\bid="', f'id="{name}-', tag)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", tag)
-
-
-@contextmanager
-def own_settings(more: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Matplotlib's defaults with ours on top, and ``more``; the caller's settings come back afterwards."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_SETTINGS, **(more or {})})
-        yield
 
 
 def _short(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defenses.decimals import at_most
-from ifedpriv.report.plots import FIRST, SECOND, svg
+from ifedpriv.report.canvas import FIRST, SECOND, svg
 
 _FLOOR = 1e-4
 _INK = "#010203"
