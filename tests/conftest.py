@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 
 # Before torch or a tokenizer is imported: one thread gives the same digits on every machine, and no fork
 # or subprocess of a test has threads to lose.
@@ -15,9 +16,32 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # As the program does for itself where nobody watches; here the libraries are loaded before it starts.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+import pytest
 from hypothesis import settings
 
 # A busy machine is no reason to fail: no test is timed.
 settings.register_profile("untimed", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures():
+    """Pages without their pictures: matplotlib's strokes are half of a tiny run's time, and most tests look at none.
+
+    Everything up to them is made as ever. Where pictures are looked at, a module or folder has a fixture of this name
+    that leaves them in.
+    """
+    from ifedpriv.report import canvas
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(canvas, "_rendered", lambda figure: "<svg></svg>")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A run sets the threads that its configuration names; the next test is not to inherit them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

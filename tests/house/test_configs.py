@@ -65,12 +65,13 @@ OTHERWISE = {
     ),
     "one_shot": (
         "partition.examples_per_client=16",
+        "method.public_steps=2",
         "evaluation.local_icl=true",
         "evaluation.local_injection=true",
     ),
 }
 """What some need beside: three clients a group; one a domain; as many examples as there are; the lines that are left
-out."""
+out; few of the steps in which public coefficients are fitted, anew for each client's own line."""
 
 
 def by_name(path):

@@ -16,6 +16,11 @@ SMALL = ("--pool", "150", "--trials", "60", "--one-run", "0")
 FILES = ("audit_report.json", "audit_report.md", "audit_report.html")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pictures():
+    """Pages with their pictures, as curves are in them."""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return attacked_run(tmp_path_factory.mktemp("run"))

@@ -20,6 +20,11 @@ from ifedpriv.icl.predict import predict_labels, score_labels
 TEXTS = [example.text for example in examples(12, 7)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pictures():
+    """Pages with their pictures, as a process of its own draws them."""
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")

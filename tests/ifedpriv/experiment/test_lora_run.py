@@ -16,6 +16,11 @@ pytest.importorskip("peft")
 METHOD = {"kind": "fed_lora", "rank": 2, "rounds": 2, "steps": 2, "batch_size": 4, "rate": 0.01}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pictures():
+    """Pages with their pictures, as the reports of these runs lack some numbers."""
+
+
 def configured(folder):
     return write_config(folder / "config.yaml", {**tiny_config(folder), "method": METHOD})
 

@@ -24,6 +24,11 @@ ANSWERS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pictures():
+    """Pages with their pictures, as the reports of these runs have other numbers."""
+
+
 def generation(folder, answers, **data):
     """A run of three clients whose answers are these in turn."""
     config = tiny_config(folder)

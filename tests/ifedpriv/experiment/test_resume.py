@@ -41,6 +41,11 @@ def world(tmp_path_factory):
     return config, found(folder / "whole"), moves
 
 
+def whole_in(world, out):
+    """The uninterrupted run's folder, copied."""
+    return shutil.copytree(world[0].parent / "whole", out)
+
+
 def go_on(out):
     done = called("run", "--resume", out)
     assert done.code == 0, done
@@ -124,10 +129,7 @@ def test_killed_from_outside(world, tmp_path):
 
 
 def test_a_finished_run_can_be_gone_on_with(world, tmp_path):
-    config, whole, _ = world
-    assert called("run", config, "--out", tmp_path / "run").code == 0
-    assert found(tmp_path / "run") == whole
-    assert go_on(tmp_path / "run") == whole
+    assert go_on(whole_in(world, tmp_path / "run")) == world[1]
 
 
 def test_the_resolved_configuration_repeats_the_run(world, tmp_path):
@@ -205,12 +207,10 @@ def test_damage_is_told_in_one_sentence(world, tmp_path, name, content):
 
 
 def test_a_damaged_comparison_is_made_again(world, tmp_path):
-    config, whole, _ = world
-    out = tmp_path / "run"
-    assert called("run", config, "--out", out).code == 0
+    out = whole_in(world, tmp_path / "run")
     (out / "checkpoint" / "zero_shot.json").write_text("{")
     (out / "report.json").unlink()
-    assert go_on(out) == whole
+    assert go_on(out) == world[1]
 
 
 def test_resume_takes_no_other_configuration(world, tmp_path):
@@ -219,9 +219,7 @@ def test_resume_takes_no_other_configuration(world, tmp_path):
 
 
 def test_a_second_run_into_the_same_folder_is_refused(world, tmp_path):
-    config, _, _ = world
-    out = tmp_path / "run"
-    assert called("run", config, "--out", out).code == 0
+    config, out = world[0], whole_in(world, tmp_path / "run")
     before = {name: (out / name).read_bytes() for name in files(out)}
     assert "holds a run already" in called("run", config, "--out", out).refusal()
     assert {name: (out / name).read_bytes() for name in files(out)} == before

@@ -265,7 +265,7 @@ def test_generation_tasks_make_a_set_of_their_own(tmp_path):
 def test_the_program_makes_them_and_tells_a_mistake(tasks, whole, tmp_path):
     out = tmp_path / "made.safetensors"
     arguments = ("coefficients", tasks.parent / "model", "--tasks", tasks, "--out", out)
-    mistake = started(*arguments, "--set", "stepz=3")
+    mistake = called(*arguments, "--set", "stepz=3")
     assert "stepz is not a field of the configuration" in mistake.refusal()
     assert not any(tmp_path.iterdir())
     done = started(*arguments, "--json")

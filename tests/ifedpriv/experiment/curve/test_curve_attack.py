@@ -79,6 +79,8 @@ def test_without_it_nothing_is_said_of_it(finished):
     assert "below:" not in draw(curve_of(folder / "bare"), "svg").decode()
 
 
+# In the default suite, two processes go on with such a curve (test_curve.py).
+@pytest.mark.slow
 def test_several_processes_find_the_same(finished):
     folder = finished[2]
     two = curve_config(folder, workers=2)
