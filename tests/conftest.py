@@ -30,13 +30,14 @@ def pictures():
     """Pages without their pictures: matplotlib's strokes are half of a tiny run's time, and most tests look at none.
 
     Everything up to them is made as ever. Where pictures are looked at, a module or folder has a fixture of this name
-    that leaves them in.
+    that leaves them in; a single test sets what this one gives, the function that draws.
     """
     from ifedpriv.report import canvas
 
     with pytest.MonkeyPatch.context() as patch:
+        drawing = canvas._rendered
         patch.setattr(canvas, "_rendered", lambda figure: "<svg></svg>")
-        yield
+        yield drawing
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from ifedpriv.measure.intervals import Interval, clopper_pearson
 
@@ -136,7 +136,7 @@ def _delong(members: Floats, others: Floats, level: float) -> Interval:
         return Interval(
             0.0 if value == 0 else 1 - reach, reach if value == 0 else 1.0, level, "rule of three"
         )
-    half = float(stats.norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
+    half = float(special.ndtri((1 + level) / 2)) * error / (value * (1 - value))
     centre = math.log(value / (1 - value))
     low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
     return Interval(low, high, level, "DeLong")

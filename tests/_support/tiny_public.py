@@ -97,6 +97,7 @@ SETTINGS = {
     "fewest": 4,
     "most": 8,
     "trial_examples": 8,
+    "trial_steps": 3,
 }
 
 

@@ -66,12 +66,13 @@ OTHERWISE = {
     "one_shot": (
         "partition.examples_per_client=16",
         "method.public_steps=2",
+        "defense.privacy.public.texts=96",
         "evaluation.local_icl=true",
         "evaluation.local_injection=true",
     ),
 }
 """What some need beside: three clients a group; one a domain; as many examples as there are; the lines that are left
-out; few of the steps in which public coefficients are fitted, anew for each client's own line."""
+out; few steps and few texts to fit public coefficients, which each client's own line does anew."""
 
 
 def by_name(path):

@@ -100,7 +100,9 @@ def test_public_coefficients_leave_one_vector_to_release():
     data = shipped.load("tone", train=48, validation=8, test=40)
     words = data.task.label_words
     pairs = [(e.text, words[e.label]) for e in data.train]
-    model = IFedICL("embedded", template="{text} =>", labels=words, coefficients="shipped")
+    public = [e.text for e in shipped.load("tone", seed=1, train=48, validation=1, test=1).train]
+    given = {"coefficients": "shipped", "public_texts": public}
+    model = IFedICL("embedded", template="{text} =>", labels=words, **given)
     fitted = model.fit([pairs[:24], pairs[24:]])
     assert [record.round for record in fitted.rounds] == [0]
     assert fitted.verdict.public_tasks
@@ -121,6 +123,8 @@ def test_what_public_coefficients_ask():
         IFedICL(tiny_backbone(), **given, coefficients="shipped")
     with pytest.raises(InputError, match="a demonstration reads"):
         IFedICL("embedded", template="{text}: ", labels=("red", "blue"), coefficients="shipped")
+    # Where none are given, the writer of the shipped tasks gives some.
+    assert len(IFedICL("embedded", **given, coefficients="shipped").start.texts) > 100
     texts = [e.text for e in shipped.load("tone", train=40, validation=1, test=1).train]
     model = IFedICL("embedded", **given, coefficients=COEFFICIENTS_PATH, public_texts=texts)
     assert list(model.start.texts) == texts

@@ -189,7 +189,9 @@ def test_runs_of_clusters_are_audited_to_the_end(clustered):
     assert several
     assert {each["claim"]["unit"] for each in releases.values()} == {"client"}
     out = clustered.parent / "audited"
-    said = called("audit", clustered, *FEW, "--pool", 50, "--without", "public-texts", "--out", out)
+    # What the bound's audit concludes stands above; here it only has to be in the report.
+    quick = ("--trials", 20, "--one-run", 0, "--pool", 50, "--without", "public-texts")
+    said = called("audit", clustered, *quick, "--out", out)
     assert said.code == 0, said
     document = json.loads((out / "audit_report.json").read_text())
     assert {each["release"] for each in document["bound"]["audited"]["releases"]} == set(releases)

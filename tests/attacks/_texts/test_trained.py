@@ -69,8 +69,18 @@ def alike(one, other):
     return 2 * len(said & meant) / (len(said) + len(meant))
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
-@pytest.mark.parametrize("count", [1, 2])
+# Every family and every count is in the default suite; all pairs of them are in the slow one.
+@pytest.mark.parametrize(
+    ("family", "count"),
+    [
+        ("llama", 1),
+        ("llama", 2),
+        ("gpt2", 1),
+        ("opt", 2),
+        pytest.param("gpt2", 2, marks=pytest.mark.slow),
+        pytest.param("opt", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_texts_that_are_written_hold_more_of_the_true_words_than_public_texts_do(family, count):
     backbone = tiny_backbone() if family == "llama" else Backbone.wrap(toy_model(family), toy_tokenizer())
     knowledge, private, activations = scene(backbone)
