@@ -16,13 +16,9 @@ from ifedpriv.backbone.backbone import Backbone
 from ifedpriv.commands import VERBS, main
 from ifedpriv.icl.injection import Injection
 from ifedpriv.icl.predict import predict_labels, score_labels
+from ifedpriv.report import canvas
 
 TEXTS = [example.text for example in examples(12, 7)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pictures():
-    """Pages with their pictures, as a process of its own draws them."""
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +259,9 @@ def test_fold_gives_a_plain_checkpoint_with_the_same_answers(world, run, tmp_pat
 # ---- report
 
 
-def test_report_prints_the_table_again_and_writes_the_page_anew(run, first, tmp_path):
+def test_report_prints_the_table_again_and_writes_the_page_anew(run, first, tmp_path, pictures, monkeypatch):
+    # The first page was drawn by a process of its own.
+    monkeypatch.setattr(canvas, "_rendered", pictures)
     page = (run / "report.html").read_bytes()
     (run / "report.html").unlink()
     assert called("report", run).out == first.out
