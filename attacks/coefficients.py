@@ -19,6 +19,7 @@ from attacks._base.attack import (
     Histogram,
     Knowledge,
     Links,
+    Others,
     Scope,
     Scores,
     Who,
@@ -33,7 +34,7 @@ from attacks._members.calibrations import (
     shadow_clients,
 )
 from attacks._members.coefficient_scores import Movement, beside_shadows, label_shares, same_clients
-from attacks._members.gradient_sums import GradientRounds, GradientSum, ratios, read_gradient_sums
+from attacks._members.gradient_sums import GradientRounds, Sums, ratios, read_gradient_sums
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -45,7 +46,6 @@ GRADIENTS = "noised gradients"
 STRONG = f"{GRADIENTS}, all others known"
 READS = UploadKind.COEFFICIENTS
 """What is drawn at random for the control."""
-Sums = Mapping[int, GradientSum]
 _NOT_TAKEN_OFF = "what colluding clients have added to sums of coefficients is not worked out here"
 
 
@@ -195,12 +195,12 @@ def _of_gradients(view: ServerView, backbone: Backbone, knowledge: Knowledge) ->
             (STRONG, why or knowledge.lacks([Capability.OTHERS]) or unknown),
         ):
             started = time.perf_counter()
-            answers: list[Answer] = []
+            answers: tuple[Answer, ...] = ()
             if table is not None and not refused:
-                for who, one in sums.items():
-                    others = knowledge.others[who].examples if method == STRONG else None
-                    answers.append(Answer(who, _as_scores(table.scores(rounds, one, others))))
-            found.append(Guess(NAME, method, scope, tuple(answers), refused, time.perf_counter() - started))
+                others = knowledge.others if method == STRONG else None
+                scored = table.scores(rounds, sums, others)
+                answers = tuple(Answer(who, _as_scores(values)) for who, values in scored.items())
+            found.append(Guess(NAME, method, scope, answers, refused, time.perf_counter() - started))
         if scope is Scope.UPLOADS:
             noise = "sums of gradients come with noise, and no label mix and no client is read off them here"
             found += [Guess(NAME, method, scope, (), lacks or noise, 0.0) for method in (LABELS, LINKED)]
@@ -242,15 +242,20 @@ class _Table:
         places = {key: place for place, key in enumerate((*keys, *strangers))}
         return cls(candidates, read(knowledge.public, "gradients of public texts"), rows, places, keys)
 
-    def scores(self, rounds: GradientRounds, sums: Sums, others: Sequence[Example] | None = None) -> Floats:
+    def scores(
+        self, rounds: GradientRounds, about: Mapping[Who, Sums], others: Mapping[Who, Others] | None
+    ) -> dict[Who, Floats]:
         """Of every candidate; NaN for those that are known."""
         if others is None:
-            return ratios(rounds, sums, self.candidates, self.public)
-        same = [key_of(example) for example in others]
-        known = self.rows[:, [self.places[key] for key in same]]
-        found = ratios(rounds, sums, self.candidates, self.public, known)
-        taken = set(same)
-        return np.where([key in taken for key in self.keys], np.nan, found)
+            return ratios(rounds, about, self.candidates, self.public)
+        same = {who: [key_of(example) for example in others[who].examples] for who in about}
+        known = {who: self.rows[:, [self.places[key] for key in keys]] for who, keys in same.items()}
+        found = ratios(rounds, about, self.candidates, self.public, known)
+        taken = {who: set(keys) for who, keys in same.items()}
+        return {
+            who: np.where([key in taken[who] for key in self.keys], np.nan, values)
+            for who, values in found.items()
+        }
 
 
 # ---- labels, and links

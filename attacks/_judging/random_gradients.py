@@ -36,7 +36,7 @@ def random_gradients_view(
             return record.frame
         number = old.upload.round
         sums = rounds.singles[old.sender] if single else rounds.together
-        told = usual_sum(rounds, number, found, examples_of(rounds, sums))
+        told = usual_sum(rounds.told[number], rounds.at(found, number), examples_of(rounds, sums))
         total = rng.multivariate_normal(told.mean, told.covariance, method="cholesky")
         mean = (total / old.upload.weight).reshape(-1, 2, 2).astype(np.float32)
         arrays = {"lambda": mean[..., 0], "beta": mean[..., 1]}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks._base.attack import Who
 from attacks._base.noised_sum import NoisedSum
 from attacks._base.targets import Floats, check_model
 from attacks._members.calibrations import (
@@ -55,6 +56,10 @@ class GradientSum:
         return f"GradientSum({self.total.shape})"
 
 
+Sums = Mapping[int, GradientSum]
+"""Of one client, or of all, by number of the round."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class GradientRounds:
     """All rounds of a recording that release sums of gradients.
@@ -69,8 +74,8 @@ class GradientRounds:
 
     points: Recorded
     told: Mapping[int, NoisedSum]
-    singles: Mapping[int, Mapping[int, GradientSum]]
-    together: Mapping[int, GradientSum]
+    singles: Mapping[int, Sums]
+    together: Sums
     refused: str = ""
 
     def __repr__(self) -> str:
@@ -133,31 +138,33 @@ def _total(mean: NDArray[np.float32], weight: float) -> Floats:
 
 def ratios(
     rounds: GradientRounds,
-    sums: Mapping[int, GradientSum],
+    about: Mapping[Who, Sums],
     candidates: Floats,
     population: Floats,
-    known: Floats | None = None,
-) -> Floats:
-    """Log-likelihood ratio of every candidate over some rounds, ``[n]``.
+    known: Mapping[Who, Floats] | None = None,
+) -> dict[Who, Floats]:
+    """For each that has sums, the log-likelihood ratio of every candidate over all its rounds, ``[n]``.
 
     Args:
         rounds: of the recording.
-        sums: of one client, or of all, by number of the round.
+        about: the sums.
         candidates: their gradients at the points, ``[points, n, 4 layers]``.
         population: those of public texts, ``[points, m, 4 layers]``.
-        known: those of all examples but one, likewise; None for an attacker who knows none of them.
+        known: of each, those of all examples but one, likewise; None for an attacker who knows none of them.
     """
-    total = np.zeros(candidates.shape[1])
-    examples = examples_of(rounds, sums)
-    for number, one in sums.items():
-        usual = (
-            usual_sum(rounds, number, population, examples)
-            if known is None
-            else known_sum(rounds, number, known)
-        )
-        rate = rounds.told[number].release.rate
-        total += _ratio(one.total - usual.mean, rounds.at(candidates, number), usual, rate)
-    return total
+    found = {who: np.zeros(candidates.shape[1]) for who in about}
+    for number in sorted({number for sums in about.values() for number in sums}):
+        rate, own = rounds.told[number].release.rate, rounds.at(candidates, number)
+        public = rounds.at(population, number)
+        for who, sums in about.items():
+            if number in sums:
+                usual = (
+                    usual_sum(rounds.told[number], public, examples_of(rounds, sums))
+                    if known is None
+                    else known_sum(rounds.told[number], rounds.at(known[who], number))
+                )
+                found[who] += _ratio(sums[number].total - usual.mean, own, usual, rate)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,21 +182,26 @@ class Usual:
     less: Floats
 
 
-def usual_sum(rounds: GradientRounds, number: int, population: Floats, examples: float) -> Usual:
-    """Of so many examples that are like public ones, whose gradients at the points are given."""
-    rows, rate = rounds.at(population, number), rounds.told[number].release.rate
-    mean = rows.mean(axis=0)
-    spread = np.cov(rows, rowvar=False) + (1 - rate) * np.outer(mean, mean)
+def usual_sum(told: NoisedSum, public: Floats, examples: float) -> Usual:
+    """Of so many examples that are like public ones.
+
+    Args:
+        told: of the round.
+        public: gradients of public texts in that round, ``[m, d]``.
+        examples: how many there are, before any is sampled.
+    """
+    rate, mean = told.release.rate, public.mean(axis=0)
+    spread = np.cov(public, rowvar=False) + (1 - rate) * np.outer(mean, mean)
     expected = examples * rate
-    return Usual(expected * mean, expected * spread + _error(rounds.told[number], expected), rate * mean)
+    return Usual(expected * mean, expected * spread + _error(told, expected), rate * mean)
 
 
-def known_sum(rounds: GradientRounds, number: int, known: Floats) -> Usual:
-    """Of examples that are known, all but the candidate, whose gradients at the points are given."""
-    rows, rate = rounds.at(known, number), rounds.told[number].release.rate
-    mean = rate * rows.sum(axis=0)
-    error = _error(rounds.told[number], (len(rows) + 1) * rate)
-    return Usual(mean, rate * (1 - rate) * rows.T @ rows + error, np.zeros_like(mean))
+def known_sum(told: NoisedSum, known: Floats) -> Usual:
+    """Of examples that are known, all but the candidate; their gradients in that round are ``[k, d]``."""
+    rate = told.release.rate
+    mean = rate * known.sum(axis=0)
+    covariance = rate * (1 - rate) * known.T @ known + _error(told, (len(known) + 1) * rate)
+    return Usual(mean, covariance, np.zeros_like(mean))
 
 
 def _error(told: NoisedSum, sampled: float) -> Floats:
@@ -197,7 +209,7 @@ def _error(told: NoisedSum, sampled: float) -> Floats:
     return np.diag(np.square(told.noise.reshape(-1)) + sampled * np.square(told.grain.reshape(-1)))
 
 
-def examples_of(rounds: GradientRounds, sums: Mapping[int, GradientSum]) -> float:
+def examples_of(rounds: GradientRounds, sums: Sums) -> float:
     """How many examples are behind some rounds' sums: counts are noised and of samples, so over all rounds together."""
     told = [one.weight / rounds.told[number].release.rate for number, one in sums.items()]
     return max(1.0, float(np.mean(told)))

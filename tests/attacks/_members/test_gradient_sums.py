@@ -30,6 +30,7 @@ from ifedpriv.config import load_config
 from ifedpriv.data.task import key_of
 
 ROUNDS = 4
+WHO = Who(None)
 
 
 def calibrated(folder, kind, trust, *, epsilon=400.0, rate=1.0, rounds=ROUNDS, **changes):
@@ -99,7 +100,7 @@ def test_whoever_knows_all_others_is_as_good_as_theory_says(readings):
             )
             for number in rounds.told
         }
-        scores.append(ratios(rounds, sums, own, known, known)[0])
+        scores.append(ratios(rounds, {WHO: sums}, own, known, {WHO: known})[WHO][0])
     moved = rounds.at(own, next(iter(rounds.told)))[0]
     distance = np.sqrt(len(rounds.told)) * np.linalg.norm(moved / noise)
     expected = norm.cdf(distance / np.sqrt(2))
@@ -209,7 +210,8 @@ def test_the_control_holds_noise_and_nobodys_examples(readings, tmp_path):
     public = gradients(subject.backbone, subject.knowledge, rounds.points, subject.knowledge.public, "")
     off = []
     for number, one in made.together.items():
-        usual = usual_sum(rounds, number, public, examples_of(rounds, rounds.together))
+        expected = examples_of(rounds, rounds.together)
+        usual = usual_sum(rounds.told[number], rounds.at(public, number), expected)
         error = np.linalg.solve(np.linalg.cholesky(usual.covariance), one.total - usual.mean)
         off.append(np.mean(error**2))
         assert one.weight == rounds.together[number].weight
