@@ -30,27 +30,7 @@ from _tables import cells, load, markdown, plain, values
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = tuple(
-    DOCS / f"{name}.md"
-    for name in (
-        "findings",
-        "controls",
-        "costs",
-        "curve",
-        "differential_privacy",
-        "one_shot",
-        "one_shot_measured",
-        "one_shot_leak",
-        "secure_aggregation",
-        "sums_measured",
-        "ficpd_measured",
-        "prototypes_measured",
-        "grid",
-        "audits",
-        "attacks_measured",
-        "attacks_real",
-        "attacks_resisted",
-        "parts_of_vectors",
-    )
+    page for page in sorted(DOCS.glob("*.md")) if "<!-- table: " in page.read_text(encoding="utf-8")
 )
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FULL = "linear, both branches, all layers"
