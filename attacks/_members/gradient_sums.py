@@ -92,8 +92,9 @@ class GradientRounds:
         left = max(right - 1, 0) if numbers[right] > number else right
         share = 0.0 if left == right else (number - numbers[left]) / (numbers[right] - numbers[left])
         rows = (1 - share) * found[left] + share * found[right]
-        layers = self.points.rounds[0].start.shape
-        return self.told[number].left_of(rows.reshape(-1, *layers)).reshape(len(rows), -1).astype(np.float64)
+        # No number of rows is too small: of a client with one example there are no others.
+        bounded = self.told[number].left_of(rows.reshape(len(rows), *self.points.rounds[0].start.shape))
+        return bounded.reshape(rows.shape).astype(np.float64)
 
 
 def read_gradient_sums(view: ServerView, backbone: Backbone, told: Mapping[int, NoisedSum]) -> GradientRounds:

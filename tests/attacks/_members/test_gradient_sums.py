@@ -136,6 +136,16 @@ def test_sums_are_off_by_the_noise_that_is_told(readings):
     assert 0.6 < np.mean(off) < 1.6
 
 
+def test_of_a_client_with_one_example_there_are_no_others_to_know(readings):
+    rounds = rounds_of(readings[-1])
+    size = next(iter(rounds.told.values())).noise.size
+    own = np.full((len(rounds.points.rounds), 3, size), 0.01)
+    assert rounds.at(own[:, :0], 1).shape == (0, size)
+    found = ratios(rounds, {WHO: rounds.together}, own, own, {WHO: own[:, :0]})[WHO]
+    assert found.shape == (3,)
+    assert np.isfinite(found).all()
+
+
 def test_a_gradient_between_two_points_is_nearly_the_mean_of_theirs(tmp_path):
     (reading,) = opened(calibrated(tmp_path, "masked", "central", rounds=11), tmp_path / "read")
     rounds = rounds_of(reading)
