@@ -203,7 +203,7 @@ def _of_gradients(view: ServerView, backbone: Backbone, knowledge: Knowledge) ->
             found.append(Guess(NAME, method, scope, answers, refused, time.perf_counter() - started))
         if scope is Scope.UPLOADS:
             noise = "sums of gradients come with noise, and no label mix and no client is read off them here"
-            found += [Guess(NAME, method, scope, (), lacks or noise, 0.0) for method in (LABELS, LINKED)]
+            found += [Guess(NAME, method, scope, (), why or noise, 0.0) for method in (LABELS, LINKED)]
     return tuple(found)
 
 

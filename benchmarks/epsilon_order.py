@@ -1,6 +1,6 @@
 """Which attack noise ends first: single uploads under a falling epsilon, and every attack told the noise.
 
-    python benchmarks/epsilon_order.py [--examples 1 16] [--vectors 100] [--epsilons inf 50 24 8 4 1]
+    python benchmarks/epsilon_order.py [--examples 1 16] [--vectors 100] [--epsilons inf 50 ... 0.1]
     python benchmarks/epsilon_order.py --model DIR --data FOLDER/NAME [...]        another model, and real texts
 
 Each cell is a real run in which every client adds the noise by itself (trust local, an example hidden, delta 1e-5, the
@@ -48,7 +48,7 @@ FEWEST = 1000
 """Candidates, without which finding a text among them proves little."""
 _ROOM = 1 << 30
 """Bytes of clients' activations that are kept from one epsilon to the next."""
-EPSILONS = (math.inf, 50.0, 24.0, 8.0, 4.0, 1.0)
+EPSILONS = (math.inf, 50.0, 24.0, 8.0, 4.0, 1.0, 0.5, 0.25, 0.1)
 """Past some 51 the sampler's own distance times e^epsilon is above delta, and less noise has no bound."""
 
 

@@ -4,7 +4,7 @@
 
 Each row is a run of the shipped model in which every client adds noise by itself to its vector and, in every round
 after it, to the sum of its examples' gradients; epsilon is that of the whole run. `ifedpriv attack coefficients` reads
-the rounds. The pool holds every true text, and as many others. Results go to ``results/gradient_members.json``, row by
+the rounds. The pool holds every true text, and as many others or more. Results go to ``results/gradient_members.json``, row by
 row; rows that are there already are kept.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from _attacked import Source, configuration, record
 from _shared import RESULTS, machine, print_machine, store
-from epsilon_order import defense
+from epsilon_order import FEWEST, defense
 
 from attacks import coefficients
 from attacks._base.attack import Scope
@@ -35,7 +35,7 @@ NAME = "gradient_members"
 def row(epsilon: float, vectors: int, examples: int, rounds: int) -> dict[str, Any]:
     """One run and what is found in its single uploads."""
     started = time.process_time()
-    source, pool = Source(), 2 * vectors * examples
+    source, pool = Source(), max(FEWEST, 2 * vectors * examples)
     told = defense(source, examples, epsilon)
     config = configuration(source, vectors, examples, defense=told, counted=True, train=pool, rounds=rounds)
     with tempfile.TemporaryDirectory() as folder:
