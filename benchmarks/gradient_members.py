@@ -4,8 +4,8 @@
 
 Each row is a run of the shipped model in which every client adds noise by itself to its vector and, in every round
 after it, to the sum of its examples' gradients; epsilon is that of the whole run. `ifedpriv attack coefficients` reads
-the rounds. The pool holds every true text, and as many others or more. Results go to ``results/gradient_members.json``, row by
-row; rows that are there already are kept.
+the rounds. The pool holds every true text, and as many others or more. Results go to
+``results/gradient_members.json``, row by row; rows that are there already are kept.
 """
 
 from __future__ import annotations
