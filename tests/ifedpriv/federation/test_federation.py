@@ -14,7 +14,7 @@ from defenses.upload import UploadKind
 from defenses.view import Direction, ServerView
 from ifedpriv.errors import UserError
 from ifedpriv.federation.cohort import CohortSpec
-from ifedpriv.federation.federation import _STEP
+from ifedpriv.federation.offering import step_rng
 from ifedpriv.icl.calibrate import Calibrator
 from ifedpriv.icl.extract import extract
 from ifedpriv.icl.vectors import Coefficients
@@ -33,7 +33,7 @@ def test_one_client_alone_is_the_local_computation():
     coefficients = Coefficients(fed.method.initial_state().arrays["coefficients"])
     calibrator = Calibrator(backbone, task(), only.train)
     for number in (1, 2):
-        rng = np.random.default_rng([3, _STEP, number, 0])
+        rng = step_rng(3, number, 0)
         plan = calibration_plan(fed.method.spec, backbone.n_layers, number)
         found = calibrator.run(vector, coefficients, plan, rng)
         coefficients = found.coefficients
@@ -52,7 +52,7 @@ def test_the_server_means_what_the_clients_sent():
     vector = fed.method.vector(state)
     found = [
         Calibrator(tiny_backbone(), task(), client.train)
-        .run(vector, start, plan, np.random.default_rng([0, _STEP, 1, client.number]))
+        .run(vector, start, plan, step_rng(0, 1, client.number))
         .coefficients.values
         for client in who
     ]
