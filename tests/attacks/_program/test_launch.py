@@ -265,7 +265,7 @@ def test_without_a_run_an_open_one_and_a_defended_one_are_attacked(tmp_path):
         )
 
     assert variation(defended) > 2 * variation(result)
-    assert defended["knowledge"]["declared"]["noise"] > 0
+    assert defended["knowledge"]["declared"]["single uploads"]["noise"] > 0
 
 
 def test_a_bare_recording(run, tmp_path):
