@@ -85,8 +85,12 @@ class Case:
     def __init__(self, kind, trust, numbers, multiplier=1.0):
         self.kind, self.trust = kind, trust
         shares = HONEST if trust == "shares" else 0
-        facts = {"clip": 1.0, "counted": numbers > 1, "count_weight": 0.25, "most_units": 16, "bits": 9}
-        self.terms = lattice(rank=numbers, multiplier=multiplier, shares=shares, kind=kind, **facts)
+        facts = {"clip": 1.0, "counted": numbers > 1, "count_weight": 0.25, "most_units": 16}
+        # Bits for eight steps and more beside so much noise, and no more.
+        bits = 9 if multiplier < 2 else 11
+        self.terms = lattice(
+            rank=numbers, multiplier=multiplier, shares=shares, kind=kind, bits=bits, **facts
+        )
         self.row = worst_row(self.terms)
         self.reach = 20 * math.ceil(self.terms.noise)
         self.chances = log_chances(kind, trust, self.terms.noise, self.reach)
