@@ -87,18 +87,23 @@ def test_domains_contradict_each_other_about_every_value():
     [("dialects", "language", name) for name in LANGUAGES] + [("domains", "domain", name) for name in FRAMES],
 )
 def test_eight_shots_beat_chance_in_every_voice(task, attribute, voice):
-    """Measured with these seeds: 0.83 to 0.92 in the languages, 0.55 to 0.90 in the domains; chance is 0.25.
+    """Measured with these seeds: 0.88 and 0.89 in the languages, 0.47 to 0.89 in the domains; chance is 0.25.
 
-    160 right with chance 0.25: above 0.40 with probability below 1e-4.
+    One prompt is right on 0.1 to 0.98 of its queries, so 16 of them are asked 40 each. A model that knows nothing, and
+    answers a prompt with one label whatever is asked, is right on what share of 40 queries has that label: the mean of
+    640 such is above 0.40 with probability below 1e-4.
     """
     backbone = Backbone.load(MODEL_PATH)
     data = load(task, train=400, validation=1, test=640)
     shown, asked = (
         [e for e in split if e.attributes[attribute] == voice] for split in (data.train, data.test)
     )
-    rng, right = np.random.default_rng(0), 0
-    for start in range(0, 160, 40):
-        chosen = rng.choice(len(shown), size=8, replace=False)
-        context = "".join(data.task.demonstration(shown[i]) for i in chosen)
-        right += answer(backbone, data.task, asked[start : start + 40], context=context).right.sum()
-    assert right / 160 > 0.4
+    right = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        for start in range(0, 160, 40):
+            chosen = rng.choice(len(shown), size=8, replace=False)
+            context = "".join(data.task.demonstration(shown[i]) for i in chosen)
+            told = answer(backbone, data.task, asked[start : start + 40], context=context)
+            right.append(told.right.mean())
+    assert np.mean(right) > 0.4
