@@ -21,7 +21,6 @@ from attacks._base.attack import (
     Links,
     Others,
     Scope,
-    Scores,
     Who,
 )
 from attacks._base.targets import Floats
@@ -35,6 +34,7 @@ from attacks._members.calibrations import (
 )
 from attacks._members.coefficient_scores import Movement, beside_shadows, label_shares, same_clients
 from attacks._members.gradient_sums import GradientRounds, Sums, ratios, read_gradient_sums
+from attacks._members.likelihood import as_scores
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from ifedpriv.backbone.backbone import Backbone
@@ -152,7 +152,7 @@ def _members(
             assert each.mean is not None
             seen += movement.ratios(own, each.mean[None], clients)[:, 0]
             beside += movement.ratios(own, moves[drawn].mean(axis=1), clients)
-        return (Answer(Who(None), _as_scores(beside_shadows(seen, beside))),)
+        return (Answer(Who(None), as_scores(beside_shadows(seen, beside))),)
     beside_each = [
         m.ratios(own, moves) for m, own, moves in zip(movements, shifts, shadows.moves, strict=True)
     ]
@@ -164,12 +164,8 @@ def _members(
             movements[i].ratios(shifts[i], move)[:, 0] for i, move in zip(took_part, own_moves, strict=True)
         )
         scores = beside_shadows(np.asarray(total), np.asarray(sum(beside_each[i] for i in took_part)))
-        found.append(Answer(Who(client), _as_scores(scores)))
+        found.append(Answer(Who(client), as_scores(scores)))
     return tuple(found)
-
-
-def _as_scores(values: Floats) -> Scores:
-    return Scores(tuple(map(float, values)))
 
 
 # ---- noised sums of gradients
@@ -199,7 +195,7 @@ def _of_gradients(view: ServerView, backbone: Backbone, knowledge: Knowledge) ->
             if table is not None and not refused:
                 others = knowledge.others if method == STRONG else None
                 scored = table.scores(rounds, sums, others)
-                answers = tuple(Answer(who, _as_scores(values)) for who, values in scored.items())
+                answers = tuple(Answer(who, as_scores(values)) for who, values in scored.items())
             found.append(Guess(NAME, method, scope, answers, refused, time.perf_counter() - started))
         if scope is Scope.UPLOADS:
             noise = "sums of gradients come with noise, and no label mix and no client is read off them here"

@@ -94,7 +94,7 @@ class Clients:
             "vectors": self._vectors,
             "pool": len(subject.knowledge.pool),
             "noise": subject.knowledge.declared.noise,
-            "findings": [{key: value for key, value in row.items() if key != "by_vector"} for row in rows],
+            "findings": rows,
             "seconds": round(time.process_time() - started, 1),
         }
 

@@ -26,7 +26,7 @@ from attacks._base.attack import Scope
 from attacks._program.answers import finding_to_json
 from attacks._program.launch import guess_and_judge
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import open_readings
+from attacks._whole_run.subject import opened, readings_for
 from defenses.upload import UploadKind
 
 NAME = "gradient_members"
@@ -41,9 +41,8 @@ def row(epsilon: float, vectors: int, examples: int, rounds: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         run = record(Path(folder) / "run", config)
         request = Request(target=run, pool=pool)
-        readings = open_readings(
-            request, Path(folder) / "own", lambda *_: None, reads=UploadKind.COEFFICIENTS
-        )
+        subject = opened(request, lambda *_: None)
+        readings = readings_for(request, subject, Path(folder) / "own", UploadKind.COEFFICIENTS)
         (reading,) = (each for each in readings if Scope.UPLOADS in each.scopes)
         _, found = guess_and_judge(coefficients, reading.subject, (Scope.UPLOADS,), Path(folder) / "random")
         size = len(reading.subject.knowledge.pool)
@@ -54,7 +53,7 @@ def row(epsilon: float, vectors: int, examples: int, rounds: int) -> dict[str, A
         "examples": examples,
         "rounds": rounds,
         "pool": size,
-        "findings": [{key: value for key, value in each.items() if key != "by_vector"} for each in judged],
+        "findings": judged,
         "seconds": round(time.process_time() - started, 1),
     }
 

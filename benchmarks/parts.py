@@ -64,7 +64,7 @@ def attributes(source: Source, examples: int, vectors: int) -> dict[str, Any]:
     return {
         "examples": examples,
         "vectors": vectors,
-        "findings": [{key: value for key, value in row.items() if key != "by_vector"} for row in rows],
+        "findings": rows,
         "seconds": round(time.process_time() - started, 1),
     }
 

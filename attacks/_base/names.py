@@ -39,10 +39,12 @@ def names_in(text: str, ordinary: frozenset[str] = frozenset()) -> tuple[tuple[S
     words = list(_WORD.finditer(text))
     for word, following in zip(words, [*words[1:], None], strict=True):
         begins = bool(ordinary) and len(word.group()) > 2 and _is_written_large(word, ordinary)
-        next_to_it = following is not None and following.start() == word.end() + 1
-        if _is_name(text, word, ordinary) or (
-            begins and next_to_it and following is not None and _is_name(text, following, ordinary)
-        ):
+        followed = (
+            following is not None
+            and following.start() == word.end() + 1
+            and _is_name(text, following, ordinary)
+        )
+        if _is_name(text, word, ordinary) or (begins and followed):
             places.append(word.span())
     runs: list[list[Span]] = []
     for place in places:

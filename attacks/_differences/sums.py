@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from attacks._base.recorded_sums import SumsInOrder
 from attacks._base.targets import Floats, check_model, rounding_variance
 from defenses.compression import compresses
 from defenses.frame import DecodedFrame
@@ -114,23 +115,13 @@ def read_sums(
         singles = [_sum(f, (f.sender,), shape, recording, counted, noise) for f in frames]
         return tuple(singles), "" if singles else _NONE
     found: list[Sum] = []
-    told = {
-        number: [
-            entry.clients
-            for entry in view.facts.sums
-            if (entry.round, entry.kind) == (number, UploadKind.VECTOR)
-        ]
-        for number in {entry.number for entry in view.facts.rounds if entry.kind is UploadKind.VECTOR}
-    }
+    told = SumsInOrder(view)
     rosters = {e.number: e.roster for e in view.facts.rounds if e.kind is UploadKind.VECTOR}
-    seen: dict[int, int] = {}
     for frame in view.computed(UploadKind.VECTOR):
         number = frame.upload.round
-        place = seen.get(number, 0)
-        seen[number] = place + 1
-        listed = told.get(number, [])
-        clients = listed[place] if place < len(listed) else rosters.get(number, ())
-        if place >= len(listed) and frame.upload.weight != len(clients):
+        listed = told.next(number, UploadKind.VECTOR)
+        clients = rosters.get(number, ()) if listed is None else listed.clients
+        if listed is None and frame.upload.weight != len(clients):
             return (), "the recording does not say whose uploads are in its sums"
         if private is not None:
             mean = private(frame, len(clients))

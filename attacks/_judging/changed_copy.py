@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from attacks._base.recorded_sums import SumsInOrder
 from defenses.errors import FrameError
 from defenses.frame import DecodedFrame, decode, encode, peek
 from defenses.session import RoundInfo
@@ -68,20 +69,6 @@ def changed_copy(
                     frame=frame,
                 )
     return ServerView.open(folder)
-
-
-class SumsInOrder:
-    """What a recording says of whose uploads are in each computed frame, asked for in the order of the frames."""
-
-    def __init__(self, view: ServerView) -> None:
-        self._left: dict[tuple[int, UploadKind], list[SumFacts]] = {}
-        for entry in view.facts.sums:
-            self._left.setdefault((entry.round, entry.kind), []).append(entry)
-
-    def next(self, number: int, kind: UploadKind) -> SumFacts | None:
-        """Of the frame of this kind that comes next in the round; None where nothing is said of it."""
-        left = self._left.get((number, kind))
-        return left.pop(0) if left else None
 
 
 def read_frame(view: ServerView, record: FrameRecord) -> DecodedFrame | None:

@@ -6,11 +6,13 @@ said to have.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from attacks._base.attack import Knowledge
+from attacks._base.targets import Floats
 from attacks._judging.changed_copy import changed_copy, is_of, read_frame, written_anew
 from attacks._members.calibrations import gradients, joined
 from attacks._members.gradient_sums import examples_of, read_gradient_sums, usual_sum
@@ -27,6 +29,10 @@ def random_gradients_view(
     found = gradients(backbone, knowledge, rounds.points, knowledge.public, "gradients of public texts")
     rng = np.random.default_rng([knowledge.seed, 61])
 
+    @cache
+    def public(number: int) -> Floats:
+        return rounds.at(found, number)
+
     def change(record: FrameRecord) -> bytes | None:
         single = is_of(record, Direction.UP, UploadKind.COEFFICIENTS)
         if not single and not is_of(record, Direction.COMPUTED, UploadKind.COEFFICIENTS):
@@ -36,7 +42,7 @@ def random_gradients_view(
             return record.frame
         number = old.upload.round
         sums = rounds.singles[old.sender] if single else rounds.together
-        told = usual_sum(rounds.told[number], rounds.at(found, number), examples_of(rounds, sums))
+        told = usual_sum(rounds.told[number], public(number), examples_of(rounds, sums))
         total = rng.multivariate_normal(told.mean, told.covariance, method="cholesky")
         mean = (total / old.upload.weight).reshape(-1, 2, 2).astype(np.float32)
         arrays = {"lambda": mean[..., 0], "beta": mean[..., 1]}

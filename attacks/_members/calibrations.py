@@ -112,8 +112,12 @@ def read_rounds(view: ServerView, backbone: Backbone) -> Recorded:
         return Recorded(
             None, (), "the recording holds no coefficients that decode, with what was broadcast before"
         )
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(MOST_ROUNDS, len(found))).round().astype(int))
-    return Recorded(vector, tuple(found[i] for i in chosen))
+    return Recorded(vector, tuple(found[i] for i in spread_over(len(found))))
+
+
+def spread_over(rounds: int) -> NDArray[np.int64]:
+    """Which of so many rounds are looked at, at most `MOST_ROUNDS`, the first and the last among them."""
+    return np.unique(np.linspace(0, rounds - 1, min(MOST_ROUNDS, rounds)).round().astype(np.int64))
 
 
 def _round(

@@ -18,21 +18,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attacks._base.attack import Who
 from attacks._base.noised_sum import NoisedSum
 from attacks._base.targets import Floats, check_model
 from attacks._members.calibrations import (
-    MOST_ROUNDS,
     Recorded,
     Round,
     broadcast_vector,
     joined,
+    spread_over,
     starts_of,
 )
+from defenses.frame import SERVER
 from defenses.upload import UploadKind
 from defenses.view import ServerView
 from defenses.view_facts import Computes
@@ -110,16 +111,13 @@ def read_gradient_sums(view: ServerView, backbone: Backbone, told: Mapping[int, 
     singles: dict[int, dict[int, GradientSum]] = {}
     together: dict[int, GradientSum] = {}
     readable = Computes.INDIVIDUAL_UPLOADS in view.facts.server_computes
-    for frame in view.uploads(UploadKind.COEFFICIENTS) if readable else ():
-        values = joined(frame.upload.arrays, backbone)
-        if values is not None and frame.upload.round in told:
-            own = GradientSum(_total(values, frame.upload.weight), frame.upload.weight)
-            singles.setdefault(frame.sender, {})[frame.upload.round] = own
-    for frame in view.computed(UploadKind.COEFFICIENTS):
-        values = joined(frame.upload.arrays, backbone)
-        if values is not None and frame.upload.round in told:
-            together[frame.upload.round] = GradientSum(
-                _total(values, frame.upload.weight), frame.upload.weight
+    uploads = view.uploads(UploadKind.COEFFICIENTS) if readable else ()
+    for frame in chain(uploads, view.computed(UploadKind.COEFFICIENTS)):
+        values, upload = joined(frame.upload.arrays, backbone), frame.upload
+        if values is not None and upload.round in told:
+            own = together if frame.sender == SERVER else singles.setdefault(frame.sender, {})
+            own[upload.round] = GradientSum(
+                upload.weight * values.astype(np.float64).reshape(-1), upload.weight
             )
     seen = sorted({number for own in singles.values() for number in own} | set(together))
     numbers = [number for number in seen if number in starts]
@@ -128,13 +126,8 @@ def read_gradient_sums(view: ServerView, backbone: Backbone, told: Mapping[int, 
             "the recording holds no sums of gradients, with the vector and the coefficients they are taken at"
         )
         return GradientRounds(Recorded(None, (), why), told, {}, {}, why)
-    chosen = np.unique(np.linspace(0, len(numbers) - 1, min(MOST_ROUNDS, len(numbers))).round().astype(int))
-    points = tuple(Round(numbers[i], starts[numbers[i]], {}, None, (), 0) for i in chosen)
+    points = tuple(Round(numbers[i], starts[numbers[i]], {}, None, (), 0) for i in spread_over(len(numbers)))
     return GradientRounds(Recorded(vector, points), told, singles, together)
-
-
-def _total(mean: NDArray[np.float32], weight: float) -> Floats:
-    return weight * mean.astype(np.float64).reshape(-1)
 
 
 def ratios(
@@ -154,13 +147,14 @@ def ratios(
         known: of each, those of all examples but one, likewise; None for an attacker who knows none of them.
     """
     found = {who: np.zeros(candidates.shape[1]) for who in about}
+    examples = {who: examples_of(rounds, sums) for who, sums in about.items()}
     for number in sorted({number for sums in about.values() for number in sums}):
         rate, own = rounds.told[number].release.rate, rounds.at(candidates, number)
         public = rounds.at(population, number)
         for who, sums in about.items():
             if number in sums:
                 usual = (
-                    usual_sum(rounds.told[number], public, examples_of(rounds, sums))
+                    usual_sum(rounds.told[number], public, examples[who])
                     if known is None
                     else known_sum(rounds.told[number], rounds.at(known[who], number))
                 )

@@ -61,12 +61,12 @@ def private_reader(path: Path | None, subject: Subject) -> Private | None:
     central = release.trust is Trust.CENTRAL
 
     def reader(frame: DecodedFrame, clients: int) -> PrivateMean | None:
-        upload, computed = frame.upload, frame.sender == SERVER
-        if (ARRAY if not (central and computed) else "vector") not in upload.arrays:
+        upload, released = frame.upload, central and frame.sender == SERVER
+        if ("vector" if released else ARRAY) not in upload.arrays:
             return None
         roster = rosters[upload.round]
         steps = release.deviation(release.lattice(roster), clients)
-        if central and computed:
+        if released:
             units = upload.weight
             vector = before_pulling(upload.arrays["vector"], units, release, roster, clients).reshape(-1)
         else:

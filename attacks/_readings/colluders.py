@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks._base.recorded_sums import SumsInOrder
 from attacks._base.targets import VARIANCE, OwnUpload, grid_variance, read_targets, rounding_variance
-from attacks._judging.changed_copy import SumsInOrder, changed_copy, read_frame
+from attacks._judging.changed_copy import changed_copy, read_frame
 from attacks._judging.score import Subject, all_but_one
 from attacks._readings.read_back import total_of
 from defenses.codec import Precision

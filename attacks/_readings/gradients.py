@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attacks._base.noised_sum import NoisedSum
 from attacks._judging.changed_copy import changed_copy, read_frame
-from attacks._readings.read_back import vector_of
+from attacks._readings.read_back import contributors, vector_of
 from defenses.codec import Precision
 from defenses.dp.release import ARRAY, Bounded
 from defenses.frame import encode, peek
@@ -47,16 +47,13 @@ def sums_told(view: ServerView, release: Bounded, layers: int, *, single: bool) 
         layers: of the model.
         single: of one client's upload, and not of what is released of all.
     """
-    contributors = {entry.round: len(entry.clients) for entry in view.facts.sums if entry.kind is KIND}
     found = {}
     for entry in view.facts.rounds:
         if entry.kind is KIND:
             roster = len(entry.roster)
             terms = release.lattice(roster)
             # Where the server adds the noise, a client adds none: a share of 0.
-            steps = (
-                terms.share if single else release.deviation(terms, contributors.get(entry.number, roster))
-            )
+            steps = terms.share if single else release.deviation(terms, contributors(view, entry.number))
             found[entry.number] = NoisedSum.of(release, (layers, 2, 2), steps, roster)
     return found
 

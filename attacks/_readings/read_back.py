@@ -77,7 +77,7 @@ def released_sum(view: ServerView, release: Bounded, shape: tuple[int, ...]) -> 
         if "vector" in frame.upload.arrays:
             number = frame.upload.round
             roster = len(_round(view, number).roster)
-            steps = release.deviation(release.lattice(roster), _contributors(view, number))
+            steps = release.deviation(release.lattice(roster), contributors(view, number))
             return NoisedSum.of(release, shape, steps, roster)
     return None
 
@@ -145,7 +145,7 @@ def not_shrunk(view: ServerView, release: Bounded, folder: Path) -> ServerView:
         if old is None or vector is None or vector.size != release.transform.size:
             return record.frame
         upload = old.upload
-        roster, clients = len(_round(view, upload.round).roster), _contributors(view, upload.round)
+        roster, clients = len(_round(view, upload.round).roster), contributors(view, upload.round)
         before = before_pulling(vector, upload.weight, release, roster, clients)
         arrays = {**upload.arrays, "vector": before}
         return written_anew(old, Upload(arrays, upload.weight, upload.round, upload.kind))
@@ -174,7 +174,7 @@ def before_pulling(
     return release.transform.back(values).reshape(vector.shape)
 
 
-def _contributors(view: ServerView, number: int) -> int:
+def contributors(view: ServerView, number: int) -> int:
     """Over how many clients a round's sum is: those that it was said to be over, else all that were asked."""
     summed = next((entry.clients for entry in view.facts.sums if entry.round == number), None)
     return len(_round(view, number).roster if summed is None else summed)

@@ -5,7 +5,7 @@ The invariant: every program that attacks a recording attacks these readings, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ class Reading:
     scopes: tuple[Scope, ...]
 
 
+_Read = Callable[[Subject, Setup, Path, Declared | None, bool], tuple[Reading, ...] | None]
+
+
 def readings_of(
     subject: Subject,
     config: RunConfig | None,
@@ -65,14 +68,16 @@ def readings_of(
     Raises:
         UserError: the recording was made under another defense than the configuration's.
     """
-    setup = prepare(config, backbone=subject.backbone) if config is not None else None
+    read = None
+    if config is not None and reads in _READ:
+        _check_defense(subject, config)
+        read = _READ[reads] if config.defense.privacy is not None else None
+    # To make a run's parts takes seconds, and nobody else needs them.
+    needed = read is not None or bool(clients)
+    setup = prepare(config, backbone=subject.backbone) if config is not None and needed else None
     subject = colluding(subject, clients, setup)
-    if reads is UploadKind.VECTOR:
-        found = _by_scope(subject, setup, folder, declared, strong)
-    elif reads is UploadKind.COEFFICIENTS:
-        found = _of_gradients(subject, setup, folder, strong)
-    else:
-        found = (Reading(subject, tuple(Scope)),)
+    found = read(subject, setup, folder, declared, strong) if read is not None and setup is not None else None
+    found = found or (Reading(subject, tuple(Scope)),)
     return tuple(
         replace(one, subject=others_alone(one.subject, folder / f"others{number}"))
         for number, one in enumerate(found)
@@ -80,18 +85,13 @@ def readings_of(
 
 
 def _by_scope(
-    subject: Subject, setup: Setup | None, folder: Path, declared: Declared | None, strong: bool
-) -> tuple[Reading, ...]:
-    plain = (Reading(subject, tuple(Scope)),)
-    if setup is None:
-        return plain
-    _check_defense(subject, setup)
-    if setup.config.defense.privacy is None:
-        return plain
+    subject: Subject, setup: Setup, folder: Path, declared: Declared | None, strong: bool
+) -> tuple[Reading, ...] | None:
+    """Of vectors; None where none is released that is turned back."""
     release = vector_release(setup)
     # What is compressed is not turned back.
     if release is None or release.compression is not None:
-        return plain
+        return None
     view, shape = subject.view, (subject.backbone.n_layers, 2, subject.backbone.width)
     mean = Declared(mechanism=released_sum(view, release, shape))
     released = replace(subject, view=not_shrunk(view, release, folder / "released"))
@@ -103,14 +103,13 @@ def _by_scope(
     return Reading(uploads, (Scope.UPLOADS,)), Reading(public, (Scope.AGGREGATE,))
 
 
-def _of_gradients(subject: Subject, setup: Setup | None, folder: Path, strong: bool) -> tuple[Reading, ...]:
-    plain = (Reading(subject, tuple(Scope)),)
-    if setup is None:
-        return plain
-    _check_defense(subject, setup)
+def _of_gradients(
+    subject: Subject, setup: Setup, folder: Path, _: Declared | None, strong: bool
+) -> tuple[Reading, ...] | None:
+    """Of coefficients; None where no sums of gradients are released."""
     release = gradient_release(setup)
     if release is None:
-        return plain
+        return None
     releases = {UploadKind.COEFFICIENTS: release}
     vectors = vector_release(setup)
     if vectors is not None and vectors.compression is None:
@@ -126,11 +125,19 @@ def _of_gradients(subject: Subject, setup: Setup | None, folder: Path, strong: b
     return Reading(uploads, (Scope.UPLOADS,)), Reading(released, (Scope.AGGREGATE,))
 
 
-def _check_defense(subject: Subject, setup: Setup) -> None:
-    if setup.config.defense != subject.view.facts.defense:
+_READ: Mapping[UploadKind | None, _Read] = {
+    UploadKind.VECTOR: _by_scope,
+    UploadKind.COEFFICIENTS: _of_gradients,
+}
+"""How a private run's uploads are turned back, by what is read."""
+
+
+def _check_defense(subject: Subject, config: RunConfig) -> None:
+    recorded = subject.view.facts.defense
+    if config.defense != recorded:
         raise UserError(
-            f"the recording was made under another defense ({subject.view.facts.defense.kind}) than the "
-            f"configuration's ({setup.config.defense.kind})",
+            f"the recording was made under another defense ({recorded.kind}) than the configuration's "
+            f"({config.defense.kind})",
             "use the folder as the run left it",
         )
 

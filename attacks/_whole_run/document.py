@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from attacks import ATTACKS
 from attacks._base.attack import Progress, reads_of
 from attacks._judging.finding import Verdict
+from attacks._judging.score import Subject
 from attacks._readings.readings import Reading
 from attacks._statistics.epsilon import Conclusion
 from attacks._whole_run.bound import bound_of
@@ -33,7 +35,7 @@ from attacks._whole_run.pieces import (
     worst,
 )
 from attacks._whole_run.request import Request
-from attacks._whole_run.subject import hasher, knowledge_of, open_readings
+from attacks._whole_run.subject import hasher, knowledge_of, opened, readings_for
 from attacks._whole_run.whole_texts import SEARCH, TRAINED, by_inverter, whole_texts
 from defenses.upload import UploadKind
 from defenses.view import ServerView
@@ -68,18 +70,19 @@ def make(request: Request, folder: Path, progress: Progress) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="ifedpriv-audit-") as made:
         space = Path(made)
-        opened: dict[UploadKind | None, tuple[Reading, ...]] = {}
-
         where = [""]
 
         def say(stage: str, part: int, whole: int) -> None:
             progress(f"{where[0]}: {stage}", part, whole)
 
-        def readings(reads: UploadKind | None = UploadKind.VECTOR) -> tuple[Reading, ...]:
-            # Once for all attacks that read the same, and not at all where all of them are kept.
-            if reads not in opened:
-                opened[reads] = open_readings(request, space / f"own {reads}", say, reads=reads)
-            return opened[reads]
+        # Once for all, and not at all where all pieces are kept.
+        @cache
+        def subject() -> Subject:
+            return opened(request, say)
+
+        @cache
+        def readings(reads: UploadKind | None) -> tuple[Reading, ...]:
+            return readings_for(request, subject(), space / f"own {reads}", reads)
 
         for number, name in enumerate(PIECES):
             where[0] = f"{number + 1}/{len(PIECES)} {name}"
@@ -91,7 +94,7 @@ def _maker(
     name: str,
     request: Request,
     view: ServerView,
-    readings: Callable[..., tuple[Reading, ...]],
+    readings: Callable[[UploadKind | None], tuple[Reading, ...]],
     space: Path,
     shown: Callable[[str], str],
     say: Progress,
@@ -104,19 +107,19 @@ def _maker(
         reads = reads_of(import_module(ATTACKS[name]))
         return lambda: on_recordings(name, readings(reads), space, shown, say)
     if name == SEARCH.method:
-        return lambda: whole_texts(SEARCH, readings(), space / name, shown, say)
+        return lambda: whole_texts(SEARCH, readings(UploadKind.VECTOR), space / name, shown, say)
     if name == TRAINED.method:
-        return lambda: by_inverter(readings(), request.inverters, space / name, shown, say)
+        return lambda: by_inverter(readings(UploadKind.VECTOR), request.inverters, space / name, shown, say)
     if name == LAYERS:
-        return lambda: by_layer(readings(), space / name, say)
+        return lambda: by_layer(readings(UploadKind.VECTOR), space / name, say)
     if name == DIFF:
-        return lambda: differences(request, readings(), space / name, shown, say)
+        return lambda: differences(request, readings(UploadKind.VECTOR), space / name, shown, say)
 
     def subject() -> dict[str, Any]:
-        opened = readings()
-        scored = opened[0].subject.truth is not None
-        vectors = vectors_of(opened, shown)
-        return {"knowledge": knowledge_of(opened, request), "scored": scored, "vectors": vectors}
+        given = readings(UploadKind.VECTOR)
+        scored = given[0].subject.truth is not None
+        vectors = vectors_of(given, shown)
+        return {"knowledge": knowledge_of(given, request), "scored": scored, "vectors": vectors}
 
     return subject
 

@@ -22,17 +22,13 @@ from ifedpriv.config import load_config
 from ifedpriv.report.wording import defense_in_words
 
 
-def open_readings(
-    request: Request, folder: Path, progress: Progress, *, reads: UploadKind | None = UploadKind.VECTOR
-) -> tuple[Reading, ...]:
-    """What is to be attacked.
+def open_readings(request: Request, folder: Path, progress: Progress) -> tuple[Reading, ...]:
+    """The vectors of a recording, opened and read (see `opened` and `readings_for`)."""
+    return readings_for(request, opened(request, progress), folder)
 
-    Args:
-        request: what is asked for.
-        folder: an empty one, for recordings that are made of the run's.
-        progress: told of progress.
-        reads: what kind of upload is to be read; None for none.
-    """
+
+def opened(request: Request, progress: Progress) -> Subject:
+    """The recording that is asked for, with what is known of it; a model is loaded, and the truth made anew."""
     wishes = Wishes(
         config=request.config,
         public=request.public,
@@ -44,7 +40,20 @@ def open_readings(
         shadows=request.shadows,
         seed=request.seed,
     )
-    subject = _limited(open_subject(request.target, wishes, progress), request)
+    return _limited(open_subject(request.target, wishes, progress), request)
+
+
+def readings_for(
+    request: Request, subject: Subject, folder: Path, reads: UploadKind | None = UploadKind.VECTOR
+) -> tuple[Reading, ...]:
+    """What is to be attacked.
+
+    Args:
+        request: what is asked for.
+        subject: the recording as it was `opened`.
+        folder: an empty one, for recordings that are made of the run's.
+        reads: what kind of upload is to be read; None for none.
+    """
     path = request.config_path
     config = None if path is None else load_config(path)
     strong = "others" not in request.without
